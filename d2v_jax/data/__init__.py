@@ -1,0 +1,1 @@
+"""Sources, augmentation, masks and batches; numpy on the host, no JAX."""

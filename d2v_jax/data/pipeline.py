@@ -1,0 +1,264 @@
+"""Batches: training without end, evaluation in one pass."""
+
+import logging
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grain.python as grain
+import numpy as np
+from absl import flags
+
+from d2v_jax.data.sources import Decoded
+
+Batch = dict[str, np.ndarray]
+Example = dict[str, Any]
+
+
+def train_batches(
+  source: Decoded,
+  transform: Callable[[Example, np.random.Generator], Example],
+  *,
+  seed: int,
+  batch_size: int,
+  start_step: int = 0,
+  num_threads: int = 16,
+  num_workers: int = 0,
+  process_index: int = 0,
+  process_count: int = 1,
+  max_corrupt: int = 100,
+  corrupt_log: str | pathlib.Path | None = None,
+) -> "TrainBatches":
+  """Returns this process's share of an endless stream of training batches.
+
+  The examples are shuffled anew in each epoch, and an epoch need not end with
+  a batch. Batch t depends on `seed`, `batch_size` and t alone: the example at
+  place g of the stream, with its augmentation and mask, is row g of the global
+  order, and process p has rows p, p + process_count, ... of each global batch.
+  So threads, workers, the number of processes and `start_step` (where a run
+  resumes) change nothing. For that the randomness comes before the division
+  among processes; after it each process would draw the same masks.
+
+  Args:
+    source: decoded examples.
+    transform: (example, generator) -> arrays, with 'requested' and 'record'
+      handed on from the example.
+    seed: of the order and of the augmentation.
+    batch_size: examples in a global batch, over all processes.
+    start_step: index of the first batch wanted.
+    num_threads: threads that read and augment, over all workers.
+    num_workers: worker processes; 0 reads in this one, which is faster on a few
+      cores since decoding releases Python's lock.
+    process_index: this process's number.
+    process_count: number of processes that train together.
+    max_corrupt: different corrupt records that this process passes over before
+      it gives up.
+    corrupt_log: text file that keeps their names, one a line, so that a resumed
+      run does not count them again; one file for each process.
+
+  Returns:
+    An iterator over dicts of arrays [batch_size // process_count, ...], to be
+    closed with `.close()`.
+
+  Raises:
+    ValueError: an argument is outside its range, or, from the iterator, more
+      than `max_corrupt` records are corrupt.
+  """
+  rows = _local_batch_size(batch_size, process_index, process_count)
+  for name, value, least in (
+    ("start_step", start_step, 0),
+    ("num_threads", num_threads, 1),
+    ("num_workers", num_workers, 0),
+    ("max_corrupt", max_corrupt, 0),
+  ):
+    if value < least:
+      raise ValueError(f"train_batches: {name} must be >= {least}, got {value}")
+  corrupt = _CorruptRecords(source, max_corrupt, corrupt_log)
+  examples = (
+    grain.MapDataset.source(source)
+    .seed(seed)
+    .shuffle()
+    .repeat(None)
+    .random_map(transform)
+  )
+  batches = (
+    examples.slice(slice(process_index, None, process_count))
+    .batch(rows, drop_remainder=True)
+    .slice(slice(start_step, None))
+  )
+  threads = max(1, num_threads // max(1, num_workers))
+  stream = batches.to_iter_dataset(_read_options(threads))
+  if num_workers:
+    if not flags.FLAGS.is_parsed():
+      # Grain reads a flag; outside of absl's app.run nobody has parsed any.
+      flags.FLAGS.mark_as_parsed()
+    stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers))
+  return TrainBatches(iter(stream), corrupt)
+
+
+class TrainBatches:
+  """The iterator that `train_batches` returns."""
+
+  def __init__(self, batches: Any, corrupt: "_CorruptRecords"):
+    self._batches = batches
+    self._corrupt = corrupt
+
+  def __iter__(self) -> "TrainBatches":
+    return self
+
+  def __next__(self) -> Batch:
+    batch = next(self._batches)
+    self._corrupt.note(batch.pop("requested"), batch.pop("record"))
+    return batch
+
+  @property
+  def num_corrupt(self) -> int:
+    """Number of different corrupt records met, earlier runs included."""
+    return len(self._corrupt.names)
+
+  def close(self) -> None:
+    """Stops threads and workers."""
+    self._batches.close()
+
+
+def eval_batches(
+  source: Decoded,
+  transform: Callable[[Example], Example],
+  *,
+  batch_size: int,
+  num_threads: int = 16,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> Iterator[Batch]:
+  """Yields this process's share of each example once, in order.
+
+  Process p has examples p, p + process_count, ... All processes yield the same
+  number of batches. Rows that only fill up the last one repeat the last
+  example; they and the stand-ins for corrupt records are marked as not valid.
+
+  Args:
+    source: decoded examples.
+    transform: example -> arrays.
+    batch_size: examples in a global batch, over all processes.
+    num_threads: threads that read and transform.
+    process_index: this process's number.
+    process_count: number of processes that evaluate together.
+
+  Returns:
+    An iterator over dicts of arrays [batch_size // process_count, ...], among
+    them 'valid', bool: False for rows to be left out.
+
+  Raises:
+    ValueError: an argument is outside its range.
+  """
+  rows = _local_batch_size(batch_size, process_index, process_count)
+  num_batches = -(-len(source) // batch_size)
+  examples = _EvalExamples(
+    source, transform, num_batches * rows, process_index, process_count
+  )
+  batches = grain.MapDataset.source(examples).batch(rows, drop_remainder=True)
+  return iter(batches.to_iter_dataset(_read_options(num_threads)))
+
+
+class _EvalExamples:
+  """One process's examples, with fill rows up to `length`."""
+
+  def __init__(
+    self,
+    source: Decoded,
+    transform: Callable[[Example], Example],
+    length: int,
+    process_index: int,
+    process_count: int,
+  ):
+    self._source = source
+    self._transform = transform
+    self._length = length
+    self._first = process_index
+    self._stride = process_count
+
+  def __len__(self) -> int:
+    return self._length
+
+  def __getitem__(self, row: int) -> Example:
+    position = self._first + self._stride * row
+    example = self._source[min(position, len(self._source) - 1)]
+    decodable = example["record"] == example["requested"]
+    if not decodable and position < len(self._source):
+      logging.warning(
+        "evaluation leaves out the corrupt record %s",
+        self._source.record_name(position),
+      )
+    valid = decodable and position < len(self._source)
+    return self._transform(example) | {"valid": np.bool_(valid)}
+
+
+class _CorruptRecords:
+  """The different corrupt records met so far, and their budget."""
+
+  def __init__(
+    self, source: Decoded, budget: int, path: str | pathlib.Path | None
+  ):
+    self._source = source
+    self._budget = budget
+    self._path = None if path is None else pathlib.Path(path)
+    self._indices: set[int] = set()
+    self.names: dict[str, None] = {}  # a set that keeps its order
+    if self._path is not None and self._path.exists():
+      lines = self._path.read_text(encoding="utf-8").splitlines()
+      self.names = dict.fromkeys(lines)
+    self._check()
+
+  def note(self, requested: np.ndarray, record: np.ndarray) -> None:
+    """Counts what was passed over between `requested` and `record`, [B]."""
+    total = len(self._source)
+    for row in np.flatnonzero(requested != record):
+      first, length = requested[row], (record[row] - requested[row]) % total
+      passed = {int(first + k) % total for k in range(length)}
+      for index in sorted(passed - self._indices):
+        self._indices.add(index)
+        self._add(self._source.record_name(index))
+    self._check()
+
+  def _add(self, name: str) -> None:
+    if name in self.names:
+      return
+    self.names[name] = None
+    logging.warning("passing over the corrupt record %s", name)
+    if self._path is not None:
+      with self._path.open("a", encoding="utf-8") as file:
+        file.write(f"{name}\n")
+
+  def _check(self) -> None:
+    if len(self.names) > self._budget:
+      first = ", ".join(list(self.names)[:5])
+      where = "" if self._path is None else f" (all are in {self._path})"
+      raise ValueError(
+        f"train_batches: {len(self.names)} corrupt records are more than "
+        f"max_corrupt={self._budget}; the first are {first}{where}; repair or "
+        "remove them, or raise max_corrupt"
+      )
+
+
+def _local_batch_size(
+  batch_size: int, process_index: int, process_count: int
+) -> int:
+  if batch_size < 1 or batch_size % process_count:
+    raise ValueError(
+      f"batch_size={batch_size} must be a positive multiple of the "
+      f"{process_count} processes"
+    )
+  if not 0 <= process_index < process_count:
+    raise ValueError(
+      f"process_index={process_index} must be at least 0 and below "
+      f"process_count={process_count}"
+    )
+  return batch_size // process_count
+
+
+def _read_options(num_threads: int) -> grain.ReadOptions:
+  # What is buffered are whole batches, and fewer buffers than threads would
+  # leave threads idle.
+  return grain.ReadOptions(
+    num_threads=num_threads, prefetch_buffer_size=num_threads
+  )

@@ -1,0 +1,224 @@
+"""Frozen features of whole splits, and which of them an evaluator wants."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+if TYPE_CHECKING:
+  from d2v_jax.models.encoder import EncoderOutput
+
+MODELS = ('teacher', 'student')
+POOLS = ('mean', 'cls')
+
+# Split name -> features [n, D] float32 and labels [n] (None: no labels).
+SplitFeatures = Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+  """Which features of a pretrained model are evaluated.
+
+  Args:
+    model: `'teacher'`, or `'student'`.
+    layers: None for the final output (after the final norm, if there is one),
+      or the layers whose block outputs are averaged, counted from 0; negative
+      ones count from the last layer.
+    pool: `'mean'` over the real tokens, or `'cls'` for the CLS token.
+
+  Raises:
+    ValueError: If `model` or `pool` is unknown, or `layers` is empty.
+  """
+
+  model: str = 'teacher'
+  layers: tuple[int, ...] | None = None
+  pool: str = 'mean'
+
+  def __post_init__(self):
+    _check_choice('model', self.model, MODELS)
+    _check_choice('pool', self.pool, POOLS)
+    if self.layers is not None:
+      if isinstance(self.layers, int) or not len(self.layers):
+        raise ValueError(
+          f'Features: layers is {self.layers!r}; give at least one layer in a '
+          'tuple, such as (-1,), or None for the final output'
+        )
+      # A config may give a list, which could not be hashed.
+      object.__setattr__(self, 'layers', tuple(self.layers))
+
+  @classmethod
+  def of(cls, choice: Features | Mapping[str, Any]) -> Features:
+    """Returns `choice`, built if it is a config's dict of arguments."""
+    return choice if isinstance(choice, cls) else cls(**choice)
+
+
+def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
+  """Makes one vector per example of an encoder's output.
+
+  Args:
+    output: What `objective.encode` returned; `tokens` [B, N, D].
+    features: Which layers to take and how to pool them.
+
+  Returns:
+    [B, D], float32.
+
+  Raises:
+    ValueError: If a layer is out of range, or there is no CLS token to take.
+  """
+  use_cls = features.pool == 'cls'
+  if use_cls and output.cls is None:
+    raise ValueError(
+      "Features: pool is 'cls' but this model has no CLS token; "
+      "use pool='mean', or a model with a CLS token"
+    )
+  if features.layers is None:
+    values = output.cls if use_cls else output.tokens
+  else:
+    depth = len(output.block)
+    for layer in features.layers:
+      if not -depth <= layer < depth:
+        raise ValueError(
+          f'Features: layer {layer} is out of range; this model has depth '
+          f'{depth}, so layers are {-depth} to {depth - 1}'
+        )
+    layers = output.block_cls if use_cls else output.block
+    values = layers[np.array(features.layers)].mean(0, dtype=jnp.float32)
+  values = values.astype(jnp.float32)
+  if use_cls:
+    return values
+  if output.padding is None:
+    return values.mean(1)
+  real = ~output.padding[..., None]
+  # Rows that fill a batch may have no real token at all.
+  return jnp.where(real, values, 0).sum(1) / jnp.maximum(real.sum(1), 1)
+
+
+class FeatureExtractor:
+  """Turns splits into arrays of features, all through one jitted function.
+
+  A probe that is fitted on other features than it is scored on measures
+  nothing, so there is no second path for the test split.
+  """
+
+  def __init__(
+    self,
+    encode: Callable[..., EncoderOutput],
+    batches: Callable[[str], Iterable[Mapping[str, np.ndarray]]],
+    to_device: Callable[[Mapping[str, np.ndarray]], Mapping[str, jax.Array]],
+    splits: tuple[str, ...] = ('train', 'test'),
+  ):
+    """Binds an objective's encoder to the data.
+
+    Args:
+      encode: `encode(params, batch) -> EncoderOutput`, an objective's.
+      batches: `batches(split)` iterates once over a split's batches; the same
+        number on every host. Keys as in training, with `label` if there are
+        labels and `valid` [B] False for rows that only fill a batch.
+      to_device: Puts a host's part of a batch on devices, as global arrays.
+      splits: Which splits to extract.
+    """
+    self._batches = batches
+    self._to_device = to_device
+    self._splits = splits
+
+    def embed(params, teacher_params, batch, features):
+      if features.model == 'teacher':
+        params = {**params, **teacher_params}
+      return pool_features(encode(params, batch), features)
+
+    self._embed = jax.jit(embed, static_argnames='features')
+
+  def __call__(
+    self,
+    params: Mapping[str, Any],
+    teacher_params: Mapping[str, Any],
+    features: Features,
+  ) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """Extracts every split once; the same arrays on every host.
+
+    Args:
+      params: The student's parameters.
+      teacher_params: The sub-trees that the teacher has of its own.
+      features: Which features to extract.
+
+    Returns:
+      Of each split the features [n, D] float32 and the labels [n], aligned,
+      without fill rows. Labels are None where the batches have none. With
+      several hosts the order of rows is not that of the data set.
+
+    Raises:
+      ValueError: If a split is empty, or features are not finite.
+    """
+    return {
+      split: self._extract(params, teacher_params, features, split)
+      for split in self._splits
+    }
+
+  def _extract(self, params, teacher_params, features, split):
+    xs, ys = [], []
+    for host_batch in self._batches(split):
+      batch = self._to_device(host_batch)
+      wanted = {k: batch[k] for k in ('label', 'valid') if k in batch}
+      wanted['x'] = self._embed(params, teacher_params, batch, features)
+      # On several hosts no host holds all rows; on one this only fetches.
+      got = multihost_utils.process_allgather(wanted, tiled=True)
+      valid = got.get('valid', slice(None))
+      xs.append(got['x'][valid])
+      if 'label' in got:
+        ys.append(got['label'][valid])
+    if not sum(map(len, xs)):
+      raise ValueError(
+        f'FeatureExtractor: split {split!r} gave no examples; name a split '
+        'that has some'
+      )
+    x = np.concatenate(xs)
+    if not np.isfinite(x).all():
+      raise ValueError(
+        f'FeatureExtractor: the {features.model} features of split {split!r} '
+        'are not finite: the model has diverged, so evaluate an earlier '
+        'checkpoint'
+      )
+    return x, np.concatenate(ys) if ys else None
+
+
+def labelled(
+  features: SplitFeatures, split: str
+) -> tuple[np.ndarray, np.ndarray]:
+  """Takes a split whose class labels are needed.
+
+  Args:
+    features: Split name -> (features [n, D] float32, labels [n] or None).
+    split: Name of the split.
+
+  Returns:
+    Features [n, D] float32 and labels [n] int32.
+
+  Raises:
+    ValueError: If the split has no labels, or they are not class numbers.
+  """
+  x, y = features[split]
+  if y is None:
+    raise ValueError(
+      f'split {split!r} has no labels, which this evaluator needs; add '
+      "'label' to its batches or remove the evaluator from config.evals"
+    )
+  if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
+    raise ValueError(
+      f'split {split!r} has labels of shape {y.shape} and type {y.dtype}, '
+      f'smallest {y.min()}; this evaluator needs one class number >= 0 for '
+      'each example'
+    )
+  return x, y.astype(np.int32)
+
+
+def _check_choice(name, value, choices):
+  if value not in choices:
+    raise ValueError(
+      f'Features: unknown {name} {value!r}; choose one of: {", ".join(choices)}'
+    )

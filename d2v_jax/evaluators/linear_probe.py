@@ -1,0 +1,215 @@
+"""Accuracy of a linear classifier on frozen features."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from d2v_jax.evaluators.features import Features, SplitFeatures, labelled
+
+# Rows classified at a time; bounds memory, not the result.
+_CHUNK = 2**14
+
+
+class Probe(NamedTuple):
+  """Linear classifiers of standardised features; G of them, or one."""
+
+  mean: jax.Array  # [D]
+  std: jax.Array  # [D]
+  weights: jax.Array  # [G, D, C]
+  bias: jax.Array  # [G, C]
+
+
+class Selection(NamedTuple):
+  """The hyperparameters chosen on held-out training examples."""
+
+  learning_rate: float
+  weight_decay: float
+  validation_accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearProbe:
+  """Multinomial logistic regression, tuned on the training split alone.
+
+  All pairs of learning rate and weight decay are trained at once on a part of
+  the training split and compared on the rest; the best one is then trained on
+  the whole training split. The test split has one use: the final accuracy.
+
+  Args:
+    learning_rates: Tried peak learning rates of SGD with Nesterov momentum.
+    weight_decays: Tried weights of half the squared norm of the weights.
+    steps: Length of one training, with a cosine schedule.
+    batch_size: Examples per step; at most the whole split.
+    holdout: Share of the training split held out to choose.
+    seed: Of the held-out rows and of the order of batches.
+    features: Which features; or a dict of `Features` arguments.
+  """
+
+  learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+  weight_decays: tuple[float, ...] = (0.0, 1e-4, 1e-3, 1e-2)
+  steps: int = 2000
+  batch_size: int = 512
+  holdout: float = 0.1
+  seed: int = 0
+  features: Features = dataclasses.field(default_factory=Features)
+
+  def __post_init__(self):
+    object.__setattr__(self, 'features', Features.of(self.features))
+    if not len(self.learning_rates) or not len(self.weight_decays):
+      raise ValueError(
+        f'LinearProbe: learning_rates is {self.learning_rates} and '
+        f'weight_decays {self.weight_decays}; give at least one of each'
+      )
+    if self.steps < 1 or self.batch_size < 1:
+      raise ValueError(
+        f'LinearProbe: steps is {self.steps} and batch_size '
+        f'{self.batch_size}; both must be at least 1'
+      )
+    if not 0 < self.holdout < 1:
+      raise ValueError(
+        f'LinearProbe: holdout is {self.holdout}; choose a share of the '
+        'training split between 0 and 1, such as 0.1'
+      )
+
+  def __call__(self, features: SplitFeatures) -> dict[str, float]:
+    """Trains on `train` and returns the accuracy on `test`.
+
+    Args:
+      features: Splits `train` and `test`, both with labels.
+
+    Returns:
+      `accuracy` on the test split; `train_accuracy`, which is far above it
+      when the splits' features differ in kind; and what was chosen:
+      `learning_rate`, `weight_decay` and their `validation_accuracy`.
+
+    Raises:
+      ValueError: If a split has no labels, or the training split is too small
+        to hold out a part of it.
+    """
+    x, y = labelled(features, 'train')
+    test_x, test_y = labelled(features, 'test')
+    probe, selection = self.fit(x, y)
+    return {
+      'accuracy': float(score(probe, test_x, test_y)[0][0]),
+      'train_accuracy': float(score(probe, x, y)[0][0]),
+      **selection._asdict(),
+    }
+
+  def fit(self, x: np.ndarray, y: np.ndarray) -> tuple[Probe, Selection]:
+    """Chooses the hyperparameters and trains with them.
+
+    Args:
+      x: [n, D] float32.
+      y: [n] int32, class numbers from 0.
+
+    Returns:
+      One classifier (G = 1), and what was chosen for it.
+
+    Raises:
+      ValueError: If there are too few rows to hold out a part of them.
+    """
+    held_out = round(self.holdout * len(x))
+    if not 0 < held_out < len(x):
+      raise ValueError(
+        f'LinearProbe: holdout {self.holdout} of {len(x)} training examples '
+        f'leaves {held_out} to choose on and {len(x) - held_out} to train on; '
+        'both must be at least 1'
+      )
+    classes = int(y.max()) + 1
+    grid = list(itertools.product(self.learning_rates, self.weight_decays))
+    rows = np.random.default_rng(self.seed).permutation(len(x))
+    chosen_on, trained_on = rows[:held_out], rows[held_out:]
+    probes = self._train(x[trained_on], y[trained_on], grid, classes)
+    accuracy, loss = score(probes, x[chosen_on], y[chosen_on])
+    # Few held-out examples often tie in accuracy; the loss then decides.
+    best = np.lexsort((loss, -accuracy))[0]
+    probe = self._train(x, y, [grid[best]], classes)
+    return probe, Selection(*map(float, (*grid[best], accuracy[best])))
+
+  def _train(self, x, y, grid, classes):
+    batch_size = min(self.batch_size, len(x))
+    rng = np.random.default_rng(self.seed)
+    epochs = -(-self.steps * batch_size // len(x))
+    order = np.concatenate([rng.permutation(len(x)) for _ in range(epochs)])
+    order = order[: self.steps * batch_size].reshape(self.steps, batch_size)
+    pairs = np.asarray(grid, np.float32).T
+    return _train(x, y, order.astype(np.int32), *pairs, classes=classes)
+
+
+def score(
+  probe: Probe, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Classifies examples with each of G classifiers.
+
+  Args:
+    probe: The classifiers.
+    x: [n, D] float32.
+    y: [n] int32. A class that was not trained counts as a mistake.
+
+  Returns:
+    Accuracy [G], float64, and mean cross entropy [G], float64 (infinite for
+    a classifier that has diverged, which then has accuracy 0).
+  """
+  totals = np.zeros((2, len(probe.bias)), np.float64)
+  for start in range(0, len(x), _CHUNK):
+    chunk = slice(start, start + _CHUNK)
+    totals += np.asarray(_score(probe, x[chunk], y[chunk]), np.float64)
+  accuracy, loss = totals / len(x)
+  finite = np.isfinite(loss)
+  return np.where(finite, accuracy, 0), np.where(finite, loss, np.inf)
+
+
+@functools.partial(jax.jit, static_argnames='classes')
+def _train(x, y, order, learning_rates, weight_decays, *, classes):
+  mean, std = x.mean(0), x.std(0)
+  # A constant feature keeps its scale; rounding may give it a tiny std.
+  std = jnp.where(std > 1e-6 * jnp.abs(mean), std, 1)
+  x = (x - mean) / std
+
+  def train_one(learning_rate, weight_decay):
+    schedule = optax.cosine_decay_schedule(learning_rate, len(order))
+    tx = optax.sgd(schedule, momentum=0.9, nesterov=True)
+
+    def loss(params, rows):
+      logits = _logits(*params, x[rows])
+      entropy = optax.softmax_cross_entropy_with_integer_labels(logits, y[rows])
+      return entropy.mean() + weight_decay / 2 * (params[0] ** 2).sum()
+
+    def step(carry, rows):
+      params, opt_state = carry
+      updates, opt_state = tx.update(jax.grad(loss)(params, rows), opt_state)
+      return (optax.apply_updates(params, updates), opt_state), None
+
+    params = jnp.zeros((x.shape[1], classes)), jnp.zeros(classes)
+    (params, _), _ = jax.lax.scan(step, (params, tx.init(params)), order)
+    return params
+
+  weights, bias = jax.vmap(train_one)(learning_rates, weight_decays)
+  return Probe(mean, std, weights, bias)
+
+
+@jax.jit
+def _score(probe, x, y):
+  x = (x - probe.mean) / probe.std
+
+  def score_one(params):
+    logits = _logits(*params, x)
+    # A class that was never trained has no logit.
+    known = jax.nn.one_hot(y, logits.shape[1])
+    loss = -(known * jax.nn.log_softmax(logits)).sum()
+    return jnp.stack([(logits.argmax(-1) == y).sum(dtype=jnp.float32), loss])
+
+  return jax.lax.map(score_one, (probe.weights, probe.bias)).T
+
+
+def _logits(weights, bias, x):
+  # The same number on every kind of device.
+  return jnp.matmul(x, weights, precision='highest') + bias

@@ -1,0 +1,99 @@
+"""Is the run alive? Collapse and non-finite losses stop it with an explanation.
+
+Source: data2vec section 6 names the causes of collapse; the thresholds and the
+statistics are the released speech code's, on for every modality here.
+"""
+
+import dataclasses
+import math
+
+
+class UnhealthyRun(RuntimeError):
+  """The run has collapsed or diverged; the message says what to try."""
+
+
+_CAUSES = {
+  'loss': (
+    'The loss is not finite. Usual causes: a learning rate that is too high, '
+    'a warm-up that is too short, no gradient clipping, broken input. Try a '
+    'lower config.schedule.peak, a longer config.schedule.warmup_steps or '
+    'config.optimizer.clip_norm=3.0.'
+  ),
+  'target_std': (
+    'The targets are (nearly) the same at all masked positions: the teacher '
+    'has collapsed. Usual causes: a teacher that moves too fast, a learning '
+    'rate that is too high or a warm-up that is too short, neighbouring '
+    'targets that are too alike. Try a higher config.objective.ema.start, a '
+    'lower config.schedule.peak, a longer config.schedule.warmup_steps, '
+    'instance norm in config.objective.layer_norms, or larger masked blocks.'
+  ),
+  'prediction_std': (
+    'The student predicts (nearly) the same vector at all masked positions. '
+    'Usual causes: targets that carry no signal (look at target_std), a '
+    'learning rate that is too high or so low that training has not begun. '
+    'Try another config.schedule.peak, a longer config.schedule.warmup_steps '
+    'or a lower config.objective.ema.start.'
+  ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Health:
+  """Thresholds; see `Monitor`.
+
+  Attributes:
+    min_target_std: smallest healthy std of the targets over masked tokens.
+    min_prediction_std: the same for the student's predictions.
+    patience: how many consecutive steps below a threshold stop the run.
+    start_step: steps before this one are not judged for collapse: fresh
+      networks have small outputs.
+  """
+
+  min_target_std: float = 0.1
+  min_prediction_std: float = 0.01
+  patience: int = 100
+  start_step: int = 1000
+
+  def __post_init__(self):
+    if self.patience < 1:
+      raise ValueError(
+        f'config.health.patience must be 1 or more, got {self.patience}.'
+      )
+
+
+class Monitor:
+  """Judges the metrics of every step."""
+
+  def __init__(self, health: Health):
+    self._health = health
+    self._low_since: dict[str, int] = {}
+
+  def check(self, step: int, metrics: dict[str, float]) -> None:
+    """Raises UnhealthyRun if the run should not go on.
+
+    Args:
+      step: completed updates.
+      metrics: values of this step; `loss` always, the stds if there are any.
+    """
+    health = self._health
+    if not math.isfinite(metrics['loss']):
+      raise UnhealthyRun(
+        f'loss is {metrics["loss"]} at step {step}. {_CAUSES["loss"]}'
+      )
+    if step < health.start_step:
+      return
+    for name, threshold in (
+      ('target_std', health.min_target_std),
+      ('prediction_std', health.min_prediction_std),
+    ):
+      # A NaN is not above the threshold either.
+      if name not in metrics or metrics[name] >= threshold:
+        self._low_since.pop(name, None)
+        continue
+      since = self._low_since.setdefault(name, step)
+      if step - since + 1 >= health.patience:
+        raise UnhealthyRun(
+          f'{name} is {metrics[name]:.4g} at step {step} and has been below '
+          f'{threshold} since step {since}. {_CAUSES[name]} (The threshold is '
+          f'config.health.min_{name}.)'
+        )

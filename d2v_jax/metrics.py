@@ -1,0 +1,157 @@
+"""Where numbers go: the terminal, metrics.jsonl and TensorBoard."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from etils import epath
+
+try:
+  import tensorboardX
+except ImportError:
+  tensorboardX = None
+
+Values = dict[str, float]
+
+_LINE = ('loss', 'target_std', 'prediction_std', 'lr', 'ema_decay')
+
+
+class Writer:
+  """Writes one object a line to metrics.jsonl, and TensorBoard if installed.
+
+  A resumed run continues the file: lines of steps after `start_step`, and a
+  line that was cut off, are dropped first, because those steps run again.
+  """
+
+  def __init__(self, workdir: epath.Path, start_step: int):
+    self._path = workdir / 'metrics.jsonl'
+    self._lines = _lines_until(self._path, start_step)
+    _replace(self._path, self._lines)
+    # Buckets cannot append: there the whole (small) file is written again.
+    self._local = '://' not in str(workdir)
+    self._board = None
+    if tensorboardX is not None and self._local:
+      self._board = tensorboardX.SummaryWriter(
+        str(workdir / 'tensorboard'), purge_step=start_step + 1
+      )
+
+  def write(self, step: int, values: Values) -> None:
+    """Appends {"step": step, **values}; the line is on disk on return."""
+    line = json.dumps({'step': step, **values}) + '\n'
+    self._lines.append(line)
+    if self._local:
+      with open(self._path, 'a') as f:
+        f.write(line)
+    else:
+      _replace(self._path, self._lines)
+    if self._board is not None:
+      for name, value in values.items():
+        self._board.add_scalar(name, value, step)
+
+  def close(self) -> None:
+    """Closes TensorBoard's file."""
+    if self._board is not None:
+      self._board.close()
+
+
+def _lines_until(path, step):
+  lines = []
+  if path.exists():
+    for line in path.read_text().splitlines(keepends=True):
+      try:
+        complete = line.endswith('\n') and json.loads(line)['step'] <= step
+      except (json.JSONDecodeError, KeyError):
+        complete = False
+      if complete:
+        lines.append(line)
+  return lines
+
+
+def _replace(path, lines):
+  temporary = path.parent / (path.name + '.tmp')
+  temporary.write_text(''.join(lines))
+  temporary.replace(path)
+
+
+class Terminal:
+  """A live progress line; plain lines when the output is not a terminal."""
+
+  def __init__(self, total_steps: int, stream: TextIO | None = None):
+    self._total = total_steps
+    self._stream = stream or sys.stdout
+    self._live = self._stream.isatty()
+    self._open = False
+
+  def progress(self, step: int, values: Values, eta: float) -> None:
+    """Shows the metrics of a step; eta in seconds."""
+    parts = [f'step {step}/{self._total}']
+    parts += [f'{k} {values[k]:.4g}' for k in _LINE if k in values]
+    if math.isfinite(values.get('examples_per_sec', math.nan)):
+      parts.append(f'{values["examples_per_sec"]:.4g} examples/s')
+    if math.isfinite(eta):
+      parts.append(f'ETA {_duration(eta)}')
+    line = '  '.join(parts)
+    if self._live:
+      self._stream.write('\r\x1b[2K' + line)
+      self._open = True
+    else:
+      self._stream.write(line + '\n')
+    self._stream.flush()
+
+  def message(self, text: str) -> None:
+    """Prints a line of its own."""
+    if self._open:
+      self._stream.write('\n')
+      self._open = False
+    self._stream.write(text + '\n')
+    self._stream.flush()
+
+  def evaluation(self, step: int, values: Values) -> None:
+    """Prints the results of evaluators."""
+    parts = [f'{name} {value:.4g}' for name, value in values.items()]
+    self.message(f'evaluation at step {step}:  ' + '  '.join(parts))
+
+
+def _duration(seconds):
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02}:{seconds:02}'
+
+
+class Throughput:
+  """Examples per second between two reads; pauses are left out."""
+
+  def __init__(self, batch_size: int):
+    self._batch_size = batch_size
+    self._since = None  # (step, time) of the last read
+    self._paused = 0.0
+    self._rate = float('nan')
+
+  def begin(self, step: int) -> None:
+    """Starts to count after this step, unless counting already."""
+    if self._since is None:
+      self._since = step, time.monotonic()
+
+  def read(self, step: int) -> float:
+    """Examples per second since the last read; NaN while compiling."""
+    if self._since is not None:
+      begin_step, begin = self._since
+      seconds = time.monotonic() - begin - self._paused
+      self._rate = (step - begin_step) * self._batch_size / max(seconds, 1e-9)
+      self._since, self._paused = (step, time.monotonic()), 0.0
+    return self._rate
+
+  def eta(self, steps_left: int) -> float:
+    """Seconds to go at the last rate; NaN if there is none."""
+    return steps_left * self._batch_size / self._rate
+
+  @contextmanager
+  def pause(self) -> Iterator[None]:
+    """Leaves out evaluation and checkpoints."""
+    begin = time.monotonic()
+    yield
+    self._paused += time.monotonic() - begin

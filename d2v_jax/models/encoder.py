@@ -1,0 +1,79 @@
+"""The only door between Flax modules and the rest of the code.
+
+Outside of `models/`, an encoder is a pure function of a dict of parameters.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+
+Params = dict[str, Any]
+Batch = dict[str, jax.Array]
+
+
+class EncoderOutput(NamedTuple):
+  """Everything an objective or evaluator may want; unused parts cost nothing.
+
+  Attributes:
+    tokens: [B, N, D] output of the encoder, after its final norm if it has one.
+    attention: [L, B, N, D] self-attention outputs before the residual.
+    ffn: [L, B, N, D] feed-forward outputs before the residual.
+    block: [L, B, N, D] outputs of whole layers.
+    cls: [B, D] output of the CLS token, or None.
+    block_cls: [L, B, D] CLS token after each layer, or None.
+    padding: [B, N] bool, True where the token is not real, or None.
+  """
+
+  tokens: jax.Array
+  attention: jax.Array
+  ffn: jax.Array
+  block: jax.Array
+  cls: jax.Array | None = None
+  block_cls: jax.Array | None = None
+  padding: jax.Array | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+  """Feature encoder, masking, positions and Transformer as pure functions.
+
+  Attributes:
+    module: Linen module called as module(batch, mask) -> EncoderOutput.
+    grid: tokens along each axis of the input, e.g. (14, 14).
+    rescale: applied to fresh parameters, for initial values that depend on
+      the layer's index.
+  """
+
+  module: nn.Module
+  grid: tuple[int, ...]
+  rescale: Callable[[Params], Params]
+
+  def init(self, rng: jax.Array, batch: Batch) -> Params:
+    """Fresh parameters; only shapes and dtypes of the batch matter."""
+    return self.rescale(self.module.init({'params': rng}, batch, None)['params'])
+
+  def __call__(
+    self,
+    params: Params,
+    batch: Batch,
+    *,
+    mask: jax.Array | None = None,
+    rng: jax.Array | None = None,
+  ) -> EncoderOutput:
+    """Encodes a batch.
+
+    Args:
+      params: dict of parameter sub-trees; keys of others are ignored.
+      batch: `inputs` and what else the modality needs.
+      mask: [B, N] bool, True = replaced by the mask token; None = whole input.
+      rng: key for dropout and drop path. None means none of either: that is
+        how the teacher and the evaluators run.
+
+    Returns:
+      EncoderOutput.
+    """
+    rngs = {} if rng is None else {'dropout': rng}
+    return self.module.apply({'params': params}, batch, mask, rngs=rngs)

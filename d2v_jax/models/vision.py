@@ -1,0 +1,326 @@
+"""Vision: patches and the BEiT-style ViT of data2vec.
+
+Source: data2vec section 4.1 and the released vision code; Bao et al. 2021
+(arXiv 2106.08254).
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from d2v_jax.models import transformer
+from d2v_jax.models.encoder import Encoder, EncoderOutput
+
+POSITIONS = ('relative', 'absolute', 'sincos')
+
+
+def relative_position_index(grid: tuple[int, int]) -> np.ndarray:
+  """Row of the relative position table for each pair of tokens, CLS first.
+
+  Patches i, j at (r, c): (r_i - r_j + H - 1) * (2W - 1) + (c_i - c_j + W - 1).
+  The last three rows of the table are CLS -> patch, patch -> CLS, CLS -> CLS.
+
+  Args:
+    grid: (H, W) in patches.
+
+  Returns:
+    [1 + H * W, 1 + H * W] int32.
+  """
+  height, width = grid
+  row, column = np.divmod(np.arange(height * width), width)
+  size = (2 * height - 1) * (2 * width - 1) + 3
+  index = np.empty((1 + height * width,) * 2, np.int32)
+  index[1:, 1:] = (
+    (row[:, None] - row[None] + height - 1) * (2 * width - 1)
+    + column[:, None]
+    - column[None]
+    + width
+    - 1
+  )
+  index[0, :] = size - 3
+  index[:, 0] = size - 2
+  index[0, 0] = size - 1
+  return index
+
+
+def sincos_positions(grid: tuple[int, int], width: int) -> np.ndarray:
+  """Fixed 2-D sine-cosine positions; the first half encodes the column.
+
+  Args:
+    grid: (H, W) in patches.
+    width: D, a multiple of 4.
+
+  Returns:
+    [H * W, D] float32.
+
+  Source: MAE and data2vec 2.0's released code (both use this order).
+  """
+  if width % 4:
+    raise ValueError(
+      f'sincos positions need a width that is a multiple of 4, got {width}.'
+    )
+  frequency = 10000.0 ** (-np.arange(width // 4) / (width // 4))
+  row, column = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
+  angles = [position[:, None] * frequency for position in (column, row)]
+  parts = [part for a in angles for part in (np.sin(a), np.cos(a))]
+  return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+class RelativePositionBias(nn.Module):
+  """One table of logit biases, shared by all layers; zero at the start."""
+
+  grid: tuple[int, int]
+  num_heads: int
+  cls_token: bool
+
+  @nn.compact
+  def __call__(self) -> jax.Array:
+    """Returns the bias [heads, N, N], with CLS first if there is one."""
+    height, width = self.grid
+    size = (2 * height - 1) * (2 * width - 1) + 3
+    shape = (size, self.num_heads)
+    table = self.param('table', nn.initializers.zeros, shape)
+    index = relative_position_index(self.grid)
+    if not self.cls_token:
+      index = index[1:, 1:]
+    return table[index].transpose(2, 0, 1)
+
+
+class PatchEmbed(nn.Module):
+  """Images to patch tokens; a convolution with stride = kernel as one product."""
+
+  patch_size: int
+  width: int
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+  compute_dtype: Any
+
+  @nn.compact
+  def __call__(self, images: jax.Array) -> jax.Array:
+    """Maps images [B, H, W, C] to tokens [B, N, D], row by row.
+
+    uint8 images are scaled to [0, 1] and normalised here, on the device, with
+    `mean` and `std` per channel; float images are taken as they are.
+    """
+    if images.dtype == jnp.uint8:
+      images = images.astype(jnp.float32) / 255.0
+      images = (images - jnp.array(self.mean)) / jnp.array(self.std)
+    batch, height, width, channels = images.shape
+    p = self.patch_size
+    patches = images.reshape(batch, height // p, p, width // p, p, channels)
+    patches = patches.transpose(0, 1, 3, 2, 4, 5)
+    patches = patches.reshape(batch, -1, p * p * channels)
+    return nn.Dense(
+      self.width,
+      dtype=self.compute_dtype,
+      kernel_init=transformer.beit_init,
+      name='proj',
+    )(patches)
+
+
+class _Vit(nn.Module):
+  patch_size: int
+  grid: tuple[int, int]
+  width: int
+  depth: int
+  num_heads: int
+  hidden: int
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+  positions: str
+  cls_token: bool
+  pre_norm: bool
+  layer_scale: float
+  norm_eps: float
+  drop_path: float
+  attention_dropout: float
+  remat: bool
+  compute_dtype: Any
+
+  @nn.compact
+  def __call__(self, batch, mask):
+    images = batch['inputs']
+    size = tuple(g * self.patch_size for g in self.grid)
+    if images.ndim != 4 or images.shape[1:3] != size:
+      raise ValueError(
+        f'vit: inputs must be [B, {size[0]}, {size[1]}, C] images, got '
+        f'{images.shape}; set encoder.image_size to the size of the data.'
+      )
+    channels = images.shape[3]
+    for name, value in (('mean', self.mean), ('std', self.std)):
+      if images.dtype == jnp.uint8 and len(value) not in (1, channels):
+        raise ValueError(
+          f'vit: {name} has {len(value)} values for {channels} channels; '
+          f'give one value per channel in encoder.{name}.'
+        )
+    x = PatchEmbed(
+      self.patch_size,
+      self.width,
+      self.mean,
+      self.std,
+      self.compute_dtype,
+      name='feature_encoder',
+    )(images)
+    # From here on the residual stream is float32, or float64 if params are.
+    token = (1, 1, self.width)
+    mask_token = self.param('mask_token', transformer.beit_init, token)
+    x = x.astype(jnp.promote_types(x.dtype, mask_token.dtype))
+    if mask is not None:
+      if mask.shape != x.shape[:2]:
+        raise ValueError(
+          f'vit: mask {mask.shape} does not fit tokens {x.shape[:2]}.'
+        )
+      x = jnp.where(mask[..., None], mask_token.astype(x.dtype), x)
+    if self.positions == 'sincos':
+      x += sincos_positions(self.grid, self.width)
+    prefix = int(self.cls_token)
+    if prefix:
+      cls = self.param('cls_token', transformer.beit_init, token)
+      cls = jnp.broadcast_to(cls, (x.shape[0], 1, self.width))
+      x = jnp.concatenate([cls.astype(x.dtype), x], axis=1)
+    if self.positions == 'absolute':
+      x += self.param(
+        'position_embedding', transformer.beit_init, (1, *x.shape[1:])
+      )
+    bias = None
+    if self.positions == 'relative':
+      bias = RelativePositionBias(
+        self.grid, self.num_heads, self.cls_token, name='relative_position_bias'
+      )()
+    if not self.pre_norm:
+      x = transformer.layer_norm(self.norm_eps, 'norm')(x)
+    x, layers = transformer.stacked_blocks(
+      self.depth,
+      remat=self.remat,
+      name='blocks',
+      num_heads=self.num_heads,
+      hidden=self.hidden,
+      pre_norm=self.pre_norm,
+      layer_scale=self.layer_scale,
+      norm_eps=self.norm_eps,
+      attention_dropout=self.attention_dropout,
+      drop_path=self.drop_path > 0,
+      compute_dtype=self.compute_dtype,
+    )(x, jnp.linspace(0.0, self.drop_path, self.depth), bias)
+    if self.pre_norm:
+      x = transformer.layer_norm(self.norm_eps, 'norm')(x)
+    return EncoderOutput(
+      tokens=x[:, prefix:],
+      attention=layers.attention[:, :, prefix:],
+      ffn=layers.ffn[:, :, prefix:],
+      block=layers.block[:, :, prefix:],
+      cls=x[:, 0] if prefix else None,
+      block_cls=layers.block[:, :, 0] if prefix else None,
+    )
+
+
+def _rescale(params):
+  """Divides both branches' last products in layer l = 1..L by sqrt(2 l)."""
+  depth = params['blocks']['attention']['out']['kernel'].shape[0]
+  scale = (2.0 * np.arange(1, depth + 1)) ** -0.5
+  scale = scale[:, None, None].astype(np.float32)
+  blocks = dict(params['blocks'])
+  for module, layer in (('attention', 'out'), ('mlp', 'fc2')):
+    dense = blocks[module][layer]
+    dense = {**dense, 'kernel': dense['kernel'] * scale}
+    blocks[module] = {**blocks[module], layer: dense}
+  return {**params, 'blocks': blocks}
+
+
+def vit(
+  *,
+  image_size: int = 224,
+  patch_size: int = 16,
+  width: int = 768,
+  depth: int = 12,
+  num_heads: int = 12,
+  mlp_ratio: float = 4.0,
+  positions: str = 'relative',
+  cls_token: bool = True,
+  pre_norm: bool = True,
+  layer_scale: float = 1e-4,
+  norm_eps: float = 1e-6,
+  drop_path: float = 0.0,
+  attention_dropout: float = 0.0,
+  mean: tuple[float, ...] = (0.485, 0.456, 0.406),
+  std: tuple[float, ...] = (0.229, 0.224, 0.225),
+  remat: bool = False,
+  compute_dtype: str = 'float32',
+) -> Encoder:
+  """The BEiT-style ViT.
+
+  Args:
+    image_size: side of the square input, pixels; a multiple of patch_size.
+    patch_size: side of a patch, pixels.
+    width: D.
+    depth: L.
+    num_heads: attention heads; must divide the width.
+    mlp_ratio: hidden width of the feed-forward part over D.
+    positions: 'relative' (bias shared by all layers, the paper's), 'absolute'
+      (learned) or 'sincos' (fixed).
+    cls_token: prepend a CLS token; it is never masked and has no loss.
+    pre_norm: norm before (the paper's ViT) or after each branch.
+    layer_scale: initial scale of each branch; 0 leaves the scale out.
+    norm_eps: epsilon of the model's norms.
+    drop_path: rate of the last layer; grows linearly from 0 in the first.
+    attention_dropout: dropout rate of attention weights.
+    mean: per-channel mean subtracted from uint8 images scaled to [0, 1].
+    std: per-channel std that they are divided by.
+    remat: recompute activations in the backward pass.
+    compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
+
+  Returns:
+    Encoder with tokens [B, (image_size / patch_size)**2, width].
+
+  Raises:
+    ValueError: for sizes that do not divide and unknown names.
+
+  Source: data2vec section 4.1; released vision code for biases, layer scale and
+  initial values.
+  """
+  if image_size % patch_size:
+    raise ValueError(
+      f'vit: image_size {image_size} is not a multiple of patch_size '
+      f'{patch_size}; change one of them.'
+    )
+  if width % num_heads:
+    raise ValueError(
+      f'vit: width {width} is not a multiple of num_heads {num_heads}; '
+      'change one of them.'
+    )
+  if positions not in POSITIONS:
+    raise ValueError(
+      f'vit: unknown positions {positions!r}; choose one of: '
+      f'{", ".join(POSITIONS)}.'
+    )
+  for name, rate in (
+    ('drop_path', drop_path),
+    ('attention_dropout', attention_dropout),
+  ):
+    if not 0 <= rate < 1:
+      raise ValueError(f'vit: {name} must be in [0, 1), got {rate}.')
+  grid = (image_size // patch_size,) * 2
+  module = _Vit(
+    patch_size=patch_size,
+    grid=grid,
+    width=width,
+    depth=depth,
+    num_heads=num_heads,
+    hidden=math.floor(width * mlp_ratio),
+    mean=tuple(mean),
+    std=tuple(std),
+    positions=positions,
+    cls_token=cls_token,
+    pre_norm=pre_norm,
+    layer_scale=layer_scale,
+    norm_eps=norm_eps,
+    drop_path=drop_path,
+    attention_dropout=attention_dropout,
+    remat=remat,
+    compute_dtype=jnp.dtype(compute_dtype),
+  )
+  return Encoder(module, grid, _rescale)

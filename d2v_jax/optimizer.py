@@ -1,0 +1,216 @@
+"""Learning rate schedules and the optimizer, as one optax chain."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+Schedule = Callable[[jax.Array], jax.Array]
+Params = dict[str, Any]
+
+# BEiT's groups, by name and not by rank: scanned layers stack biases to 2-D.
+NO_DECAY = (
+  r'bias$',
+  r'scale$',
+  r'gamma_\w+$',
+  r'^cls_token$',
+  r'^position_embedding$',
+)
+
+
+def cosine(
+  *,
+  peak: float,
+  total_steps: int,
+  warmup_steps: int = 0,
+  hold_steps: int = 0,
+  start: float = 0.0,
+  final: float = 0.0,
+) -> Schedule:
+  """Linear warm-up, an optional plateau, cosine to `final` at total_steps.
+
+  The first update uses the rate at step 0, which is `start`: 0 wastes it, as in
+  the reference. (fairseq: hold_steps = 0. The released vision code reaches the
+  peak one step earlier: its W warm-up steps are warmup_steps = W - 1,
+  hold_steps = 1.)
+  """
+  decay_from = _check_phases('cosine', total_steps, warmup_steps, hold_steps)
+
+  def schedule(step):
+    progress = (step - decay_from) / max(total_steps - decay_from, 1)
+    cos = jnp.cos(math.pi * jnp.clip(progress, 0.0, 1.0))
+    decayed = final + 0.5 * (peak - final) * (1.0 + cos)
+    return jnp.where(
+      step < warmup_steps, _warmup(step, start, peak, warmup_steps), decayed
+    )
+
+  return schedule
+
+
+def tri_stage(
+  *,
+  peak: float,
+  total_steps: int,
+  warmup_steps: int,
+  hold_steps: int,
+  start_scale: float = 0.01,
+  final_scale: float = 0.01,
+) -> Schedule:
+  """Linear warm-up, plateau, exponential decay to final_scale * peak.
+
+  Source: released speech code. (The paper calls the last phase linear.)
+  """
+  decay_from = _check_phases('tri_stage', total_steps, warmup_steps, hold_steps)
+  if not 0 < final_scale <= 1:
+    raise ValueError(
+      f'tri_stage: final_scale must be in (0, 1], got {final_scale}.'
+    )
+
+  def schedule(step):
+    progress = (step - decay_from) / max(total_steps - decay_from, 1)
+    progress = jnp.clip(progress, 0.0, 1.0)
+    warm = _warmup(step, start_scale * peak, peak, warmup_steps)
+    decayed = peak * final_scale**progress
+    return jnp.where(step < warmup_steps, warm, decayed)
+
+  return schedule
+
+
+def constant(
+  *, peak: float, total_steps: int, warmup_steps: int = 0, start: float = 0.0
+) -> Schedule:
+  """Linear warm-up, then the peak rate."""
+  _check_phases('constant', total_steps, warmup_steps, 0)
+
+  def schedule(step):
+    warm = _warmup(step, start, peak, warmup_steps)
+    return jnp.where(step < warmup_steps, warm, peak)
+
+  return schedule
+
+
+SCHEDULES = {'cosine': cosine, 'tri_stage': tri_stage, 'constant': constant}
+
+
+def _warmup(step, start, peak, steps):
+  return start + (peak - start) * step / max(steps, 1)
+
+
+def _check_phases(name, total, warmup, hold):
+  if min(total, warmup, hold) < 0 or warmup + hold > total:
+    raise ValueError(
+      f'{name}: warmup_steps {warmup} + hold_steps {hold} do not fit into '
+      f'total_steps {total}; shorten the phases or train longer.'
+    )
+  return warmup + hold
+
+
+def adamw(
+  schedule: Schedule,
+  *,
+  weight_decay: float = 0.05,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-8,
+  clip_norm: float | None = None,
+  layer_decay: float | None = None,
+  no_decay: tuple[str, ...] = NO_DECAY,
+) -> optax.GradientTransformation:
+  """AdamW with decay by name, global-norm clipping and layer-wise rates.
+
+  Args:
+    schedule: update number -> learning rate.
+    weight_decay: decoupled, multiplied by the rate.
+    b1: decay of the first moment.
+    b2: decay of the second moment.
+    eps: added after bias correction, as in torch.optim.AdamW.
+    clip_norm: largest global L2 norm of the gradient; None does not clip.
+    layer_decay: r, rate of layer i = r**(L + 1 - i) for fine-tuning; None or 1
+      gives all the same rate. See `layer_scales`.
+    no_decay: regular expressions of parameter paths ('blocks/norm1/scale')
+      without weight decay; () decays everything, as speech and text do.
+
+  Returns:
+    The optax chain.
+
+  Raises:
+    ValueError: for rates outside their range.
+  """
+  if weight_decay < 0:
+    raise ValueError(f'adamw: weight_decay must be >= 0, got {weight_decay}.')
+  if clip_norm is not None and clip_norm <= 0:
+    raise ValueError(
+      f'adamw: clip_norm must be positive, got {clip_norm}; use None for no '
+      'clipping.'
+    )
+  if layer_decay is not None and not 0 < layer_decay <= 1:
+    raise ValueError(f'adamw: layer_decay must be in (0, 1], got {layer_decay}.')
+  parts = []
+  if clip_norm is not None:
+    parts.append(optax.clip_by_global_norm(clip_norm))
+  parts.append(optax.scale_by_adam(b1, b2, eps))
+  parts.append(
+    optax.add_decayed_weights(
+      weight_decay, mask=lambda params: decay_mask(params, no_decay)
+    )
+  )
+  if layer_decay not in (None, 1):
+    parts.append(_scale_by_layer(layer_decay))
+  parts.append(optax.scale_by_learning_rate(schedule))
+  return optax.chain(*parts)
+
+
+def decay_mask(params: Params, no_decay: tuple[str, ...] = NO_DECAY) -> Params:
+  """Tree of bools: True where the weight decays.
+
+  Source: released vision code: no decay of biases, norms, layer scale, CLS
+  token and absolute positions; mask token and relative positions do decay.
+  """
+  patterns = [re.compile(p) for p in no_decay]
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: not any(p.search(path_name(path)) for p in patterns), params
+  )
+
+
+def layer_scales(params: Params, layer_decay: float) -> Params:
+  """Factor of each parameter's rate: r**(L + 1 - id), BEiT's numbering.
+
+  Patches, CLS, mask token and absolute positions have id 0, block l = 1..L has
+  id l, everything else (norm, head, relative positions) L + 1.
+
+  Args:
+    params: top-level sub-trees; `blocks` is stacked over layers [L, ...].
+    layer_decay: r.
+
+  Returns:
+    Tree of arrays that broadcast against params.
+  """
+  depth = jax.tree.leaves(params['blocks'])[0].shape[0]
+  bottom = {'feature_encoder', 'cls_token', 'mask_token', 'position_embedding'}
+
+  def scale(path, leaf):
+    top = path_name(path).split('/')[0]
+    if top == 'blocks':
+      scales = layer_decay ** np.arange(depth, 0, -1, dtype=np.float32)
+      return scales.reshape(depth, *(1,) * (leaf.ndim - 1))
+    return np.float32(layer_decay ** (depth + 1) if top in bottom else 1.0)
+
+  return jax.tree_util.tree_map_with_path(scale, params)
+
+
+def _scale_by_layer(layer_decay):
+  def update(updates, params):
+    scales = layer_scales(params, layer_decay)
+    return jax.tree.map(lambda u, s: u * s, updates, scales)
+
+  return optax.stateless(update)
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+  """'blocks/norm1/scale' for a JAX key path."""
+  return jax.tree_util.keystr(path, simple=True, separator='/')

@@ -1,0 +1,233 @@
+"""The loop: one for all modalities and objectives."""
+
+import contextlib
+import functools
+import json
+import math
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from etils import epath
+from jax.experimental import multihost_utils
+
+from d2v_jax import checkpoint, health, metrics, provenance
+from d2v_jax.config import differences
+from d2v_jax.experiment import RESUMABLE, Experiment
+from d2v_jax.trainer import Trainer
+
+ITEMS = ('params', 'teacher_params', 'opt_state')
+
+
+class Interrupted(Exception):
+  """A signal came; the state is saved and the same command continues."""
+
+  def __init__(self, step: int, signum: int):
+    super().__init__(
+      f'{signal.Signals(signum).name}: stopped after step {step}, which is saved'
+    )
+    self.signum = signum
+
+
+def train(experiment: Experiment, workdir: epath.Path) -> None:
+  """Trains to the end, from the newest valid checkpoint if there is one.
+
+  Order of restoration: the newest valid checkpoint in the workdir, then the
+  student of config.init_from, then random values.
+
+  Raises:
+    Interrupted: after SIGTERM or SIGINT, with the state saved.
+    health.UnhealthyRun: the run collapsed or diverged.
+    ValueError: checkpoints exist but none is valid or they do not fit.
+  """
+  trainer = Trainer(experiment)
+  terminal = metrics.Terminal(experiment.total_steps)
+  checkpoints = checkpoint.Checkpoints(
+    workdir / 'checkpoints', **experiment.checkpoints
+  )
+  with contextlib.closing(checkpoints):
+    restored = checkpoints.restore(
+      {name: getattr(trainer.abstract_state, name) for name in ITEMS},
+      check=functools.partial(_check_resumable, experiment),
+    )
+    for path, reason in checkpoints.damaged:
+      terminal.message(f'set aside a damaged checkpoint, {path}: {reason}')
+    if restored is None:
+      state, start = trainer.init_state(), 0
+    else:
+      start, items, _ = restored
+      state = trainer.state_at(start, items)
+      terminal.message(f'continuing {workdir} from step {start}')
+    if jax.process_index() == 0:
+      provenance.record_start(workdir, experiment.config, start)
+    _loop(trainer, state, start, workdir, checkpoints, terminal)
+
+
+def evaluate(
+  experiment: Experiment, workdir: epath.Path
+) -> tuple[int, dict[str, float]]:
+  """Runs the evaluators on the newest valid checkpoint of a run.
+
+  Returns:
+    (step, metrics); they are also written to evaluation.json.
+  """
+  trainer = Trainer(experiment)
+  trees = {}
+  for name in ('params', 'teacher_params'):
+    step, trees[name] = checkpoint.load_item(
+      workdir / 'checkpoints', name, getattr(trainer.abstract_state, name)
+    )
+  results = trainer.evaluate(**trees)
+  if jax.process_index() == 0:
+    path = workdir / 'evaluation.json'
+    path.write_text(json.dumps({'step': step, **results}, indent=2) + '\n')
+  return step, results
+
+
+def _loop(trainer, state, start, workdir, checkpoints, terminal):
+  run = trainer.experiment
+  batches = run.batches(
+    start_step=start, corrupt_log=workdir / 'corrupt_files.txt'
+  )
+  log = _Log(run, workdir, start, terminal)
+  unread = None  # metrics of the step before, read while the next one runs
+  with (
+    contextlib.closing(batches),
+    contextlib.closing(log),
+    _stop_signals() as stop_at,
+    jax.transfer_guard('disallow'),
+  ):
+    if start == 0:
+      log.evaluation(0, trainer.evaluate(state.params, state.teacher_params))
+    for step in range(start + 1, run.total_steps + 1):
+      batch = trainer.to_devices(next(batches))
+      state, values = trainer.step(state, batch)
+      if unread is not None:
+        log.step(*unread)
+      unread = step, values
+
+      last, stop = step == run.total_steps, stop_at(step)
+      evaluate = last or _due(step, run.evaluation.every)
+      save = last or stop or _due(step, run.checkpoint_every)
+      if not (evaluate or save):
+        continue
+      # What is known about a step is on disk before its checkpoint is, so a
+      # resumed run has nothing to repeat and nothing is missing.
+      with log.pause():
+        log.step(*unread)
+        unread = None
+        if evaluate:
+          log.evaluation(step, trainer.evaluate(state.params, state.teacher_params))
+        log.flush()
+        if save:
+          items = {name: getattr(state, name) for name in ITEMS}
+          checkpoints.save(step, items, _loop_item(run))
+      if stop and not last:
+        checkpoints.wait()
+        raise Interrupted(step, stop)
+    checkpoints.wait()
+
+
+def _due(step, every):
+  return every > 0 and step % every == 0
+
+
+class _Log:
+  """One line of metrics.jsonl for each step that is logged or evaluated."""
+
+  def __init__(self, run, workdir, start, terminal):
+    self._run = run
+    self._terminal = terminal
+    self._monitor = health.Monitor(run.health)
+    self._throughput = metrics.Throughput(run.batch_size)
+    self._writer = None
+    if jax.process_index() == 0:
+      self._writer = metrics.Writer(workdir, start)
+    self._step, self._line = None, {}
+    self.pause = self._throughput.pause
+
+  def step(self, step: int, values: dict[str, jax.Array]) -> None:
+    """Judges the metrics of a step and logs them if it is their turn."""
+    numbers = {k: float(v) for k, v in jax.device_get(values).items()}
+    self._monitor.check(step, numbers)
+    if _due(step, self._run.log_every) or step == self._run.total_steps:
+      numbers['examples_per_sec'] = self._throughput.read(step)
+      eta = self._throughput.eta(self._run.total_steps - step)
+      self._terminal.progress(step, numbers, eta)
+      self._add(step, numbers)
+    self._throughput.begin(step)
+
+  def evaluation(self, step: int, results: dict[str, float]) -> None:
+    """Logs what evaluators measured after this step."""
+    if results:
+      self._terminal.evaluation(step, results)
+      self._add(step, results)
+
+  def _add(self, step, numbers):
+    if step != self._step:
+      self.flush()
+    self._step = step
+    self._line |= {k: v for k, v in numbers.items() if math.isfinite(v)}
+
+  def flush(self) -> None:
+    """Writes the line that is still open for more numbers of its step."""
+    if self._line and self._writer is not None:
+      self._writer.write(self._step, self._line)
+    self._line = {}
+
+  def close(self) -> None:
+    """Writes what is left."""
+    self.flush()
+    if self._writer is not None:
+      self._writer.close()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[Callable[[int], int]]:
+  """Yields a function of the step: the signal that wants the run to stop, or 0.
+
+  With several processes all of them must stop after the same step; JAX's
+  coordination service then agrees on it after a SIGTERM to any of them.
+  """
+  if jax.process_count() > 1:
+    reached = multihost_utils.reached_preemption_sync_point
+    yield lambda step: signal.SIGTERM if reached(step) else 0
+    return
+  received = []
+
+  def handler(signum, frame):
+    if received:  # a second one does not wait
+      raise KeyboardInterrupt
+    received.append(signum)
+
+  old = {s: signal.signal(s, handler) for s in (signal.SIGTERM, signal.SIGINT)}
+  try:
+    yield lambda step: received[0] if received else 0
+  finally:
+    for signum, previous in old.items():
+      signal.signal(signum, previous)
+
+
+def _loop_item(run: Experiment) -> dict[str, Any]:
+  return {'config': _as_json(run.config), 'num_examples': run.num_examples}
+
+
+def _check_resumable(run: Experiment, loop: dict[str, Any]) -> None:
+  lines = differences(loop['config'], _as_json(run.config), RESUMABLE)
+  if loop['num_examples'] != run.num_examples:
+    lines.append(
+      f'number of training examples: {loop["num_examples"]} -> '
+      f'{run.num_examples}'
+    )
+  if lines:
+    raise checkpoint.CheckpointMismatch(
+      'the workdir holds a run of another config, which cannot be continued '
+      'with this one:\n  ' + '\n  '.join(lines) + '\nUse the old values, or '
+      'another --workdir; --config.init_from=OLD_WORKDIR starts a new run from '
+      "the old one's student."
+    )
+
+
+def _as_json(config: Any) -> Any:
+  return json.loads(json.dumps(config))

@@ -1,0 +1,100 @@
+"""An experiment made concrete: shardings, compiled step, feature extraction."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from d2v_jax import checkpoint, sharding, train_state
+from d2v_jax.evaluators import evaluate
+from d2v_jax.evaluators.features import FeatureExtractor
+from d2v_jax.experiment import Experiment
+from d2v_jax.train_state import TrainState
+from d2v_jax.train_step import train_step
+
+
+class Trainer:
+  """What the loop needs, compiled once.
+
+  Attributes:
+    experiment: what it was made from.
+    abstract_state: shapes, dtypes and shardings of the state.
+    step: jitted (state, batch) -> (state, metrics); the state is donated.
+  """
+
+  def __init__(self, experiment: Experiment):
+    self.experiment = experiment
+    parts = {'objective': experiment.objective, 'tx': experiment.tx}
+    self._create = functools.partial(train_state.create, **parts)
+    self._from_params = functools.partial(train_state.from_params, **parts)
+    self._rng = jax.random.key(experiment.seed)
+    shapes = jax.eval_shape(self._create, self._rng, experiment.example_batch)
+    self._state_sharding = sharding.state_sharding(
+      shapes, experiment.mesh, experiment.sharding
+    )
+    self._batch_sharding = sharding.batch_sharding(experiment.mesh)
+    self.abstract_state = jax.tree.map(
+      lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
+      shapes,
+      self._state_sharding,
+    )
+    self.step = jax.jit(
+      functools.partial(
+        train_step,
+        schedule=experiment.schedule,
+        accumulate=experiment.accumulate,
+        **parts,
+      ),
+      donate_argnums=0,
+      in_shardings=(self._state_sharding, self._batch_sharding),
+      out_shardings=(
+        self._state_sharding,
+        sharding.replicated(experiment.mesh),
+      ),
+    )
+    self._extract = FeatureExtractor(
+      experiment.objective.encode,
+      experiment.evaluation.batches,
+      self.to_devices,
+    )
+
+  def to_devices(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """This host's rows [b, ...] as global arrays [B, ...]."""
+    return sharding.to_devices(batch, self._batch_sharding)
+
+  def init_state(self) -> TrainState:
+    """Fresh state, or one around the student of config.init_from."""
+    source = self.experiment.init_from
+    if source:
+      _, params = checkpoint.load_item(
+        epath.Path(source) / 'checkpoints',
+        'params',
+        self.abstract_state.params,
+      )
+      create = jax.jit(self._from_params, out_shardings=self._state_sharding)
+      return create(train_state.step_rng(self._rng), params)
+
+    def create():
+      batch = {
+        key: jnp.zeros(s.shape, s.dtype)
+        for key, s in self.experiment.example_batch.items()
+      }
+      return self._create(self._rng, batch)
+
+    return jax.jit(create, out_shardings=self._state_sharding)()
+
+  def state_at(self, step: int, items: dict[str, Any]) -> TrainState:
+    """The state that a checkpoint of this run stands for."""
+    rng = train_state.step_rng(self._rng)
+    state = TrainState(step=jnp.int32(step), rng=rng, **items)
+    return jax.device_put(state, self._state_sharding)
+
+  def evaluate(
+    self, params: dict[str, Any], teacher_params: dict[str, Any]
+  ) -> dict[str, float]:
+    """Runs the evaluators on frozen features."""
+    extract = functools.partial(self._extract, params, teacher_params)
+    return evaluate(self.experiment.evaluation.evaluators, extract)

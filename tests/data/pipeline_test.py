@@ -1,0 +1,255 @@
+import itertools
+import logging
+
+import cv2
+import numpy as np
+import pytest
+
+from d2v_jax.data import masking, pipeline, sources, vision
+
+MASK = masking.BlockMask(7, min_block=2)
+TRANSFORM = vision.TrainTransform(8, 2, MASK)
+
+
+@pytest.fixture(scope="module")
+def digits():
+  return sources.Decoded(sources.Digits("test"), 1)
+
+
+def take(source, count, transform=TRANSFORM, **options):
+  options = {"seed": 1, "batch_size": 8, "num_threads": 2} | options
+  batches = pipeline.train_batches(source, transform, **options)
+  try:
+    return list(itertools.islice(batches, count))
+  finally:
+    batches.close()
+
+
+def same(ours, theirs):
+  assert len(ours) == len(theirs)
+  for one, other in zip(ours, theirs, strict=True):
+    assert one.keys() == other.keys()
+    for key in one:
+      np.testing.assert_array_equal(one[key], other[key])
+
+
+def rows(batch):
+  return [row.tobytes() for row in batch["inputs"]]
+
+
+def test_batch_contract(digits):
+  (batch,) = take(digits, 1)
+  assert batch.keys() == {"inputs", "mask"}
+  assert batch["inputs"].shape == (8, 8, 8, 1)
+  assert batch["inputs"].dtype == np.uint8
+  assert batch["mask"].shape == (8, 16) and batch["mask"].dtype == bool
+  assert (batch["mask"].sum(1) == 7).all()
+  supervised = vision.TrainTransform(8, 2, None)
+  (batch,) = take(digits, 1, supervised)
+  assert batch.keys() == {"inputs", "label"}
+  assert batch["label"].shape == (8,) and batch["label"].dtype == np.int32
+
+
+def test_batches_depend_on_the_seed_alone(digits):
+  first = take(digits, 3)
+  same(first, take(digits, 3, num_threads=7))
+  other = take(digits, 3, seed=2)
+  assert not set(rows(first[0])) & set(rows(other[0]))
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_workers_change_nothing(digits, num_workers):
+  expected = take(digits, 8)[3:]
+  got = take(digits, 5, start_step=3, num_workers=num_workers)
+  same(got, expected)
+
+
+def test_resuming_continues_the_stream(digits):
+  expected = take(digits, 70)  # more than an epoch of 500 / 8 batches
+  same(take(digits, 2, start_step=68), expected[68:])
+
+
+def test_four_processes_share_the_batches_of_one(digits):
+  whole = take(digits, 3)
+  shares = [take(digits, 3, process_index=p, process_count=4) for p in range(4)]
+  for step, batch in enumerate(whole):
+    for key in batch:
+      parts = [share[step][key] for share in shares]
+      assert all(len(part) == 2 for part in parts)
+      # Row g of the global batch is row g // 4 of process g % 4.
+      stitched = np.stack(parts, 1).reshape(batch[key].shape)
+      np.testing.assert_array_equal(stitched, batch[key])
+
+
+def test_every_epoch_is_complete_and_differs(digits):
+  plain = vision.TrainTransform(
+    8, 2, None, crop_scale=None, flip=0, color_jitter=None
+  )
+  # 500 digits are 62.5 batches: the second epoch starts inside of one.
+  stream = take(digits, 125, plain)
+  seen = list(itertools.chain.from_iterable(map(rows, stream)))
+  truth = sorted(digits[i]["image"].tobytes() for i in range(500))
+  assert sorted(seen[:500]) == sorted(seen[500:]) == truth
+  assert seen[:500] != seen[500:]
+
+
+def test_masks_are_drawn_anew(digits):
+  uniform = vision.TrainTransform(8, 1, masking.RandomMask(32))
+  shares = [
+    take(digits, 40, uniform, process_index=p, process_count=2)
+    for p in range(2)
+  ]
+  masks = [
+    mask.tobytes() for share in shares for b in share for mask in b["mask"]
+  ]
+  assert len(set(masks)) == len(masks) == 320
+
+
+def test_augmentation_differs_between_epochs():
+  class One(sources.Digits):
+    def __len__(self):
+      return 1
+
+  # Fewer examples than a batch: it repeats them, augmented anew.
+  batch = take(sources.Decoded(One(), 1), 1)[0]
+  assert len(set(rows(batch))) == 8
+  assert len({mask.tobytes() for mask in batch["mask"]}) > 6
+
+
+@pytest.fixture
+def spoiled(tmp_path):
+  """Twelve files, four of them corrupt, two of these in a row."""
+  rng = np.random.default_rng(0)
+  for i in range(12):
+    kind = ".png" if i % 2 else ".jpg"
+    image = rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    data = cv2.imencode(kind, image)[1].tobytes()
+    data = {3: data[:300], 4: b"", 8: data[:-90], 10: b"text"}.get(i, data)
+    (tmp_path / f"{i:02d}{kind}").write_bytes(data)
+  return sources.Decoded(sources.ImageFolder(str(tmp_path)), 3)
+
+
+BAD = ["03.png", "04.jpg", "08.jpg", "10.jpg"]
+
+
+def test_corrupt_records_are_passed_over_and_listed(spoiled, tmp_path, caplog):
+  log = tmp_path / "corrupt.txt"
+  options = {"corrupt_log": log, "max_corrupt": 4}
+  with caplog.at_level(logging.WARNING):
+    batches = take(spoiled, 6, **options)
+  assert all(len(batch["inputs"]) == 8 for batch in batches)
+  names = log.read_text().splitlines()
+  assert sorted(names) == [str(tmp_path / name) for name in BAD]
+  assert len(caplog.records) == 4  # each once, in four epochs
+  assert str(tmp_path / "08.jpg") in caplog.text
+
+  # A resumed run reads the list, and counts only what is new.
+  caplog.clear()
+  same(take(spoiled, 2, start_step=4, **options), batches[4:])
+  assert log.read_text().splitlines() == names and not caplog.records
+  resumed = pipeline.train_batches(
+    spoiled, TRANSFORM, seed=1, batch_size=8, **options
+  )
+  assert resumed.num_corrupt == 4
+  resumed.close()
+
+
+def test_corrupt_budget(spoiled, tmp_path):
+  with pytest.raises(ValueError, match="4 corrupt records are more than max_c"):
+    take(spoiled, 6, batch_size=12, max_corrupt=2)
+  log = tmp_path / "corrupt.txt"
+  log.write_text("a.jpg\nb.jpg\n")
+  text = r"max_corrupt=1; the first are a.jpg, b.jpg \(all are in .*raise max_c"
+  with pytest.raises(ValueError, match=text):
+    take(spoiled, 1, corrupt_log=log, max_corrupt=1)
+
+
+def test_replacements_do_not_depend_on_the_process_count(spoiled):
+  whole = take(spoiled, 3)
+  halves = [
+    take(spoiled, 3, process_index=p, process_count=2) for p in range(2)
+  ]
+  for step, batch in enumerate(whole):
+    stitched = np.stack([half[step]["inputs"] for half in halves], 1)
+    np.testing.assert_array_equal(
+      stitched.reshape(batch["inputs"].shape), batch["inputs"]
+    )
+
+
+@pytest.mark.parametrize("process_count", [1, 4])
+@pytest.mark.parametrize("batch_size", [8, 64])
+def test_evaluation_sees_each_example_once(batch_size, process_count):
+  digits = sources.Decoded(sources.Digits("test"), 1)
+  shares = [
+    list(
+      pipeline.eval_batches(
+        digits,
+        vision.EvalTransform(8, resize_ratio=None),
+        batch_size=batch_size,
+        num_threads=2,
+        process_index=p,
+        process_count=process_count,
+      )
+    )
+    for p in range(process_count)
+  ]
+  steps = -(-500 // batch_size)
+  assert [len(share) for share in shares] == [steps] * process_count
+  for p, share in enumerate(shares):
+    for batch in share:
+      assert batch["valid"].shape == (batch_size // process_count,)
+      assert batch["valid"].dtype == bool
+    joined = {k: np.concatenate([b[k] for b in share]) for k in share[0]}
+    own = range(p, 500, process_count)
+    assert joined["valid"].sum() == len(own)
+    assert joined["valid"][: len(own)].all()  # the fill comes last
+    for key in ("inputs", "label"):
+      name = {"inputs": "image"}.get(key, key)
+      truth = np.stack([digits[i][name] for i in own])
+      np.testing.assert_array_equal(joined[key][joined["valid"]], truth)
+      for fill in joined[key][len(own) :]:
+        np.testing.assert_array_equal(fill, digits[499][name])
+
+
+def test_evaluation_with_fewer_examples_than_processes(spoiled):
+  class Three(sources.Digits):
+    def __len__(self):
+      return 3
+
+  transform = vision.EvalTransform(8, resize_ratio=None)
+  few = sources.Decoded(Three(), 1)
+  valid = [
+    next(
+      pipeline.eval_batches(
+        few, transform, batch_size=8, process_index=p, process_count=4
+      )
+    )["valid"].tolist()
+    for p in range(4)
+  ]
+  assert valid == [[True, False]] * 3 + [[False, False]]
+
+
+def test_evaluation_leaves_out_corrupt_records(spoiled, caplog):
+  transform = vision.EvalTransform(16)
+  with caplog.at_level(logging.WARNING):
+    batches = list(pipeline.eval_batches(spoiled, transform, batch_size=8))
+  valid = np.concatenate([batch["valid"] for batch in batches])
+  bad = [int(name[:2]) for name in BAD]
+  np.testing.assert_array_equal(np.flatnonzero(~valid), [*bad, 12, 13, 14, 15])
+  assert len(caplog.records) == 4
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"process_count": 3}, "batch_size=8 must be a positive multiple of the 3"),
+    ({"process_index": 2, "process_count": 2}, "below process_count=2"),
+    ({"start_step": -1}, "start_step must be >= 0, got -1"),
+    ({"num_threads": 0}, "num_threads must be >= 1, got 0"),
+    ({"num_workers": -1}, "num_workers must be >= 0"),
+    ({"max_corrupt": -1}, "max_corrupt must be >= 0"),
+  ],
+)
+def test_errors(digits, options, message):
+  with pytest.raises(ValueError, match=message):
+    take(digits, 1, **options)

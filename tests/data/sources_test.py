@@ -1,0 +1,311 @@
+import io
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import sklearn.datasets
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from d2v_jax.data import sources
+
+
+def smooth(height=40, width=60, channels=3, seed=0):
+  rng = np.random.default_rng(seed)
+  coarse = rng.integers(0, 256, (5, 7, channels), dtype=np.uint8)
+  image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+  return image.reshape(height, width, channels)
+
+
+def encoded(image, kind, **options):
+  """Encodes with Pillow, which none of our decoding uses."""
+  if not isinstance(image, Image.Image):
+    image = Image.fromarray(image)
+  buffer = io.BytesIO()
+  image.save(buffer, kind, **options)
+  return buffer.getvalue()
+
+
+def by_pillow(data, mode="RGB"):
+  image = np.asarray(Image.open(io.BytesIO(data)).convert(mode)).astype(int)
+  return image if image.ndim == 3 else image[..., None]
+
+
+class Records(list):
+  """A source of given images."""
+
+  def __getitem__(self, index):
+    return {"image": super().__getitem__(index), "label": index % 10}
+
+  def record_name(self, index):
+    return f"record {index}"
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """Two classes with four files, and a few that are no images."""
+  for name in ("b/2.PNG", "a/x/1.jpg", "a/0.JPEG", "b/3.webp"):
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(
+      encoded(smooth(), file.suffix[1:].upper().replace("JPG", "JPEG"))
+    )
+  (tmp_path / "b" / "notes.txt").write_text("no image")
+  (tmp_path / "b" / ".hidden.jpg").write_text("no image")
+  (tmp_path / "empty").mkdir()
+  return tmp_path
+
+
+def test_digits_are_those_of_scikit_learn():
+  data = sklearn.datasets.load_digits()
+  parts = {name: sources.Digits(name) for name in ("train", "test", "all")}
+  assert {k: len(v) for k, v in parts.items()} == {
+    "train": 1297,
+    "test": 500,
+    "all": 1797,
+  }
+
+  def rows(source):
+    return sorted(
+      (source[i]["image"].tobytes(), source[i]["label"])
+      for i in range(len(source))
+    )
+
+  scaled = np.rint(data.images * 255 / 16).astype(np.uint8)
+  truth = sorted(
+    (image.tobytes(), int(label))
+    for image, label in zip(scaled, data.target, strict=True)
+  )
+  assert rows(parts["all"]) == truth
+  assert sorted(rows(parts["train"]) + rows(parts["test"])) == truth
+  first = parts["train"][0]
+  assert first["image"].shape == (8, 8, 1)
+  assert first["image"].dtype == np.uint8 and type(first["label"]) is int
+  assert parts["train"].record_name(3) == "digits/train[3]"
+  labels = [parts["test"][i]["label"] for i in range(500)]
+  shares = np.bincount(labels) / np.bincount(data.target)
+  np.testing.assert_allclose(shares, 500 / 1797, atol=0.01)
+
+
+def test_folder_with_classes(folder):
+  source = sources.ImageFolder(str(folder))
+  assert source.class_names == ("a", "b")
+  assert [source[i]["label"] for i in range(len(source))] == [0, 0, 1, 1]
+  names = [source.record_name(i) for i in range(4)]
+  assert names == [
+    str(folder / name)
+    for name in ("a/0.JPEG", "a/x/1.jpg", "b/2.PNG", "b/3.webp")
+  ]
+  assert source[0]["image"] == (folder / "a/0.JPEG").read_bytes()
+
+
+def test_folder_without_labels(folder):
+  source = sources.ImageFolder(str(folder), labels=False)
+  assert len(source) == 4 and "label" not in source[0]
+  assert source.class_names == ()
+  assert len(sources.ImageFolder(str(folder / "b"))) == 2
+  assert "label" not in sources.ImageFolder(str(folder / "b"))[0]
+
+
+def test_folder_with_images_beside_classes(folder):
+  (folder / "loose.bmp").write_bytes(encoded(smooth(), "BMP"))
+  source = sources.ImageFolder(str(folder))
+  assert len(source) == 5 and "label" not in source[0]
+  with pytest.raises(ValueError, match=r"'loose.bmp'; move them or set labels"):
+    sources.ImageFolder(str(folder), labels=True)
+
+
+def test_folder_follows_links(folder, tmp_path_factory):
+  other = tmp_path_factory.mktemp("other")
+  (other / "c").symlink_to(folder / "a")
+  assert len(sources.ImageFolder(str(other))) == 2
+
+
+def test_folder_errors(folder):
+  with pytest.raises(ValueError, match="is not a folder; check the path"):
+    sources.ImageFolder(str(folder / "missing"))
+  with pytest.raises(ValueError, match=r"no images .* one of: .bmp, .jpeg"):
+    sources.ImageFolder(str(folder / "empty"))
+
+
+# Unregistered, so that it is found by its files, as a user's prepared data is.
+class TinyImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  VERSION = tfds.core.Version("1.0.0")
+  # TFDS 4.9.10 looks for the code with the package importlib_resources, which
+  # it does not declare as a requirement.
+  code_path = None
+
+  def _info(self):
+    features = {
+      "picture": tfds.features.Image(shape=(None, None, 3)),
+      "label": tfds.features.ClassLabel(num_classes=3),
+    }
+    return tfds.core.DatasetInfo(
+      builder=self, features=tfds.features.FeaturesDict(features)
+    )
+
+  def _split_generators(self, dl_manager):
+    return {"train": self._generate_examples()}
+
+  def _generate_examples(self):
+    for i in range(9):
+      data = io.BytesIO(encoded(smooth(seed=i), "PNG"))
+      yield i, {"picture": data, "label": i % 3}
+
+
+@pytest.fixture(scope="module")
+def tfds_dir(tmp_path_factory):
+  path = tmp_path_factory.mktemp("tfds")
+  builder = TinyImages(data_dir=str(path), file_format="array_record")
+  builder.download_and_prepare()
+  return str(path)
+
+
+def test_tfds(tfds_dir):
+  source = sources.TfdsImages(
+    "tiny_images", "train[:5]", tfds_dir, image_key="picture"
+  )
+  assert len(source) == 5
+  assert source.record_name(2) == "tiny_images/train[:5][2]"
+  decoded = sources.Decoded(pickle.loads(pickle.dumps(source)), 3)
+  known = {smooth(seed=i).tobytes(): i % 3 for i in range(9)}
+  for i in range(5):
+    assert isinstance(source[i]["image"], bytes)
+    assert known[decoded[i]["image"].tobytes()] == source[i]["label"]
+
+
+def test_tfds_without_labels(tfds_dir):
+  source = sources.TfdsImages(
+    "tiny_images", "train", tfds_dir, "picture", label_key="species"
+  )
+  assert set(source[0]) == {"image"}
+
+
+def test_tfds_errors(tfds_dir, tmp_path):
+  with pytest.raises(ValueError, match="choose image_key from: label, picture"):
+    sources.TfdsImages("tiny_images", "train", tfds_dir)
+  with pytest.raises(ValueError, match="Unknown split 'dev'"):
+    sources.TfdsImages("tiny_images", "dev", tfds_dir, "picture")
+  for builder in ("mnist", "no_such_thing"):
+    with pytest.raises(ValueError, match=r"download_and_prepare\(\)"):
+      sources.TfdsImages(builder, "train", str(tmp_path))
+
+
+KINDS = {
+  "jpeg": ("JPEG", {"quality": 95}),
+  "progressive jpeg": ("JPEG", {"quality": 95, "progressive": True}),
+  "png": ("PNG", {}),
+  "bmp": ("BMP", {}),
+  "tiff": ("TIFF", {"compression": "tiff_lzw"}),
+  "webp": ("WEBP", {"lossless": True}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_decode_equals_pillow(kind, channels):
+  name, options = KINDS[kind]
+  data = encoded(smooth(), name, **options)
+  ours = sources.decode(data, channels)
+  assert ours.dtype == np.uint8 and ours.shape == (40, 60, channels)
+  assert ours.flags.c_contiguous
+  theirs = by_pillow(data, "RGB" if channels == 3 else "L")
+  # A JPEG's grey is its stored luma, Pillow's is made of the RGB.
+  assert np.abs(ours - theirs).max() <= (0 if channels == 3 else 2)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "RGBA", "I;16", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_decode_unusual_modes(mode, channels):
+  grey = smooth(channels=1)[..., 0]
+  if mode == "I;16":
+    data = encoded(Image.fromarray(grey.astype(np.uint16) * 257), "PNG")
+    expected = np.repeat(grey[..., None], channels, 2).astype(int)
+  else:
+    image = Image.fromarray(smooth()).convert(mode)
+    data = encoded(image, "JPEG" if mode == "CMYK" else "PNG")
+    expected = by_pillow(data, "RGB" if channels == 3 else "L")
+  ours = sources.decode(data, channels)
+  assert ours.dtype == np.uint8 and ours.shape == (40, 60, channels)
+  assert np.abs(ours - expected).max() <= 2
+
+
+def test_decode_ignores_the_orientation():
+  exif = Image.Exif()
+  exif[0x0112] = 6  # rotate by 90 degrees
+  for kind in ("JPEG", "PNG"):
+    data = encoded(smooth(), kind, exif=exif)
+    assert sources.decode(data, 3).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_decode_finds_cut_files(kind):
+  name, options = KINDS[kind]
+  data = encoded(smooth(), name, **options)
+  for share in (0.0, 0.02, 0.3, 0.6, 0.9, 0.99):
+    assert sources.decode(data[: int(len(data) * share)], 3) is None
+
+
+def test_decode_finds_a_cut_jpeg_with_a_whole_thumbnail_or_an_end():
+  small = encoded(smooth(10, 15), "JPEG")
+  exif = b"Exif\0\0MM\0*\0\0\0\x08" + small
+  data = encoded(smooth(), "JPEG", exif=exif)
+  assert sources.decode(data, 3) is not None
+  half = data[: len(data) - len(data) // 8]
+  assert small in half
+  assert sources.decode(half, 3) is None
+  assert sources.decode(half + b"\xff\xd9", 3) is None
+
+
+def test_decode_accepts_harmless_extra_bytes():
+  data = encoded(smooth(), "JPEG")
+  truth = by_pillow(data)
+  for extra in (data + b"tail", data[:-2] + b"abc" + data[-2:]):
+    np.testing.assert_array_equal(sources.decode(extra, 3), truth)
+
+
+@pytest.mark.parametrize(
+  "data", [b"", b"just text", b"\xff\xd8\xff", b"\x89PNG"]
+)
+def test_decode_finds_other_files(data):
+  assert sources.decode(data, 3) is None
+
+
+def test_decode_arrays():
+  grey, colour = smooth(channels=1), smooth()
+  assert sources.decode(grey, 1) is grey
+  np.testing.assert_array_equal(
+    sources.decode(grey, 3), np.repeat(grey, 3, axis=2)
+  )
+  luma = colour @ [0.299, 0.587, 0.114]
+  assert np.abs(sources.decode(colour, 1)[..., 0] - luma).max() <= 1
+  with pytest.raises(ValueError, match=r"got float64 \[40, 60, 3\]"):
+    sources.decode(colour / 255.0, 3)
+
+
+def test_decoded_takes_the_next_good_record():
+  good = [encoded(smooth(seed=i), "PNG") for i in range(6)]
+  records = Records(good)
+  list.__setitem__(records, 2, good[2][:50])
+  list.__setitem__(records, 3, b"")
+  list.__setitem__(records, 5, b"text")
+  decoded = sources.Decoded(records, 3)
+  assert len(decoded) == 6
+  assert [decoded[i]["record"] for i in range(6)] == [0, 1, 4, 4, 4, 0]
+  assert [decoded[i]["requested"] for i in range(6)] == list(range(6))
+  # Image and label stay together.
+  assert [decoded[i]["label"] for i in range(6)] == [0, 1, 4, 4, 4, 0]
+  np.testing.assert_array_equal(decoded[2]["image"], smooth(seed=4))
+  assert decoded.record_name(2) == "record 2"
+
+
+def test_decoded_errors():
+  with pytest.raises(ValueError, match="channels must be 1 or 3, got 4"):
+    sources.Decoded(Records([b""]), 4)
+  with pytest.raises(ValueError, match="has no records"):
+    sources.Decoded(Records([]), 3)
+  with pytest.raises(ValueError, match="none of the 2 records can be decoded"):
+    sources.Decoded(Records([b"", b"x"]), 3)[0]
+  with pytest.raises(ValueError, match="choose one of: all, test, train"):
+    sources.SOURCES["digits"](split="dev")

@@ -1,0 +1,201 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from d2v_jax.evaluators.linear_probe import LinearProbe, Probe, score
+
+
+@pytest.fixture(scope='module')
+def digits():
+  x, y = load_digits(return_X_y=True)
+  rows = np.random.default_rng(0).permutation(len(x))
+  x, y = x[rows].astype(np.float32), y[rows].astype(np.int32)
+  return {'train': (x[:1297], y[:1297]), 'test': (x[1297:], y[1297:])}
+
+
+@pytest.fixture(scope='module')
+def small(digits):
+  return {name: (x[:200], y[:200]) for name, (x, y) in digits.items()}
+
+
+def standardise(x, like):
+  mean, std = like.astype(float).mean(0), like.astype(float).std(0)
+  return (x - mean) / np.where(std > 0, std, 1)
+
+
+def record_fits(monkeypatch):
+  fits, fit = [], LinearProbe.fit
+
+  def recorded(self, x, y):
+    fits.append(fit(self, x, y))
+    return fits[-1]
+
+  monkeypatch.setattr(LinearProbe, 'fit', recorded)
+  return fits
+
+
+class TestLinearProbe:
+  def test_as_good_as_sklearn_with_its_best_c(self, digits):
+    (x, y), (test_x, test_y) = digits['train'], digits['test']
+    accuracies = []
+    for c in (0.001, 0.01, 0.1, 1.0, 10.0):
+      reference = LogisticRegression(C=c, max_iter=1000)
+      reference.fit(standardise(x, x), y)
+      accuracies.append(reference.score(standardise(test_x, x), test_y))
+    results = LinearProbe()(digits)
+    assert results['accuracy'] == pytest.approx(max(accuracies), abs=0.01)
+    assert results['train_accuracy'] > 0.99
+    assert results['validation_accuracy'] > 0.95
+
+  def test_converges_to_sklearn(self, small):
+    x, y = small['train']
+    decay = 0.05
+    # sklearn minimises C * sum of losses + half the squared norm.
+    reference = LogisticRegression(C=1 / (len(x) * decay), tol=1e-10)
+    reference.fit(standardise(x, x), y)
+    probe, selection = LinearProbe((0.3,), (decay,)).fit(x, y)
+    assert selection[:2] == (0.3, decay)
+    np.testing.assert_allclose(
+      probe.weights[0], reference.coef_.T, rtol=0, atol=1e-5
+    )
+    bias = np.asarray(probe.bias[0])
+    np.testing.assert_allclose(
+      bias - bias.mean(),
+      reference.intercept_ - reference.intercept_.mean(),
+      rtol=0,
+      atol=1e-5,
+    )
+
+  def test_test_labels_change_nothing_but_the_accuracy(
+    self, small, monkeypatch
+  ):
+    fits = record_fits(monkeypatch)
+    probe = LinearProbe(steps=100)
+    test_x, test_y = small['test']
+    honest = probe(small)
+    shuffled = probe({**small, 'test': (test_x, (test_y + 1) % 10)})
+    (weights, chosen), (other_weights, other_chosen) = fits
+    assert chosen == other_chosen
+    for a, b in zip(weights, other_weights, strict=True):
+      np.testing.assert_array_equal(a, b)
+    assert honest.pop('accuracy') > 0.8
+    assert shuffled.pop('accuracy') < 0.1
+    assert honest == shuffled
+
+  def test_test_features_change_nothing_but_the_accuracy(
+    self, small, monkeypatch
+  ):
+    fits = record_fits(monkeypatch)
+    probe = LinearProbe(steps=100)
+    test_x, test_y = small['test']
+    probe(small)
+    probe({**small, 'test': (test_x * 3 + 1, test_y)})
+    (weights, chosen), (other_weights, other_chosen) = fits
+    assert chosen == other_chosen
+    for a, b in zip(weights, other_weights, strict=True):
+      np.testing.assert_array_equal(a, b)
+
+  def test_is_deterministic_and_seeded(self, small):
+    x, y = small['train']
+    first, _ = LinearProbe(steps=50, batch_size=32).fit(x, y)
+    again, _ = LinearProbe(steps=50, batch_size=32).fit(x, y)
+    other, _ = LinearProbe(steps=50, batch_size=32, seed=1).fit(x, y)
+    np.testing.assert_array_equal(first.weights, again.weights)
+    assert np.abs(first.weights - other.weights).max() > 0
+
+  def test_scale_and_offset_of_features_do_not_matter(self, small):
+    rng = np.random.default_rng(0)
+    scale = 2.0 ** rng.integers(-10, 10, 64)
+    scaled = {
+      name: ((scale * x + 5 * scale).astype(np.float32), y)
+      for name, (x, y) in small.items()
+    }
+    probe = LinearProbe(learning_rates=(0.1,), weight_decays=(1e-2,))
+    assert probe(scaled) == pytest.approx(probe(small), abs=1e-6)
+
+  def test_chooses_the_best_pair_on_held_out_rows(self, digits):
+    x, y = digits['train']
+    # Neither a rate that learns nothing nor a decay that forbids learning.
+    probe = LinearProbe((1e-8, 0.1), (1e3, 1e-3), steps=200)
+    _, selection = probe.fit(x, y)
+    assert selection[:2] == (0.1, 1e-3)
+    # What it is compared on has not been trained on.
+    noise = np.random.default_rng(0).permutation(y)
+    _, selection = LinearProbe(steps=500).fit(x, noise)
+    assert selection.validation_accuracy < 0.25
+
+  def test_no_diverged_pair_is_chosen(self, small):
+    # A step times the decay far above 2 multiplies the weights each time.
+    probe = LinearProbe((100.0, 0.1), (1.0,), steps=200)
+    fitted, selection = probe.fit(*small['train'])
+    assert selection.learning_rate == 0.1
+    assert np.isfinite(fitted.weights).all()
+
+  def test_constant_features_are_harmless(self):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 100).astype(np.int32)
+    x = np.stack([y - 0.5, np.full(100, 0.1), np.zeros(100)], 1)
+    x = x.astype(np.float32)
+    splits = {'train': (x, y), 'test': (x, y)}
+    assert LinearProbe(steps=50)(splits)['accuracy'] == 1.0
+
+  def test_no_labels(self, small):
+    x, _ = small['train']
+    with pytest.raises(ValueError, match="split 'train' has no labels"):
+      LinearProbe()({**small, 'train': (x, None)})
+
+  def test_too_few_rows_to_hold_some_out(self, small):
+    x, y = small['train']
+    with pytest.raises(
+      ValueError, match=r'holdout 0.1 of 3 training examples leaves 0 to choos'
+    ):
+      LinearProbe().fit(x[:3], y[:3])
+
+  @pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+      ({'learning_rates': ()}, 'give at least one of each'),
+      ({'weight_decays': ()}, 'give at least one of each'),
+      ({'steps': 0}, 'steps is 0 and batch_size 512; both must be at least 1'),
+      ({'batch_size': 0}, 'both must be at least 1'),
+      ({'holdout': 1.0}, 'holdout is 1.0; choose a share'),
+    ],
+  )
+  def test_arguments(self, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+      LinearProbe(**kwargs)
+
+
+class TestScore:
+  def make(self, n=20_000):
+    rng = np.random.default_rng(0)
+    shapes = {'mean': (3,), 'weights': (2, 3, 4), 'bias': (2, 4)}
+    arrays = {k: rng.normal(size=s) for k, s in shapes.items()}
+    arrays['std'] = np.array([0.5, 1.0, 2.0])
+    probe = Probe(**{k: jnp.asarray(v, 'f4') for k, v in arrays.items()})
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    return probe, x, rng.integers(0, 4, n).astype(np.int32)
+
+  def test_equals_numpy_in_several_chunks(self):
+    probe, x, y = self.make()
+    accuracy, loss = score(probe, x, y)
+    mean, std, weights, bias = (np.asarray(a, np.float64) for a in probe)
+    for g in range(2):
+      logits = (x - mean) / std @ weights[g] + bias[g]
+      entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y]
+      assert accuracy[g] == np.mean(logits.argmax(1) == y)
+      np.testing.assert_allclose(loss[g], entropy.mean(), rtol=1e-5)
+
+  def test_class_that_was_not_trained_is_a_mistake(self):
+    probe, x, y = self.make(10)
+    accuracy, _ = score(probe, x, y * 0 + 7)
+    assert accuracy.tolist() == [0, 0]
+
+  def test_diverged_classifier(self):
+    probe, x, y = self.make(10)
+    probe = probe._replace(bias=probe.bias.at[0].set(jnp.nan))
+    accuracy, loss = score(probe, x, y * 0)
+    assert (accuracy[0], loss[0]) == (0, np.inf)
+    assert np.isfinite(loss[1])
