@@ -46,8 +46,6 @@ def get_config() -> ml_collections.ConfigDict:
     test=dict(name="digits", split="test"),
     batch_size=500,
     transform=dict(resize_ratio=None),
-    evaluators=dict(
-      linear_probe=dict(), knn=dict(), effective_rank=dict()
-    ),
+    evaluators=dict(linear_probe=dict(), knn=dict(), effective_rank=dict()),
   )
   return c

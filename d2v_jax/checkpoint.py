@@ -8,7 +8,6 @@ array: Orbax keeps no checksum of values, so a flipped bit would come back as
 a wrong weight. Nothing outside this module calls Orbax.
 """
 
-import functools
 import gc
 import inspect
 import json
@@ -24,14 +23,16 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 from jax.experimental import multihost_utils
-from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
-PyTree = Any
-T = TypeVar('T')
+from d2v_jax import fingerprint
 
-_LOOP = 'loop'
-_EMPTY = 'empty'
+PyTree = Any
+T = TypeVar("T")
+
+_LOOP = "loop"
+_EMPTY = "empty"
 
 
 class CheckpointMismatch(ValueError):
@@ -70,21 +71,21 @@ class Checkpoints:
     keep_latest: int = 2,
     keep_every: int | None = None,
   ):
-    counts = {'keep_latest': keep_latest, 'keep_every': keep_every}
+    counts = {"keep_latest": keep_latest, "keep_every": keep_every}
     for name, count in counts.items():
       if count is not None and count < 1:
-        raise ValueError(f'Checkpoints: {name} must be >= 1, got {count}.')
+        raise ValueError(f"Checkpoints: {name} must be >= 1, got {count}.")
     self.directory = epath.Path(directory).resolve()
     self.damaged: list[tuple[str, str]] = []
-    trial = self.directory / f'.writable-{jax.process_index()}'
+    trial = self.directory / f".writable-{jax.process_index()}"
     try:
       self.directory.mkdir(parents=True, exist_ok=True)
-      trial.write_text('')
+      trial.write_text("")
       trial.unlink()
     except OSError as error:
       raise ValueError(
-        f'cannot write checkpoints to {self.directory}: {error}; use another '
-        'workdir.'
+        f"cannot write checkpoints to {self.directory}: {error}; use another "
+        "workdir."
       ) from error
     keep = [policies.LatestN(keep_latest)]
     if keep_every is not None:
@@ -110,20 +111,20 @@ class Checkpoints:
     """
     if step in self.steps():
       raise ValueError(
-        f'checkpoint of step {step} exists in {self.directory} and is never '
-        'overwritten; resume from it, or use another workdir.'
+        f"checkpoint of step {step} exists in {self.directory} and is never "
+        "overwritten; resume from it, or use another workdir."
       )
     _require_saveable(items)
     try:
       loop = json.loads(json.dumps(loop))
     except (TypeError, ValueError) as error:
       raise ValueError(
-        f'Checkpoints.save: loop must hold only what JSON can: {error}.'
+        f"Checkpoints.save: loop must hold only what JSON can: {error}."
       ) from error
     # The train loop forbids accidental transfers; these are meant.
-    with jax.transfer_guard('allow'):
-      content = {_LOOP: loop, 'leaves': _describe(items)}
-      sealed = {'crc32': _crc32(content), 'content': content}
+    with jax.transfer_guard("allow"):
+      content = {_LOOP: loop, "leaves": _describe(items)}
+      sealed = {"crc32": _crc32(content), "content": content}
       arrays = {
         name: ocp.args.StandardSave(tree)
         for name, tree in items.items()
@@ -166,8 +167,8 @@ class Checkpoints:
     def read(path):
       content = _together(lambda: _read_content(path))
       check(content[_LOOP])
-      _require_match(path, content['leaves'], abstract_items)
-      items = _read_items(path, content['leaves'], abstract_items)
+      _require_match(path, content["leaves"], abstract_items)
+      items = _read_items(path, content["leaves"], abstract_items)
       return items, content[_LOOP]
 
     self.wait()
@@ -195,7 +196,7 @@ class Checkpoints:
   def _move_aside(self, step: int) -> None:
     source, folder = (
       self.directory / str(step),
-      self.directory.parent / 'damaged',
+      self.directory.parent / "damaged",
     )
 
     def move():
@@ -205,16 +206,16 @@ class Checkpoints:
       target, n = folder / str(step), 0
       while target.exists():
         n += 1
-        target = folder / f'{step}-{n}'
+        target = folder / f"{step}-{n}"
       source.rename(target)
-      logging.warning('checkpoint %s moved to %s', source, target)
+      logging.warning("checkpoint %s moved to %s", source, target)
 
     try:
       _together(move)
     except _Damaged as error:
       raise ValueError(
-        f'cannot move the damaged checkpoint {source} to {folder}: {error}; '
-        'move it by hand and start again.'
+        f"cannot move the damaged checkpoint {source} to {folder}: {error}; "
+        "move it by hand and start again."
       ) from error
 
 
@@ -246,12 +247,12 @@ def load_item(
     _require_shardings({item: abstract})
 
   def read(path):
-    stored = _together(lambda: _read_content(path))['leaves']
-    leaves = {k: v for k, v in stored.items() if k.split('/')[0] == item}
+    stored = _together(lambda: _read_content(path))["leaves"]
+    leaves = {k: v for k, v in stored.items() if k.split("/")[0] == item}
     if not leaves:
       raise CheckpointMismatch(
-        f'checkpoint {path} has no item {item!r}; choose one of: '
-        f'{", ".join(sorted({name.split("/")[0] for name in stored}))}.'
+        f"checkpoint {path} has no item {item!r}; choose one of: "
+        f"{', '.join(sorted({name.split('/')[0] for name in stored}))}."
       )
     if abstract is not None:
       _require_match(path, leaves, {item: abstract})
@@ -283,56 +284,12 @@ def load_loop(
   )
 
 
-def fingerprints(leaves: list[jax.Array]) -> np.ndarray:
-  """Fingerprints arrays by value, alike for every sharding and host count.
-
-  An element's bits are one word w[i] of 32 bits (64-bit ones: two words, low
-  first), i its place in row-major order. The fingerprint is the sum of w[i]
-  and the sum of w[i] (2 i + 1), both modulo 2^32: each changes with any
-  single bit, the second also when values trade places.
-
-  Args:
-    leaves: arrays of any shape, all on the same devices.
-
-  Returns:
-    uint32 `[len(leaves), 2]`, in every process.
-  """
-  if not leaves:
-    return np.zeros((0, 2), np.uint32)
-  named = [x.sharding for x in leaves if isinstance(x.sharding, NamedSharding)]
-  everywhere = NamedSharding(named[0].mesh, PartitionSpec()) if named else None
-  return jax.device_get(_fingerprints(leaves, everywhere))
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _fingerprints(leaves, everywhere: NamedSharding | None) -> jax.Array:
-  table = jnp.stack([_fingerprint(leaf) for leaf in leaves])
-  if everywhere is None:
-    return table
-  return jax.lax.with_sharding_constraint(table, everywhere)
-
-
-def _fingerprint(x: jax.Array) -> jax.Array:
-  if x.dtype == jnp.bool_:
-    x = x.astype(jnp.uint8)
-  word = jnp.dtype(f'uint{8 * min(x.dtype.itemsize, 4)}')
-  words = jax.lax.bitcast_convert_type(x, word).astype(jnp.uint32)
-  # The index is summed over axes: a reshape would gather a sharded array.
-  index, stride = jnp.zeros(words.shape, jnp.uint32), 1
-  for axis in reversed(range(words.ndim)):
-    place = jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-    index += place * np.uint32(stride % 2**32)
-    stride *= words.shape[axis]
-  weighted = words * (2 * index + 1)
-  return jnp.stack([jnp.sum(w, dtype=jnp.uint32) for w in (words, weighted)])
-
-
 def _load(directory, read: Callable[[epath.Path], T], step) -> tuple[int, T]:
   newest = _newest_valid(epath.Path(directory).resolve(), read, [], step)
   if newest is None:
     raise ValueError(
-      f'no checkpoint in {directory}; give the folder whose subfolders are '
-      'named by step.'
+      f"no checkpoint in {directory}; give the folder whose subfolders are "
+      "named by step."
     )
   return newest
 
@@ -348,8 +305,8 @@ def _newest_valid(
   if step is not None:
     if step not in steps:
       raise ValueError(
-        f'no checkpoint of step {step} in {directory}; there are: '
-        f'{", ".join(map(str, reversed(steps))) or "none"}.'
+        f"no checkpoint of step {step} in {directory}; there are: "
+        f"{', '.join(map(str, reversed(steps))) or 'none'}."
       )
     steps = [step]
   failed = []
@@ -360,16 +317,16 @@ def _newest_valid(
     try:
       return step, read(path)
     except _Damaged as error:
-      logging.warning('checkpoint %s is damaged: %s', path, error)
+      logging.warning("checkpoint %s is damaged: %s", path, error)
       failed.append((str(path), str(error)))
       damaged.append(failed[-1])
   if not failed:
     return None
   raise NoValidCheckpoint(
-    'no checkpoint can be used, all are damaged:\n'
-    + ''.join(f'  {path}: {reason}\n' for path, reason in failed)
-    + 'Nothing was moved or deleted. If storage was out of reach, start '
-    'again; else restore one from a backup, or use another workdir.'
+    "no checkpoint can be used, all are damaged:\n"
+    + "".join(f"  {path}: {reason}\n" for path, reason in failed)
+    + "Nothing was moved or deleted. If storage was out of reach, start "
+    "again; else restore one from a backup, or use another workdir."
   )
 
 
@@ -382,16 +339,16 @@ def _steps_on_disk(directory: epath.Path) -> list[int]:
 
 def _read_content(path: epath.Path) -> dict:
   if not (path / _LOOP).exists():
-    raise ValueError(f'its item {_LOOP!r} is missing')
+    raise ValueError(f"its item {_LOOP!r} is missing")
   sealed = ocp.JsonCheckpointHandler().restore(path / _LOOP)
-  if sealed['crc32'] != _crc32(sealed['content']):
-    raise ValueError(f'the crc32 of its item {_LOOP!r} is wrong')
-  return sealed['content']
+  if sealed["crc32"] != _crc32(sealed["content"]):
+    raise ValueError(f"the crc32 of its item {_LOOP!r} is wrong")
+  return sealed["content"]
 
 
 def _read_items(path, leaves: dict[str, str], targets) -> dict[str, PyTree]:
   """Reads items and compares them with what was saved."""
-  with jax.transfer_guard('allow'):
+  with jax.transfer_guard("allow"):
     items = _together(
       lambda: {name: _read_item(path / name, x) for name, x in targets.items()}
     )
@@ -399,9 +356,9 @@ def _read_items(path, leaves: dict[str, str], targets) -> dict[str, PyTree]:
 
   def compare():
     for name in sorted(leaves.keys() | found.keys()):
-      was, now = leaves.get(name, 'absent'), found.get(name, 'absent')
+      was, now = leaves.get(name, "absent"), found.get(name, "absent")
       if was != now:
-        raise ValueError(f'{name} was saved as {was}, reads as {now}')
+        raise ValueError(f"{name} was saved as {was}, reads as {now}")
 
   _together(compare)
   return items
@@ -411,7 +368,7 @@ def _read_item(path: epath.Path, target: PyTree | None) -> PyTree:
   if target is not None and not jax.tree.leaves(target):
     return target
   if not path.exists():
-    raise ValueError(f'its item {path.name!r} is missing')
+    raise ValueError(f"its item {path.name!r} is missing")
   # Not by Orbax's Checkpointer: that one waits for all processes in the end,
   # for ever if one of them could not read.
   handler = ocp.StandardCheckpointHandler()
@@ -433,7 +390,7 @@ def _together(read: Callable[[], T]) -> T:
   if jax.process_count() > 1:
     failed = multihost_utils.process_allgather(np.int32(failure is not None))
     if failed.any() and failure is None:
-      failure = f'process {int(failed.argmax())} failed: see its log'
+      failure = f"process {int(failed.argmax())} failed: see its log"
   if failure is not None:
     raise _Damaged(failure)
   return value
@@ -453,7 +410,7 @@ def _attempt(read: Callable[[], T]) -> tuple[T | None, str | None]:
     # Orbax reads an array in many tasks; when one fails it drops the others,
     # and each prints pages about itself when it is collected.
     dropped = inspect.iscoroutine(it.object)
-    if not dropped and str(it.exc_value) != 'Event loop is closed':
+    if not dropped and str(it.exc_value) != "Event loop is closed":
       hook(it)
 
   sys.unraisablehook = quiet
@@ -461,8 +418,8 @@ def _attempt(read: Callable[[], T]) -> tuple[T | None, str | None]:
     return read(), None
   except Exception as error:  # damage comes back as any class of error
     cause = error.__cause__ or error
-    lines = str(cause).strip().splitlines() or ['no message']
-    failure = f'{type(cause).__name__}: {lines[0][:400]}'
+    lines = str(cause).strip().splitlines() or ["no message"]
+    failure = f"{type(cause).__name__}: {lines[0][:400]}"
     del cause
   finally:
     if failure is not None:
@@ -472,8 +429,8 @@ def _attempt(read: Callable[[], T]) -> tuple[T | None, str | None]:
 
 
 def _crc32(content: dict) -> str:
-  text = json.dumps(content, sort_keys=True, separators=(',', ':'))
-  return f'{zlib.crc32(text.encode()):08x}'
+  text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+  return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _describe(items: dict[str, PyTree]) -> dict[str, str]:
@@ -481,9 +438,9 @@ def _describe(items: dict[str, PyTree]) -> dict[str, str]:
   leaves = _by_path(items)
   found = {name: _kind(leaf) for name, leaf in leaves.items()}
   arrays = [name for name in found if found[name] != _EMPTY]
-  table = fingerprints([leaves[name] for name in arrays])
+  table = fingerprint.of([leaves[name] for name in arrays])
   for name, (total, weighted) in zip(arrays, table, strict=True):
-    found[name] += f' {total:08x}{weighted:08x}'
+    found[name] += f" {total:08x}{weighted:08x}"
   return found
 
 
@@ -491,7 +448,7 @@ def _by_path(items: dict[str, PyTree]) -> dict[str, Any]:
   """Leaves by path, empty containers among them: Orbax tells them apart."""
   flat, _ = jax.tree_util.tree_flatten_with_path(items, is_leaf=_is_empty)
   return {
-    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
     for path, leaf in flat
   }
 
@@ -504,29 +461,29 @@ def _is_empty(node: Any) -> bool:
 def _kind(leaf: Any) -> str:
   if _is_empty(leaf):
     return _EMPTY
-  return f'{leaf.dtype}[{",".join(map(str, leaf.shape))}]'
+  return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
 
 
 def _require_match(path, leaves: dict[str, str], targets) -> None:
-  stored = {name: text.split(' ')[0] for name, text in leaves.items()}
+  stored = {name: text.split(" ")[0] for name, text in leaves.items()}
   wanted = {name: _kind(leaf) for name, leaf in _by_path(targets).items()}
   differ = [
-    f'  {name}: {stored.get(name, "absent")} in the checkpoint, '
-    f'{wanted.get(name, "absent")} wanted\n'
+    f"  {name}: {stored.get(name, 'absent')} in the checkpoint, "
+    f"{wanted.get(name, 'absent')} wanted\n"
     for name in sorted(stored.keys() | wanted.keys())
     if stored.get(name) != wanted.get(name)
   ]
   if differ:
     raise CheckpointMismatch(
-      f'checkpoint {path} does not fit; leaves that differ: {len(differ)}\n'
-      f'{"".join(differ[:8])}'
-      'Use the config it was saved with, or another workdir.'
+      f"checkpoint {path} does not fit; leaves that differ: {len(differ)}\n"
+      f"{''.join(differ[:8])}"
+      "Use the config it was saved with, or another workdir."
     )
 
 
 def _require_saveable(items: dict[str, PyTree]) -> None:
   if _LOOP in items:
-    raise ValueError(f'the item name {_LOOP!r} is taken; rename the item.')
+    raise ValueError(f"the item name {_LOOP!r} is taken; rename the item.")
   for name, leaf in _by_path(items).items():
     if _is_empty(leaf):
       continue
@@ -534,8 +491,8 @@ def _require_saveable(items: dict[str, PyTree]) -> None:
       leaf.dtype, jax.dtypes.extended
     ):
       raise ValueError(
-        f'Checkpoints.save: {name} is a {type(leaf).__name__}; save '
-        'jax.Array of plain numbers (jnp.asarray, jax.random.key_data).'
+        f"Checkpoints.save: {name} is a {type(leaf).__name__}; save "
+        "jax.Array of plain numbers (jnp.asarray, jax.random.key_data)."
       )
 
 
@@ -543,9 +500,9 @@ def _require_shardings(items: dict[str, PyTree]) -> None:
   for name, leaf in _by_path(items).items():
     if _is_empty(leaf):
       continue
-    if getattr(leaf, 'sharding', None) is None:
+    if getattr(leaf, "sharding", None) is None:
       raise ValueError(
-        f'{name}: the target to restore into has no sharding; give '
-        'jax.ShapeDtypeStruct(shape, dtype, sharding=...).'
+        f"{name}: the target to restore into has no sharding; give "
+        "jax.ShapeDtypeStruct(shape, dtype, sharding=...)."
       )
     leaf.sharding.shard_shape(leaf.shape)  # raises if it does not divide

@@ -34,10 +34,10 @@ def load(path: str) -> ml_collections.ConfigDict:
   """
   file = pathlib.Path(path)
   if not file.is_file():
-    near = sorted(str(p) for p in file.parent.glob('*.py'))
-    hint = f'; in that folder are: {", ".join(near)}' if near else ''
-    raise ConfigError(f'config file {path} does not exist{hint}.')
-  spec = importlib.util.spec_from_file_location(f'config_{file.stem}', file)
+    near = sorted(str(p) for p in file.parent.glob("*.py"))
+    hint = f"; in that folder are: {', '.join(near)}" if near else ""
+    raise ConfigError(f"config file {path} does not exist{hint}.")
+  spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
   module = importlib.util.module_from_spec(spec)
   root = str(file.resolve().parent.parent)
   sys.path.insert(0, root)
@@ -46,21 +46,19 @@ def load(path: str) -> ml_collections.ConfigDict:
     config = module.get_config()
   except Exception as e:
     raise ConfigError(
-      f'config file {path} failed: {type(e).__name__}: {e}'
+      f"config file {path} failed: {type(e).__name__}: {e}"
     ) from e
   finally:
     sys.path.remove(root)
   if not isinstance(config, ml_collections.ConfigDict):
     raise ConfigError(
-      f'{path}: get_config() must return an ml_collections.ConfigDict, got '
-      f'{type(config).__name__}.'
+      f"{path}: get_config() must return an ml_collections.ConfigDict, got "
+      f"{type(config).__name__}."
     )
   return config
 
 
-def override(
-  config: ml_collections.ConfigDict, path: str, text: str
-) -> None:
+def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
   """Sets config.<path> to a value given as text, in place.
 
   A field of the config keeps its type. A field that the config leaves to its
@@ -75,8 +73,8 @@ def override(
     ConfigError: for a path through something that is not a section, an unknown
       top-level field, or a value of another type.
   """
-  *sections, field = path.split('.')
-  where = 'config'
+  *sections, field = path.split(".")
+  where = "config"
   node = config
   for section in sections:
     if not isinstance(node.get(section), ml_collections.ConfigDict):
@@ -84,19 +82,19 @@ def override(
         k for k, v in node.items() if isinstance(v, ml_collections.ConfigDict)
       ]
       raise ConfigError(
-        f'{where}.{section}: no such section{_hint(section, choices)}; choose '
-        f'from: {", ".join(sorted(choices)) or "(none)"}.'
+        f"{where}.{section}: no such section{_hint(section, choices)}; choose "
+        f"from: {', '.join(sorted(choices)) or '(none)'}."
       )
-    node, where = node[section], f'{where}.{section}'
+    node, where = node[section], f"{where}.{section}"
   if not sections and field not in node:
     raise ConfigError(
-      f'config.{field}: unknown field{_hint(field, node)}; choose from: '
-      f'{", ".join(sorted(node))}.'
+      f"config.{field}: unknown field{_hint(field, node)}; choose from: "
+      f"{', '.join(sorted(node))}."
     )
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError):
-    value = {'true': True, 'false': False}.get(text.lower(), text)
+    value = {"true": True, "false": False}.get(text.lower(), text)
   old = node.get(field)
   if isinstance(old, float) and type(value) is int:
     value = float(value)
@@ -109,9 +107,9 @@ def override(
     old is None or value is None or type(old) is type(value)
   ):
     raise ConfigError(
-      f'{where}.{field}: got {text!r}, but it is '
-      f'{"a section" if hasattr(old, "items") else type(old).__name__} '
-      f'(now {old!r}); give a value of that type.'
+      f"{where}.{field}: got {text!r}, but it is "
+      f"{'a section' if hasattr(old, 'items') else type(old).__name__} "
+      f"(now {old!r}); give a value of that type."
     )
   with node.ignore_type():
     node[field] = value
@@ -132,11 +130,11 @@ def build(
     ConfigError: for an unknown name, key or value; it lists the choices.
   """
   spec = dict(spec)
-  name = spec.pop('name', None)
+  name = spec.pop("name", None)
   if name not in table:
     raise ConfigError(
-      f'{where}.name: unknown {name!r}{_hint(name, table)}; choose one of: '
-      f'{", ".join(sorted(table))}.'
+      f"{where}.name: unknown {name!r}{_hint(name, table)}; choose one of: "
+      f"{', '.join(sorted(table))}."
     )
   return call(table[name], spec, where, **given)
 
@@ -147,15 +145,15 @@ def call(constructor: Callable, spec: Spec, where: str, **given: Any) -> Any:
   for key in spec:
     if key not in allowed:
       raise ConfigError(
-        f'{where}.{key}: unknown field{_hint(key, allowed)}; choose from: '
-        f'{", ".join(sorted(allowed))}.'
+        f"{where}.{key}: unknown field{_hint(key, allowed)}; choose from: "
+        f"{', '.join(sorted(allowed))}."
       )
   try:
     return constructor(**given, **spec)
   except ConfigError:
     raise
   except (TypeError, ValueError) as e:
-    raise ConfigError(f'{where}: {e}') from e
+    raise ConfigError(f"{where}: {e}") from e
 
 
 def parameters(constructor: Callable) -> set[str]:
@@ -165,7 +163,7 @@ def parameters(constructor: Callable) -> set[str]:
 
 def plain(config: Any) -> Any:
   """Nested ConfigDicts as dicts, lists as tuples (constructors hash them)."""
-  if hasattr(config, 'to_dict'):
+  if hasattr(config, "to_dict"):
     config = config.to_dict()
   if isinstance(config, Mapping):
     return {k: plain(v) for k, v in config.items()}
@@ -174,11 +172,11 @@ def plain(config: Any) -> Any:
   return config
 
 
-def flatten(config: Spec, prefix: str = '') -> Iterator[tuple[str, Any]]:
+def flatten(config: Spec, prefix: str = "") -> Iterator[tuple[str, Any]]:
   """('objective.top_k', 3), ... for each leaf of nested dicts."""
   for key, value in config.items():
     if isinstance(value, Mapping) and value:
-      yield from flatten(value, f'{prefix}{key}.')
+      yield from flatten(value, f"{prefix}{key}.")
     else:
       yield prefix + key, value
 
@@ -187,13 +185,13 @@ def differences(old: Spec, new: Spec, ignored: tuple[str, ...]) -> list[str]:
   """Lines 'key: old -> new' for leaves that differ, but for ignored prefixes."""
   old, new = dict(flatten(old)), dict(flatten(new))
   return [
-    f'{key}: {old.get(key, "(absent)")!r} -> {new.get(key, "(absent)")!r}'
+    f"{key}: {old.get(key, '(absent)')!r} -> {new.get(key, '(absent)')!r}"
     for key in sorted(old.keys() | new.keys())
     if old.get(key) != new.get(key)
-    and not any(key == i or key.startswith(f'{i}.') for i in ignored)
+    and not any(key == i or key.startswith(f"{i}.") for i in ignored)
   ]
 
 
 def _hint(word: Any, choices: Any) -> str:
   close = difflib.get_close_matches(str(word), list(choices), n=1)
-  return f' (did you mean {close[0]!r}?)' if close else ''
+  return f" (did you mean {close[0]!r}?)" if close else ""

@@ -14,7 +14,7 @@ import optax
 
 Params = dict[str, Any]
 
-SCHEDULES = ('linear', 'cosine')
+SCHEDULES = ("linear", "cosine")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,29 +43,29 @@ class Ema:
   start: float = 0.999
   end: float = 0.9999
   anneal_steps: int = 0
-  schedule: str = 'linear'
+  schedule: str = "linear"
   tracked: tuple[str, ...] = ()
 
   def __post_init__(self):
     if self.schedule not in SCHEDULES:
       raise ValueError(
-        f'Ema: unknown schedule {self.schedule!r}; choose one of: '
-        f'{", ".join(SCHEDULES)}.'
+        f"Ema: unknown schedule {self.schedule!r}; choose one of: "
+        f"{', '.join(SCHEDULES)}."
       )
     if self.start > 1 or not 0 <= self.end <= 1:
       raise ValueError(
-        f'Ema: start {self.start} and end {self.end} are decays of the '
-        'teacher and must lie in [0, 1], e.g. 0.999 and 0.9999.'
+        f"Ema: start {self.start} and end {self.end} are decays of the "
+        "teacher and must lie in [0, 1], e.g. 0.999 and 0.9999."
       )
     if self.anneal_steps < 0:
       raise ValueError(
-        f'Ema: anneal_steps must be 0 or more, got {self.anneal_steps}.'
+        f"Ema: anneal_steps must be 0 or more, got {self.anneal_steps}."
       )
 
   def decay(self, step: jax.Array | int) -> jax.Array:
     """Tau after `step` completed updates (1 after the first), float32."""
     progress = jnp.minimum(jnp.asarray(step) / max(self.anneal_steps, 1), 1.0)
-    if self.schedule == 'linear':
+    if self.schedule == "linear":
       remaining = 1.0 - progress
     else:
       remaining = 0.5 * (1.0 + jnp.cos(math.pi * progress))
@@ -82,8 +82,8 @@ class Ema:
     unknown = set(self.tracked) - set(params)
     if unknown:
       raise ValueError(
-        f'Ema: tracked names {sorted(unknown)} are not in the parameters; '
-        f'choose from: {", ".join(sorted(params))}.'
+        f"Ema: tracked names {sorted(unknown)} are not in the parameters; "
+        f"choose from: {', '.join(sorted(params))}."
       )
     names = self.tracked or params
     return {name: jax.tree.map(jnp.copy, params[name]) for name in names}

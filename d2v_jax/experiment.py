@@ -23,24 +23,24 @@ from d2v_jax.models.heads import RegressionHead
 from d2v_jax.objectives import OBJECTIVES
 
 # Parts that objectives are made of: their sub-dicts become these.
-_PARTS = {'head': RegressionHead, 'ema': ema_lib.Ema}
+_PARTS = {"head": RegressionHead, "ema": ema_lib.Ema}
 
 # What may change between a run and its continuation: nothing that the numbers
 # depend on.
 RESUMABLE = (
-  'log_every',
-  'checkpoint_every',
-  'checkpoints',
-  'evaluation',
-  'health',
-  'init_from',
-  'num_devices',
-  'sharding',
-  'data.source.path',
-  'data.source.data_dir',
-  'data.num_threads',
-  'data.num_workers',
-  'data.max_corrupt',
+  "log_every",
+  "checkpoint_every",
+  "checkpoints",
+  "evaluation",
+  "health",
+  "init_from",
+  "num_devices",
+  "sharding",
+  "data.source.path",
+  "data.source.data_dir",
+  "data.num_threads",
+  "data.num_workers",
+  "data.max_corrupt",
 )
 
 
@@ -94,11 +94,11 @@ def from_config(config: Any) -> Experiment:
   missing = [
     name
     for name, p in inspect.signature(_build).parameters.items()
-    if p.default is p.empty and name not in spec and name != 'config'
+    if p.default is p.empty and name not in spec and name != "config"
   ]
   if missing:
-    raise ConfigError(f'config: missing fields: {", ".join(missing)}.')
-  return config_lib.call(_build, spec, 'config', config=spec)
+    raise ConfigError(f"config: missing fields: {', '.join(missing)}.")
+  return config_lib.call(_build, spec, "config", config=spec)
 
 
 def _build(
@@ -119,46 +119,46 @@ def _build(
   accumulate: int = 1,
   checkpoints: Spec | None = None,
   health: Spec | None = None,
-  sharding: str = 'replicated',
+  sharding: str = "replicated",
   num_devices: int | None = None,
-  compute_dtype: str = 'float32',
-  init_from: str = '',
+  compute_dtype: str = "float32",
+  init_from: str = "",
 ) -> Experiment:
   for name, value in (
-    ('total_steps', total_steps),
-    ('batch_size', batch_size),
-    ('log_every', log_every),
-    ('checkpoint_every', checkpoint_every),
-    ('accumulate', accumulate),
+    ("total_steps", total_steps),
+    ("batch_size", batch_size),
+    ("log_every", log_every),
+    ("checkpoint_every", checkpoint_every),
+    ("accumulate", accumulate),
   ):
     if value < 1:
-      raise ConfigError(f'config.{name} must be 1 or more, got {value}.')
+      raise ConfigError(f"config.{name} must be 1 or more, got {value}.")
   if modality not in MODALITIES:
     raise ConfigError(
-      f'config.modality: unknown {modality!r}; choose one of: '
-      f'{", ".join(sorted(MODALITIES))}.'
+      f"config.modality: unknown {modality!r}; choose one of: "
+      f"{', '.join(sorted(MODALITIES))}."
     )
   mesh = sharding_lib.make_mesh(num_devices)
   if batch_size % (accumulate * mesh.size):
     raise ConfigError(
-      f'config.batch_size {batch_size} is not a multiple of accumulate '
-      f'{accumulate} x {mesh.size} devices; change one of them.'
+      f"config.batch_size {batch_size} is not a multiple of accumulate "
+      f"{accumulate} x {mesh.size} devices; change one of them."
     )
   if sharding not in sharding_lib.RULES:
     raise ConfigError(
-      f'config.sharding: unknown {sharding!r}; choose one of: '
-      f'{", ".join(sharding_lib.RULES)}.'
+      f"config.sharding: unknown {sharding!r}; choose one of: "
+      f"{', '.join(sharding_lib.RULES)}."
     )
   row = MODALITIES[modality]
   network = config_lib.call(
-    row.encoder, encoder, 'config.encoder', compute_dtype=compute_dtype
+    row.encoder, encoder, "config.encoder", compute_dtype=compute_dtype
   )
   shared = {k: encoder[k] for k in row.shared if k in encoder}
   source, transform, options = _train_data(row, data, shared, network.grid)
   rate = config_lib.build(
     schedule,
     optimizer_lib.SCHEDULES,
-    'config.schedule',
+    "config.schedule",
     total_steps=total_steps,
   )
   return Experiment(
@@ -173,12 +173,12 @@ def _build(
     init_from=init_from,
     objective=_objective(objective, network, compute_dtype),
     tx=config_lib.call(
-      optimizer_lib.adamw, optimizer, 'config.optimizer', schedule=rate
+      optimizer_lib.adamw, optimizer, "config.optimizer", schedule=rate
     ),
     schedule=rate,
     mesh=mesh,
     sharding=sharding,
-    health=config_lib.call(health_lib.Health, health or {}, 'config.health'),
+    health=config_lib.call(health_lib.Health, health or {}, "config.health"),
     num_examples=len(source),
     example_batch=_shapes(transform, source, batch_size),
     batches=functools.partial(
@@ -197,46 +197,46 @@ def _build(
 
 def _objective(spec, network, compute_dtype):
   spec = dict(spec)
-  where = 'config.objective'
+  where = "config.objective"
   for name, constructor in _PARTS.items():
     if name in spec:
       given = {}
-      if 'compute_dtype' in config_lib.parameters(constructor):
-        given['compute_dtype'] = compute_dtype
+      if "compute_dtype" in config_lib.parameters(constructor):
+        given["compute_dtype"] = compute_dtype
       spec[name] = config_lib.call(
-        constructor, spec[name], f'{where}.{name}', **given
+        constructor, spec[name], f"{where}.{name}", **given
       )
   return config_lib.build(spec, OBJECTIVES, where, encoder=network)
 
 
 def _train_data(row, spec, shared, grid):
   spec = dict(spec)
-  where = 'config.data'
-  source = _source(row, spec.pop('source', {}), spec, f'{where}.source')
-  spec.pop('channels', None)
-  mask = config_lib.build(spec.pop('mask', {}), row.masks, f'{where}.mask')
+  where = "config.data"
+  source = _source(row, spec.pop("source", {}), spec, f"{where}.source")
+  spec.pop("channels", None)
+  mask = config_lib.build(spec.pop("mask", {}), row.masks, f"{where}.mask")
   # An impossible mask should be an error now and not in a worker later.
   config_lib.call(lambda: mask(np.random.default_rng(0), grid), {}, where)
   transform = config_lib.call(
     row.train_transform,
-    spec.pop('augment', {}),
-    f'{where}.augment',
+    spec.pop("augment", {}),
+    f"{where}.augment",
     mask=mask,
     **shared,
   )
-  allowed = ('num_threads', 'num_workers', 'max_corrupt')
+  allowed = ("num_threads", "num_workers", "max_corrupt")
   unknown = set(spec) - set(allowed)
   if unknown:
     raise ConfigError(
-      f'{where}: unknown fields {sorted(unknown)}; choose from: augment, '
-      f'channels, mask, source, {", ".join(allowed)}.'
+      f"{where}: unknown fields {sorted(unknown)}; choose from: augment, "
+      f"channels, mask, source, {', '.join(allowed)}."
     )
   return source, transform, spec
 
 
 def _source(row, spec, data, where):
   source = config_lib.build(spec, row.sources, where)
-  given = {'channels': data['channels']} if 'channels' in data else {}
+  given = {"channels": data["channels"]} if "channels" in data else {}
   return config_lib.call(row.decoded, {}, where, source=source, **given)
 
 
@@ -245,41 +245,41 @@ def _shapes(transform, source, batch_size):
   return {
     key: jax.ShapeDtypeStruct((batch_size, *value.shape), value.dtype)
     for key, value in example.items()
-    if key not in ('requested', 'record')
+    if key not in ("requested", "record")
   }
 
 
 def _evaluation(row, spec, data, shared, num_devices):
   spec = dict(spec)
-  where = 'config.evaluation'
+  where = "config.evaluation"
   evaluators = {
     name: config_lib.build(
-      {'name': name, **s}, EVALUATORS, f'{where}.evaluators.{name}'
+      {"name": name, **s}, EVALUATORS, f"{where}.evaluators.{name}"
     )
-    for name, s in spec.pop('evaluators', {}).items()
+    for name, s in spec.pop("evaluators", {}).items()
   }
   splits = {
-    split: _source(row, spec.pop(split), data, f'{where}.{split}')
-    for split in ('train', 'test')
+    split: _source(row, spec.pop(split), data, f"{where}.{split}")
+    for split in ("train", "test")
     if split in spec
   }
-  if evaluators and set(splits) != {'train', 'test'}:
+  if evaluators and set(splits) != {"train", "test"}:
     raise ConfigError(
-      f'{where}: evaluators need both a `train` and a `test` source, got '
-      f'{sorted(splits) or "none"}; add them or leave the evaluators out.'
+      f"{where}: evaluators need both a `train` and a `test` source, got "
+      f"{sorted(splits) or 'none'}; add them or leave the evaluators out."
     )
   allowed = config_lib.parameters(row.eval_transform)
   transform = config_lib.call(
     row.eval_transform,
-    spec.pop('transform', {}),
-    f'{where}.transform',
+    spec.pop("transform", {}),
+    f"{where}.transform",
     **{k: v for k, v in shared.items() if k in allowed},
   )
-  batch_size = spec.pop('batch_size', 64 * num_devices)
+  batch_size = spec.pop("batch_size", 64 * num_devices)
   if batch_size % num_devices:
     raise ConfigError(
-      f'{where}.batch_size {batch_size} is not a multiple of {num_devices} '
-      'devices; change it.'
+      f"{where}.batch_size {batch_size} is not a multiple of {num_devices} "
+      "devices; change it."
     )
 
   def batches(split):

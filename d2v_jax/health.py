@@ -13,26 +13,26 @@ class UnhealthyRun(RuntimeError):
 
 
 _CAUSES = {
-  'loss': (
-    'The loss is not finite. Usual causes: a learning rate that is too high, '
-    'a warm-up that is too short, no gradient clipping, broken input. Try a '
-    'lower config.schedule.peak, a longer config.schedule.warmup_steps or '
-    'config.optimizer.clip_norm=3.0.'
+  "loss": (
+    "The loss is not finite. Usual causes: a learning rate that is too high, "
+    "a warm-up that is too short, no gradient clipping, broken input. Try a "
+    "lower config.schedule.peak, a longer config.schedule.warmup_steps or "
+    "config.optimizer.clip_norm=3.0."
   ),
-  'target_std': (
-    'The targets are (nearly) the same at all masked positions: the teacher '
-    'has collapsed. Usual causes: a teacher that moves too fast, a learning '
-    'rate that is too high or a warm-up that is too short, neighbouring '
-    'targets that are too alike. Try a higher config.objective.ema.start, a '
-    'lower config.schedule.peak, a longer config.schedule.warmup_steps, '
-    'instance norm in config.objective.layer_norms, or larger masked blocks.'
+  "target_std": (
+    "The targets are (nearly) the same at all masked positions: the teacher "
+    "has collapsed. Usual causes: a teacher that moves too fast, a learning "
+    "rate that is too high or a warm-up that is too short, neighbouring "
+    "targets that are too alike. Try a higher config.objective.ema.start, a "
+    "lower config.schedule.peak, a longer config.schedule.warmup_steps, "
+    "instance norm in config.objective.layer_norms, or larger masked blocks."
   ),
-  'prediction_std': (
-    'The student predicts (nearly) the same vector at all masked positions. '
-    'Usual causes: targets that carry no signal (look at target_std), a '
-    'learning rate that is too high or so low that training has not begun. '
-    'Try another config.schedule.peak, a longer config.schedule.warmup_steps '
-    'or a lower config.objective.ema.start.'
+  "prediction_std": (
+    "The student predicts (nearly) the same vector at all masked positions. "
+    "Usual causes: targets that carry no signal (look at target_std), a "
+    "learning rate that is too high or so low that training has not begun. "
+    "Try another config.schedule.peak, a longer config.schedule.warmup_steps "
+    "or a lower config.objective.ema.start."
   ),
 }
 
@@ -57,7 +57,7 @@ class Health:
   def __post_init__(self):
     if self.patience < 1:
       raise ValueError(
-        f'config.health.patience must be 1 or more, got {self.patience}.'
+        f"config.health.patience must be 1 or more, got {self.patience}."
       )
 
 
@@ -76,15 +76,15 @@ class Monitor:
       metrics: values of this step; `loss` always, the stds if there are any.
     """
     health = self._health
-    if not math.isfinite(metrics['loss']):
+    if not math.isfinite(metrics["loss"]):
       raise UnhealthyRun(
-        f'loss is {metrics["loss"]} at step {step}. {_CAUSES["loss"]}'
+        f"loss is {metrics['loss']} at step {step}. {_CAUSES['loss']}"
       )
     if step < health.start_step:
       return
     for name, threshold in (
-      ('target_std', health.min_target_std),
-      ('prediction_std', health.min_prediction_std),
+      ("target_std", health.min_target_std),
+      ("prediction_std", health.min_prediction_std),
     ):
       # A NaN is not above the threshold either.
       if name not in metrics or metrics[name] >= threshold:
@@ -93,7 +93,7 @@ class Monitor:
       since = self._low_since.setdefault(name, step)
       if step - since + 1 >= health.patience:
         raise UnhealthyRun(
-          f'{name} is {metrics[name]:.4g} at step {step} and has been below '
-          f'{threshold} since step {since}. {_CAUSES[name]} (The threshold is '
-          f'config.health.min_{name}.)'
+          f"{name} is {metrics[name]:.4g} at step {step} and has been below "
+          f"{threshold} since step {since}. {_CAUSES[name]} (The threshold is "
+          f"config.health.min_{name}.)"
         )

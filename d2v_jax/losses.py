@@ -36,11 +36,11 @@ def regression_loss(
   """
   if prediction.shape != target.shape:
     raise ValueError(
-      f'regression_loss: prediction {prediction.shape} and target '
-      f'{target.shape} must have the same shape.'
+      f"regression_loss: prediction {prediction.shape} and target "
+      f"{target.shape} must have the same shape."
     )
   if beta < 0:
-    raise ValueError(f'regression_loss: beta must be 0 or more, got {beta}.')
+    raise ValueError(f"regression_loss: beta must be 0 or more, got {beta}.")
   error = jnp.abs(_full_precision(prediction) - _full_precision(target))
   if beta == 0:
     return error**2
@@ -96,7 +96,7 @@ def _normalise(x, axes):
 
 
 TARGET_NORMS = {
-  'layer': layer_norm,
-  'instance': instance_norm,
-  'batch': batch_norm,
+  "layer": layer_norm,
+  "instance": instance_norm,
+  "batch": batch_norm,
 }

@@ -49,15 +49,15 @@ def main(argv: list[str] | None = None) -> int:
     return _run(flags.mode, config, workdir)
   except health.UnhealthyRun as e:
     print(
-      f'stopped: {e}\nThe last good checkpoint is kept in '
-      f'{workdir / "checkpoints"}.',
+      f"stopped: {e}\nThe last good checkpoint is kept in "
+      f"{workdir / 'checkpoints'}.",
       file=sys.stderr,
     )
     return EXIT_UNHEALTHY
   except ValueError as e:
-    if os.environ.get('D2V_TRACEBACK'):
+    if os.environ.get("D2V_TRACEBACK"):
       raise
-    print(f'error: {e}', file=sys.stderr)
+    print(f"error: {e}", file=sys.stderr)
     return EXIT_BAD_INPUT
 
 
@@ -65,66 +65,66 @@ def _run(mode: str, config: Any, workdir: Any) -> int:
   from d2v_jax import experiment, train
 
   run = experiment.from_config(config)
-  if mode == 'evaluate':
+  if mode == "evaluate":
     step, results = train.evaluate(run, workdir)
-    print(json.dumps({'step': step, **results}))
+    print(json.dumps({"step": step, **results}))
     return 0
   try:
     train.train(run, workdir)
   except train.Interrupted as e:
-    print(f'{e}; run the same command to go on.', file=sys.stderr)
+    print(f"{e}; run the same command to go on.", file=sys.stderr)
     return 128 + e.signum
   return 0
 
 
 def _parse(argv):
   parser = argparse.ArgumentParser(
-    prog='python -m d2v_jax.main',
+    prog="python -m d2v_jax.main",
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,
   )
   parser.add_argument(
-    '--config',
-    metavar='FILE',
-    help='config file, e.g. configs/vit_base.py; with --mode=evaluate the '
+    "--config",
+    metavar="FILE",
+    help="config file, e.g. configs/vit_base.py; with --mode=evaluate the "
     "default is the run's own config",
   )
   parser.add_argument(
-    '--workdir',
+    "--workdir",
     required=True,
-    metavar='DIR',
-    help='where the run lives: a folder or gs://bucket/path',
+    metavar="DIR",
+    help="where the run lives: a folder or gs://bucket/path",
   )
-  parser.add_argument('--mode', choices=('train', 'evaluate'), default='train')
+  parser.add_argument("--mode", choices=("train", "evaluate"), default="train")
   hosts = parser.add_argument_group(
-    'several hosts', 'run the same command on each'
+    "several hosts", "run the same command on each"
   )
   hosts.add_argument(
-    '--distributed',
-    action='store_true',
-    help='find the other hosts by themselves (Cloud TPU, Slurm)',
+    "--distributed",
+    action="store_true",
+    help="find the other hosts by themselves (Cloud TPU, Slurm)",
   )
   hosts.add_argument(
-    '--coordinator', metavar='HOST:PORT', help='address of process 0'
+    "--coordinator", metavar="HOST:PORT", help="address of process 0"
   )
-  hosts.add_argument('--num_processes', type=int, metavar='N')
-  hosts.add_argument('--process_id', type=int, metavar='I')
+  hosts.add_argument("--num_processes", type=int, metavar="N")
+  hosts.add_argument("--process_id", type=int, metavar="I")
   own, overrides = [], []
   argv = iter(argv)
   for arg in argv:
-    if arg.startswith('--config.'):
-      path, equals, value = arg.removeprefix('--config.').partition('=')
+    if arg.startswith("--config."):
+      path, equals, value = arg.removeprefix("--config.").partition("=")
       if not equals:
         value = next(argv, None)
       if value is None:
-        parser.error(f'{arg} needs a value: {arg}=VALUE')
+        parser.error(f"{arg} needs a value: {arg}=VALUE")
       overrides.append((path, value))
     else:
       own.append(arg)
   flags = parser.parse_args(own)
-  if flags.mode == 'train' and flags.config is None:
-    parser.error('--mode=train needs --config, e.g. configs/digits.py')
+  if flags.mode == "train" and flags.config is None:
+    parser.error("--mode=train needs --config, e.g. configs/digits.py")
   return flags, overrides
 
 
@@ -136,7 +136,7 @@ def _config(config_lib, flags, overrides, workdir):
   if flags.config is not None:
     config = config_lib.load(flags.config)
   else:
-    config = ml_collections.ConfigDict(provenance.read(workdir)['config'])
+    config = ml_collections.ConfigDict(provenance.read(workdir)["config"])
   for path, value in overrides:
     config_lib.override(config, path, value)
   return config
@@ -145,14 +145,14 @@ def _config(config_lib, flags, overrides, workdir):
 def _make_writable(workdir):
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    probe = workdir / f'.writable-{os.getpid()}'
-    probe.write_text('')
+    probe = workdir / f".writable-{os.getpid()}"
+    probe.write_text("")
     probe.unlink()
   except OSError as e:
     raise ValueError(
-      f'cannot write to --workdir={workdir}: {e}; choose another folder.'
+      f"cannot write to --workdir={workdir}: {e}; choose another folder."
     ) from e
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
   sys.exit(main())

@@ -17,7 +17,7 @@ except ImportError:
 
 Values = dict[str, float]
 
-_LINE = ('loss', 'target_std', 'prediction_std', 'lr', 'ema_decay')
+_LINE = ("loss", "target_std", "prediction_std", "lr", "ema_decay")
 
 
 class Writer:
@@ -28,23 +28,23 @@ class Writer:
   """
 
   def __init__(self, workdir: epath.Path, start_step: int):
-    self._path = workdir / 'metrics.jsonl'
+    self._path = workdir / "metrics.jsonl"
     self._lines = _lines_until(self._path, start_step)
     _replace(self._path, self._lines)
     # Buckets cannot append: there the whole (small) file is written again.
-    self._local = '://' not in str(workdir)
+    self._local = "://" not in str(workdir)
     self._board = None
     if tensorboardX is not None and self._local:
       self._board = tensorboardX.SummaryWriter(
-        str(workdir / 'tensorboard'), purge_step=start_step + 1
+        str(workdir / "tensorboard"), purge_step=start_step + 1
       )
 
   def write(self, step: int, values: Values) -> None:
     """Appends {"step": step, **values}; the line is on disk on return."""
-    line = json.dumps({'step': step, **values}) + '\n'
+    line = json.dumps({"step": step, **values}) + "\n"
     self._lines.append(line)
     if self._local:
-      with open(self._path, 'a') as f:
+      with open(self._path, "a") as f:
         f.write(line)
     else:
       _replace(self._path, self._lines)
@@ -63,7 +63,7 @@ def _lines_until(path, step):
   if path.exists():
     for line in path.read_text().splitlines(keepends=True):
       try:
-        complete = line.endswith('\n') and json.loads(line)['step'] <= step
+        complete = line.endswith("\n") and json.loads(line)["step"] <= step
       except (json.JSONDecodeError, KeyError):
         complete = False
       if complete:
@@ -72,8 +72,8 @@ def _lines_until(path, step):
 
 
 def _replace(path, lines):
-  temporary = path.parent / (path.name + '.tmp')
-  temporary.write_text(''.join(lines))
+  temporary = path.parent / (path.name + ".tmp")
+  temporary.write_text("".join(lines))
   temporary.replace(path)
 
 
@@ -88,38 +88,38 @@ class Terminal:
 
   def progress(self, step: int, values: Values, eta: float) -> None:
     """Shows the metrics of a step; eta in seconds."""
-    parts = [f'step {step}/{self._total}']
-    parts += [f'{k} {values[k]:.4g}' for k in _LINE if k in values]
-    if math.isfinite(values.get('examples_per_sec', math.nan)):
-      parts.append(f'{values["examples_per_sec"]:.4g} examples/s')
+    parts = [f"step {step}/{self._total}"]
+    parts += [f"{k} {values[k]:.4g}" for k in _LINE if k in values]
+    if math.isfinite(values.get("examples_per_sec", math.nan)):
+      parts.append(f"{values['examples_per_sec']:.4g} examples/s")
     if math.isfinite(eta):
-      parts.append(f'ETA {_duration(eta)}')
-    line = '  '.join(parts)
+      parts.append(f"ETA {_duration(eta)}")
+    line = "  ".join(parts)
     if self._live:
-      self._stream.write('\r\x1b[2K' + line)
+      self._stream.write("\r\x1b[2K" + line)
       self._open = True
     else:
-      self._stream.write(line + '\n')
+      self._stream.write(line + "\n")
     self._stream.flush()
 
   def message(self, text: str) -> None:
     """Prints a line of its own."""
     if self._open:
-      self._stream.write('\n')
+      self._stream.write("\n")
       self._open = False
-    self._stream.write(text + '\n')
+    self._stream.write(text + "\n")
     self._stream.flush()
 
   def evaluation(self, step: int, values: Values) -> None:
     """Prints the results of evaluators."""
-    parts = [f'{name} {value:.4g}' for name, value in values.items()]
-    self.message(f'evaluation at step {step}:  ' + '  '.join(parts))
+    parts = [f"{name} {value:.4g}" for name, value in values.items()]
+    self.message(f"evaluation at step {step}:  " + "  ".join(parts))
 
 
 def _duration(seconds):
   minutes, seconds = divmod(int(seconds), 60)
   hours, minutes = divmod(minutes, 60)
-  return f'{hours}:{minutes:02}:{seconds:02}'
+  return f"{hours}:{minutes:02}:{seconds:02}"
 
 
 class Throughput:
@@ -129,7 +129,7 @@ class Throughput:
     self._batch_size = batch_size
     self._since = None  # (step, time) of the last read
     self._paused = 0.0
-    self._rate = float('nan')
+    self._rate = float("nan")
 
   def begin(self, step: int) -> None:
     """Starts to count after this step, unless counting already."""

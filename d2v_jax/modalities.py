@@ -34,13 +34,13 @@ class Modality:
 
 
 MODALITIES = {
-  'vision': Modality(
+  "vision": Modality(
     encoder=vit,
     sources=sources.SOURCES,
     decoded=sources.Decoded,
     masks=masking.MASKS,
     train_transform=vision.TrainTransform,
     eval_transform=vision.EvalTransform,
-    shared=('image_size', 'patch_size'),
+    shared=("image_size", "patch_size"),
   ),
 }

@@ -15,11 +15,11 @@ Params = dict[str, Any]
 
 # BEiT's groups, by name and not by rank: scanned layers stack biases to 2-D.
 NO_DECAY = (
-  r'bias$',
-  r'scale$',
-  r'gamma_\w+$',
-  r'^cls_token$',
-  r'^position_embedding$',
+  r"bias$",
+  r"scale$",
+  r"gamma_\w+$",
+  r"^cls_token$",
+  r"^position_embedding$",
 )
 
 
@@ -39,7 +39,7 @@ def cosine(
   peak one step earlier: its W warm-up steps are warmup_steps = W - 1,
   hold_steps = 1.)
   """
-  decay_from = _check_phases('cosine', total_steps, warmup_steps, hold_steps)
+  decay_from = _check_phases("cosine", total_steps, warmup_steps, hold_steps)
 
   def schedule(step):
     progress = (step - decay_from) / max(total_steps - decay_from, 1)
@@ -65,10 +65,10 @@ def tri_stage(
 
   Source: released speech code. (The paper calls the last phase linear.)
   """
-  decay_from = _check_phases('tri_stage', total_steps, warmup_steps, hold_steps)
+  decay_from = _check_phases("tri_stage", total_steps, warmup_steps, hold_steps)
   if not 0 < final_scale <= 1:
     raise ValueError(
-      f'tri_stage: final_scale must be in (0, 1], got {final_scale}.'
+      f"tri_stage: final_scale must be in (0, 1], got {final_scale}."
     )
 
   def schedule(step):
@@ -85,7 +85,7 @@ def constant(
   *, peak: float, total_steps: int, warmup_steps: int = 0, start: float = 0.0
 ) -> Schedule:
   """Linear warm-up, then the peak rate."""
-  _check_phases('constant', total_steps, warmup_steps, 0)
+  _check_phases("constant", total_steps, warmup_steps, 0)
 
   def schedule(step):
     warm = _warmup(step, start, peak, warmup_steps)
@@ -94,7 +94,7 @@ def constant(
   return schedule
 
 
-SCHEDULES = {'cosine': cosine, 'tri_stage': tri_stage, 'constant': constant}
+SCHEDULES = {"cosine": cosine, "tri_stage": tri_stage, "constant": constant}
 
 
 def _warmup(step, start, peak, steps):
@@ -104,8 +104,8 @@ def _warmup(step, start, peak, steps):
 def _check_phases(name, total, warmup, hold):
   if min(total, warmup, hold) < 0 or warmup + hold > total:
     raise ValueError(
-      f'{name}: warmup_steps {warmup} + hold_steps {hold} do not fit into '
-      f'total_steps {total}; shorten the phases or train longer.'
+      f"{name}: warmup_steps {warmup} + hold_steps {hold} do not fit into "
+      f"total_steps {total}; shorten the phases or train longer."
     )
   return warmup + hold
 
@@ -142,14 +142,16 @@ def adamw(
     ValueError: for rates outside their range.
   """
   if weight_decay < 0:
-    raise ValueError(f'adamw: weight_decay must be >= 0, got {weight_decay}.')
+    raise ValueError(f"adamw: weight_decay must be >= 0, got {weight_decay}.")
   if clip_norm is not None and clip_norm <= 0:
     raise ValueError(
-      f'adamw: clip_norm must be positive, got {clip_norm}; use None for no '
-      'clipping.'
+      f"adamw: clip_norm must be positive, got {clip_norm}; use None for no "
+      "clipping."
     )
   if layer_decay is not None and not 0 < layer_decay <= 1:
-    raise ValueError(f'adamw: layer_decay must be in (0, 1], got {layer_decay}.')
+    raise ValueError(
+      f"adamw: layer_decay must be in (0, 1], got {layer_decay}."
+    )
   parts = []
   if clip_norm is not None:
     parts.append(optax.clip_by_global_norm(clip_norm))
@@ -190,12 +192,12 @@ def layer_scales(params: Params, layer_decay: float) -> Params:
   Returns:
     Tree of arrays that broadcast against params.
   """
-  depth = jax.tree.leaves(params['blocks'])[0].shape[0]
-  bottom = {'feature_encoder', 'cls_token', 'mask_token', 'position_embedding'}
+  depth = jax.tree.leaves(params["blocks"])[0].shape[0]
+  bottom = {"feature_encoder", "cls_token", "mask_token", "position_embedding"}
 
   def scale(path, leaf):
-    top = path_name(path).split('/')[0]
-    if top == 'blocks':
+    top = path_name(path).split("/")[0]
+    if top == "blocks":
       scales = layer_decay ** np.arange(depth, 0, -1, dtype=np.float32)
       return scales.reshape(depth, *(1,) * (leaf.ndim - 1))
     return np.float32(layer_decay ** (depth + 1) if top in bottom else 1.0)
@@ -213,4 +215,4 @@ def _scale_by_layer(layer_decay):
 
 def path_name(path: tuple[Any, ...]) -> str:
   """'blocks/norm1/scale' for a JAX key path."""
-  return jax.tree_util.keystr(path, simple=True, separator='/')
+  return jax.tree_util.keystr(path, simple=True, separator="/")

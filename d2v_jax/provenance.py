@@ -14,23 +14,23 @@ from etils import epath
 
 import d2v_jax
 
-PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain')
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
 
 
 def record_start(
   workdir: epath.Path, config: dict[str, Any], step: int
 ) -> None:
   """Writes run.json: the config, and one more entry in `starts`."""
-  path = workdir / 'run.json'
-  starts = read(workdir)['starts'] if path.exists() else []
+  path = workdir / "run.json"
+  starts = read(workdir)["starts"] if path.exists() else []
   start = {
-    'step': step,
-    'time': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()),
+    "step": step,
+    "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     **environment(),
   }
-  record = {'config': config, 'starts': [*starts, start]}
-  temporary = workdir / 'run.json.tmp'
-  temporary.write_text(json.dumps(record, indent=2) + '\n')
+  record = {"config": config, "starts": [*starts, start]}
+  temporary = workdir / "run.json.tmp"
+  temporary.write_text(json.dumps(record, indent=2) + "\n")
   temporary.replace(path)
 
 
@@ -40,17 +40,17 @@ def read(workdir: epath.Path) -> dict[str, Any]:
   Raises:
     ValueError: if there is none or it is damaged.
   """
-  path = workdir / 'run.json'
+  path = workdir / "run.json"
   try:
     return json.loads(path.read_text())
   except FileNotFoundError as e:
     raise ValueError(
-      f'{workdir} has no run.json, so it is not the workdir of a run; check '
-      '--workdir.'
+      f"{workdir} has no run.json, so it is not the workdir of a run; check "
+      "--workdir."
     ) from e
   except json.JSONDecodeError as e:
     raise ValueError(
-      f'{path} is damaged ({e}); move it away, the run writes a new one.'
+      f"{path} is damaged ({e}); move it away, the run writes a new one."
     ) from e
 
 
@@ -58,15 +58,15 @@ def environment() -> dict[str, Any]:
   """Versions, commit, devices and the command line of this process."""
   devices = jax.devices()
   return {
-    'command': sys.argv,
-    'python': platform.python_version(),
-    'versions': {
-      'd2v_jax': d2v_jax.__version__,
+    "command": sys.argv,
+    "python": platform.python_version(),
+    "versions": {
+      "d2v_jax": d2v_jax.__version__,
       **{p: importlib.metadata.version(p) for p in PACKAGES},
     },
-    'commit': git_commit(),
-    'devices': f'{len(devices)} x {devices[0].device_kind}',
-    'processes': jax.process_count(),
+    "commit": git_commit(),
+    "devices": f"{len(devices)} x {devices[0].device_kind}",
+    "processes": jax.process_count(),
   }
 
 
@@ -76,11 +76,11 @@ def git_commit() -> str | None:
 
   def git(*args):
     return subprocess.run(
-      ['git', *args], cwd=root, capture_output=True, text=True, check=True
+      ["git", *args], cwd=root, capture_output=True, text=True, check=True
     ).stdout.strip()
 
   try:
-    changed = git('status', '--porcelain', '--untracked-files=no')
-    return git('rev-parse', 'HEAD') + ('+' if changed else '')
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return git("rev-parse", "HEAD") + ("+" if changed else "")
   except (OSError, subprocess.CalledProcessError):
     return None

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-RULES = ('replicated', 'fsdp')
+RULES = ("replicated", "fsdp")
 
 # Smaller arrays cost more to gather than they save.
 _MIN_SHARDED_SIZE = 2**14
@@ -23,18 +23,18 @@ def make_mesh(num_devices: int | None = None) -> Mesh:
   count = len(devices) if num_devices is None else num_devices
   if not 1 <= count <= len(devices):
     raise ValueError(
-      f'make_mesh: asked for {count} devices, JAX sees {len(devices)}.'
+      f"make_mesh: asked for {count} devices, JAX sees {len(devices)}."
     )
   # The default axis type is Explicit, under which a plain Linen network does
   # not trace.
   return jax.make_mesh(
-    (count,), ('data',), axis_types=(AxisType.Auto,), devices=devices[:count]
+    (count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count]
   )
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Leading axis split over all devices."""
-  return NamedSharding(mesh, P('data'))
+  return NamedSharding(mesh, P("data"))
 
 
 def state_sharding(state: Any, mesh: Mesh, rule: str) -> Any:
@@ -57,17 +57,17 @@ def state_sharding(state: Any, mesh: Mesh, rule: str) -> Any:
   """
   if rule not in RULES:
     raise ValueError(
-      f'unknown sharding {rule!r}; choose one of: {", ".join(RULES)}.'
+      f"unknown sharding {rule!r}; choose one of: {', '.join(RULES)}."
     )
 
   def spec(path, x):
-    if rule == 'replicated' or x.size < _MIN_SHARDED_SIZE:
+    if rule == "replicated" or x.size < _MIN_SHARDED_SIZE:
       return P()
-    keys = [getattr(k, 'key', None) for k in path]
-    axes = range(1 if 'blocks' in keys else 0, x.ndim)
+    keys = [getattr(k, "key", None) for k in path]
+    axes = range(1 if "blocks" in keys else 0, x.ndim)
     for axis in sorted(axes, key=lambda i: -x.shape[i]):
       if x.shape[axis] % mesh.size == 0:
-        return P(*[None] * axis, 'data')
+        return P(*[None] * axis, "data")
     return P()
 
   return jax.tree_util.tree_map_with_path(

@@ -17,7 +17,7 @@ from d2v_jax.config import differences
 from d2v_jax.experiment import RESUMABLE, Experiment
 from d2v_jax.trainer import Trainer
 
-ITEMS = ('params', 'teacher_params', 'opt_state')
+ITEMS = ("params", "teacher_params", "opt_state")
 
 
 class Interrupted(Exception):
@@ -25,7 +25,7 @@ class Interrupted(Exception):
 
   def __init__(self, step: int, signum: int):
     super().__init__(
-      f'{signal.Signals(signum).name}: stopped after step {step}, which is saved'
+      f"{signal.Signals(signum).name}: stopped after step {step}, which is saved"
     )
     self.signum = signum
 
@@ -44,7 +44,7 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
   trainer = Trainer(experiment)
   terminal = metrics.Terminal(experiment.total_steps)
   checkpoints = checkpoint.Checkpoints(
-    workdir / 'checkpoints', **experiment.checkpoints
+    workdir / "checkpoints", **experiment.checkpoints
   )
   with contextlib.closing(checkpoints):
     restored = checkpoints.restore(
@@ -52,13 +52,13 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
       check=functools.partial(_check_resumable, experiment),
     )
     for path, reason in checkpoints.damaged:
-      terminal.message(f'set aside a damaged checkpoint, {path}: {reason}')
+      terminal.message(f"set aside a damaged checkpoint, {path}: {reason}")
     if restored is None:
       state, start = trainer.init_state(), 0
     else:
       start, items, _ = restored
       state = trainer.state_at(start, items)
-      terminal.message(f'continuing {workdir} from step {start}')
+      terminal.message(f"continuing {workdir} from step {start}")
     if jax.process_index() == 0:
       provenance.record_start(workdir, experiment.config, start)
     _loop(trainer, state, start, workdir, checkpoints, terminal)
@@ -73,30 +73,30 @@ def evaluate(
     (step, metrics); they are also written to evaluation.json.
   """
   trainer = Trainer(experiment)
-  trees = {}
-  for name in ('params', 'teacher_params'):
-    step, trees[name] = checkpoint.load_item(
-      workdir / 'checkpoints', name, getattr(trainer.abstract_state, name)
-    )
-  results = trainer.evaluate(**trees)
+  directory, target = workdir / "checkpoints", trainer.abstract_state
+  step, params = checkpoint.load_item(directory, "params", target.params)
+  _, teacher_params = checkpoint.load_item(
+    directory, "teacher_params", target.teacher_params, step=step
+  )
+  results = trainer.evaluate(params, teacher_params)
   if jax.process_index() == 0:
-    path = workdir / 'evaluation.json'
-    path.write_text(json.dumps({'step': step, **results}, indent=2) + '\n')
+    path = workdir / "evaluation.json"
+    path.write_text(json.dumps({"step": step, **results}, indent=2) + "\n")
   return step, results
 
 
 def _loop(trainer, state, start, workdir, checkpoints, terminal):
   run = trainer.experiment
-  batches = run.batches(
-    start_step=start, corrupt_log=workdir / 'corrupt_files.txt'
-  )
+  process = jax.process_index()
+  corrupt = f"corrupt_files{process or ''}.txt"
+  batches = run.batches(start_step=start, corrupt_log=workdir / corrupt)
   log = _Log(run, workdir, start, terminal)
   unread = None  # metrics of the step before, read while the next one runs
   with (
     contextlib.closing(batches),
     contextlib.closing(log),
     _stop_signals() as stop_at,
-    jax.transfer_guard('disallow'),
+    jax.transfer_guard("disallow"),
   ):
     if start == 0:
       log.evaluation(0, trainer.evaluate(state.params, state.teacher_params))
@@ -118,7 +118,9 @@ def _loop(trainer, state, start, workdir, checkpoints, terminal):
         log.step(*unread)
         unread = None
         if evaluate:
-          log.evaluation(step, trainer.evaluate(state.params, state.teacher_params))
+          log.evaluation(
+            step, trainer.evaluate(state.params, state.teacher_params)
+          )
         log.flush()
         if save:
           items = {name: getattr(state, name) for name in ITEMS}
@@ -152,7 +154,7 @@ class _Log:
     numbers = {k: float(v) for k, v in jax.device_get(values).items()}
     self._monitor.check(step, numbers)
     if _due(step, self._run.log_every) or step == self._run.total_steps:
-      numbers['examples_per_sec'] = self._throughput.read(step)
+      numbers["examples_per_sec"] = self._throughput.read(step)
       eta = self._throughput.eta(self._run.total_steps - step)
       self._terminal.progress(step, numbers, eta)
       self._add(step, numbers)
@@ -210,21 +212,21 @@ def _stop_signals() -> Iterator[Callable[[int], int]]:
 
 
 def _loop_item(run: Experiment) -> dict[str, Any]:
-  return {'config': _as_json(run.config), 'num_examples': run.num_examples}
+  return {"config": _as_json(run.config), "num_examples": run.num_examples}
 
 
 def _check_resumable(run: Experiment, loop: dict[str, Any]) -> None:
-  lines = differences(loop['config'], _as_json(run.config), RESUMABLE)
-  if loop['num_examples'] != run.num_examples:
+  lines = differences(loop["config"], _as_json(run.config), RESUMABLE)
+  if loop["num_examples"] != run.num_examples:
     lines.append(
-      f'number of training examples: {loop["num_examples"]} -> '
-      f'{run.num_examples}'
+      f"number of training examples: {loop['num_examples']} -> "
+      f"{run.num_examples}"
     )
   if lines:
     raise checkpoint.CheckpointMismatch(
-      'the workdir holds a run of another config, which cannot be continued '
-      'with this one:\n  ' + '\n  '.join(lines) + '\nUse the old values, or '
-      'another --workdir; --config.init_from=OLD_WORKDIR starts a new run from '
+      "the workdir holds a run of another config, which cannot be continued "
+      "with this one:\n  " + "\n  ".join(lines) + "\nUse the old values, or "
+      "another --workdir; --config.init_from=OLD_WORKDIR starts a new run from "
       "the old one's student."
     )
 

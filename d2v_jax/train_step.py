@@ -62,13 +62,13 @@ def train_step(
     teacher_params=teacher_params,
     opt_state=opt_state,
   )
-  aux = {k: v for k, v in aux.items() if k != 'loss_weight'}
+  aux = {k: v for k, v in aux.items() if k != "loss_weight"}
   return new_state, {
-    'loss': value,
+    "loss": value,
     **aux,
     **teacher_metrics,
-    'lr': schedule(state.step),
-    'grad_norm': optax.tree.norm(grads),
+    "lr": schedule(state.step),
+    "grad_norm": optax.tree.norm(grads),
   }
 
 
@@ -83,7 +83,7 @@ def _accumulated(gradient, params, batch, rng, count):
   def one(index, micro_batch):
     micro_rng = jax.random.fold_in(rng, index)
     (value, aux), grads = gradient(params, micro_batch, micro_rng)
-    weight = aux['loss_weight']
+    weight = aux["loss_weight"]
     return weight, jax.tree.map(lambda x: x * weight, (value, aux, grads))
 
   def body(total, xs):

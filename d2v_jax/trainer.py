@@ -27,7 +27,7 @@ class Trainer:
 
   def __init__(self, experiment: Experiment):
     self.experiment = experiment
-    parts = {'objective': experiment.objective, 'tx': experiment.tx}
+    parts = {"objective": experiment.objective, "tx": experiment.tx}
     self._create = functools.partial(train_state.create, **parts)
     self._from_params = functools.partial(train_state.from_params, **parts)
     self._rng = jax.random.key(experiment.seed)
@@ -70,8 +70,8 @@ class Trainer:
     source = self.experiment.init_from
     if source:
       _, params = checkpoint.load_item(
-        epath.Path(source) / 'checkpoints',
-        'params',
+        epath.Path(source) / "checkpoints",
+        "params",
         self.abstract_state.params,
       )
       create = jax.jit(self._from_params, out_shardings=self._state_sharding)

@@ -1,13 +1,13 @@
 """Batches: training without end, evaluation in one pass."""
 
 import logging
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grain.python as grain
 import numpy as np
 from absl import flags
+from etils import epath
 
 from d2v_jax.data.sources import Decoded
 
@@ -27,7 +27,7 @@ def train_batches(
   process_index: int = 0,
   process_count: int = 1,
   max_corrupt: int = 100,
-  corrupt_log: str | pathlib.Path | None = None,
+  corrupt_log: epath.PathLike | None = None,
 ) -> "TrainBatches":
   """Returns this process's share of an endless stream of training batches.
 
@@ -196,16 +196,14 @@ class _EvalExamples:
 class _CorruptRecords:
   """The different corrupt records met so far, and their budget."""
 
-  def __init__(
-    self, source: Decoded, budget: int, path: str | pathlib.Path | None
-  ):
+  def __init__(self, source: Decoded, budget: int, path: epath.PathLike | None):
     self._source = source
     self._budget = budget
-    self._path = None if path is None else pathlib.Path(path)
+    self._path = None if path is None else epath.Path(path)
     self._indices: set[int] = set()
     self.names: dict[str, None] = {}  # a set that keeps its order
     if self._path is not None and self._path.exists():
-      lines = self._path.read_text(encoding="utf-8").splitlines()
+      lines = self._path.read_text().splitlines()
       self.names = dict.fromkeys(lines)
     self._check()
 
@@ -226,8 +224,8 @@ class _CorruptRecords:
     self.names[name] = None
     logging.warning("passing over the corrupt record %s", name)
     if self._path is not None:
-      with self._path.open("a", encoding="utf-8") as file:
-        file.write(f"{name}\n")
+      # Buckets cannot append; the budget keeps the file small.
+      self._path.write_text("".join(f"{n}\n" for n in self.names))
 
   def _check(self) -> None:
     if len(self.names) > self._budget:

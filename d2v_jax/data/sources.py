@@ -1,18 +1,17 @@
-"""Where images come from: random access to records, and their decoding.
+"""Where images come from: random access to records.
 
 A source has `len(source)`, `source[i]` -> {'image': uint8 [H, W, C] or encoded
 bytes, 'label': int (absent when unlabelled)} and `source.record_name(i)`, and
 can be pickled, since it travels to worker processes.
 """
 
-import collections
 import os
 import pathlib
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
-import simplejpeg
+
+from d2v_jax.data import decoding
 
 Record = dict[str, Any]
 
@@ -218,7 +217,7 @@ class Decoded:
     for offset in range(total):
       position = (index + offset) % total
       record = self._source[position]
-      image = decode(record["image"], self._channels)
+      image = decoding.decode(record["image"], self._channels)
       if image is not None:
         at = {"requested": index, "record": position}
         return {**record, "image": image, **at}
@@ -230,79 +229,6 @@ class Decoded:
   def record_name(self, index: int) -> str:
     """Returns the source's name of record `index`."""
     return self._source.record_name(index)
-
-
-def decode(data: bytes | np.ndarray, channels: int) -> np.ndarray | None:
-  """Decodes an image, or finds it corrupt.
-
-  Transparency is dropped, 16 bits are cut to 8, and the EXIF orientation is
-  ignored, as the PyTorch reference does.
-
-  Args:
-    data: encoded bytes, or an already decoded uint8 [H, W, C].
-    channels: 1 (grey) or 3 (RGB).
-
-  Returns:
-    uint8 [H, W, channels]; None when the data is corrupt or cut short.
-
-  Raises:
-    ValueError: `data` is an array that is not uint8 [H, W, 1 or 3].
-  """
-  if isinstance(data, np.ndarray):
-    if data.dtype != np.uint8 or data.ndim != 3 or data.shape[2] not in (1, 3):
-      raise ValueError(
-        "decode: a decoded image must be uint8 [H, W, 1 or 3], got "
-        f"{data.dtype} {list(data.shape)}"
-      )
-    return _with_channels(data, channels)
-  if not _is_complete(data):
-    return None
-  if data.startswith(_JPEG):
-    space = "RGB" if channels == 3 else "GRAY"
-    try:
-      return simplejpeg.decode_jpeg(data, space, strict=True)
-    except ValueError as error:
-      # The rest are unusual but whole files, for which OpenCV has the remedy.
-      if "premature end" in str(error).lower():
-        return None
-  return _decode_with_opencv(data, channels)
-
-
-_JPEG = b"\xff\xd8"
-_PNG = b"\x89PNG"
-
-
-def _is_complete(data: bytes) -> bool:
-  """Looks for the end marker: decoders may fill the missing part with grey."""
-  if data.startswith(_JPEG):
-    # After the last scan has begun; an embedded thumbnail has its own end.
-    return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0
-  if data.startswith(_PNG):
-    return b"IEND" in data
-  return len(data) > 0
-
-
-def _decode_with_opencv(data: bytes, channels: int) -> np.ndarray | None:
-  try:
-    raw = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
-  except cv2.error:  # such as more pixels than OpenCV allows
-    return None
-  if image is None or image.dtype not in (np.uint8, np.uint16):
-    return None
-  if image.dtype == np.uint16:
-    image = (image >> 8).astype(np.uint8)
-  if image.ndim == 2:
-    return _with_channels(image[..., None], channels)
-  return _with_channels(np.ascontiguousarray(image[..., 2::-1]), channels)
-
-
-def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
-  if image.shape[2] == channels:
-    return image
-  if channels == 3:
-    return np.repeat(image, 3, axis=2)
-  return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
 
 
 def _image_files(root: pathlib.Path) -> list[str]:
@@ -321,13 +247,11 @@ def _image_files(root: pathlib.Path) -> list[str]:
 def _interleaved(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   """Returns an order in which every prefix has its share of each class."""
   shuffled = rng.permutation(len(labels))
-  seen: collections.Counter[int] = collections.Counter()
-  sizes = np.bincount(labels)
-  share = np.empty(len(labels))
-  for row in shuffled:
-    share[row] = (seen[labels[row]] + 0.5) / sizes[labels[row]]
-    seen[labels[row]] += 1
-  return shuffled[np.argsort(share[shuffled], kind="stable")]
+  place = np.empty(len(labels))
+  for label in np.unique(labels):
+    rows = shuffled[labels[shuffled] == label]
+    place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+  return shuffled[np.argsort(place[shuffled], kind="stable")]
 
 
 def _how_to_prepare(builder: str, data_dir: str | None) -> str:

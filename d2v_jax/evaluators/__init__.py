@@ -24,9 +24,9 @@ class Evaluator(Protocol):
 
 
 EVALUATORS = {
-  'knn': Knn,
-  'linear_probe': LinearProbe,
-  'effective_rank': EffectiveRank,
+  "knn": Knn,
+  "linear_probe": LinearProbe,
+  "effective_rank": EffectiveRank,
 }
 
 
@@ -37,7 +37,7 @@ def evaluate(
   """Runs evaluators; those that ask for the same features share one pass.
 
   Args:
-    evaluators: By the name they have in `config.evals`.
+    evaluators: By the name they have in `config.evaluation.evaluators`.
     extract: Gives the splits of one choice of features, for instance
       `functools.partial(extractor, params, teacher_params)`.
 
@@ -46,7 +46,7 @@ def evaluate(
   """
   results = {}
   # Features of whole splits pass between host and device on purpose.
-  with jax.transfer_guard('allow'):
+  with jax.transfer_guard("allow"):
     for choice in dict.fromkeys(e.features for e in evaluators.values()):
       features = extract(choice)
       for name, evaluator in evaluators.items():
@@ -59,6 +59,6 @@ def _run(name, evaluator, features):
   try:
     metrics = evaluator(features)
   except Exception as error:
-    error.add_note(f'in config.evals.{name}')
+    error.add_note(f"in config.evaluation.evaluators.{name}")
     raise
-  return {f'{name}/{metric}': value for metric, value in metrics.items()}
+  return {f"{name}/{metric}": value for metric, value in metrics.items()}

@@ -19,16 +19,16 @@ class EffectiveRank:
     features: Which features; or a dict of `Features` arguments.
   """
 
-  split: str = 'test'
+  split: str = "test"
   max_rows: int = 4096
   features: Features = dataclasses.field(default_factory=Features)
 
   def __post_init__(self):
-    object.__setattr__(self, 'features', Features.of(self.features))
+    object.__setattr__(self, "features", Features.of(self.features))
     if self.max_rows < 1:
       raise ValueError(
-        f'EffectiveRank: max_rows is {self.max_rows}; choose at least 1 '
-        '(several times the feature width for a stable number)'
+        f"EffectiveRank: max_rows is {self.max_rows}; choose at least 1 "
+        "(several times the feature width for a stable number)"
       )
 
   def __call__(self, features: SplitFeatures) -> dict[str, float]:
@@ -42,8 +42,8 @@ class EffectiveRank:
     """
     if self.split not in features:
       raise ValueError(
-        f'EffectiveRank: unknown split {self.split!r}; '
-        f'choose one of: {", ".join(features)}'
+        f"EffectiveRank: unknown split {self.split!r}; "
+        f"choose one of: {', '.join(features)}"
       )
     x, _ = features[self.split]
     if len(x) > self.max_rows:

@@ -14,8 +14,8 @@ from jax.experimental import multihost_utils
 if TYPE_CHECKING:
   from d2v_jax.models.encoder import EncoderOutput
 
-MODELS = ('teacher', 'student')
-POOLS = ('mean', 'cls')
+MODELS = ("teacher", "student")
+POOLS = ("mean", "cls")
 
 # Split name -> features [n, D] float32 and labels [n] (None: no labels).
 SplitFeatures = Mapping[str, tuple[np.ndarray, np.ndarray | None]]
@@ -36,21 +36,21 @@ class Features:
     ValueError: If `model` or `pool` is unknown, or `layers` is empty.
   """
 
-  model: str = 'teacher'
+  model: str = "teacher"
   layers: tuple[int, ...] | None = None
-  pool: str = 'mean'
+  pool: str = "mean"
 
   def __post_init__(self):
-    _check_choice('model', self.model, MODELS)
-    _check_choice('pool', self.pool, POOLS)
+    _check_choice("model", self.model, MODELS)
+    _check_choice("pool", self.pool, POOLS)
     if self.layers is not None:
       if isinstance(self.layers, int) or not len(self.layers):
         raise ValueError(
-          f'Features: layers is {self.layers!r}; give at least one layer in a '
-          'tuple, such as (-1,), or None for the final output'
+          f"Features: layers is {self.layers!r}; give at least one layer in a "
+          "tuple, such as (-1,), or None for the final output"
         )
       # A config may give a list, which could not be hashed.
-      object.__setattr__(self, 'layers', tuple(self.layers))
+      object.__setattr__(self, "layers", tuple(self.layers))
 
   @classmethod
   def of(cls, choice: Features | Mapping[str, Any]) -> Features:
@@ -71,7 +71,7 @@ def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
   Raises:
     ValueError: If a layer is out of range, or there is no CLS token to take.
   """
-  use_cls = features.pool == 'cls'
+  use_cls = features.pool == "cls"
   if use_cls and output.cls is None:
     raise ValueError(
       "Features: pool is 'cls' but this model has no CLS token; "
@@ -84,8 +84,8 @@ def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
     for layer in features.layers:
       if not -depth <= layer < depth:
         raise ValueError(
-          f'Features: layer {layer} is out of range; this model has depth '
-          f'{depth}, so layers are {-depth} to {depth - 1}'
+          f"Features: layer {layer} is out of range; this model has depth "
+          f"{depth}, so layers are {-depth} to {depth - 1}"
         )
     layers = output.block_cls if use_cls else output.block
     values = layers[np.array(features.layers)].mean(0, dtype=jnp.float32)
@@ -111,7 +111,7 @@ class FeatureExtractor:
     encode: Callable[..., EncoderOutput],
     batches: Callable[[str], Iterable[Mapping[str, np.ndarray]]],
     to_device: Callable[[Mapping[str, np.ndarray]], Mapping[str, jax.Array]],
-    splits: tuple[str, ...] = ('train', 'test'),
+    splits: tuple[str, ...] = ("train", "test"),
   ):
     """Binds an objective's encoder to the data.
 
@@ -128,11 +128,11 @@ class FeatureExtractor:
     self._splits = splits
 
     def embed(params, teacher_params, batch, features):
-      if features.model == 'teacher':
+      if features.model == "teacher":
         params = {**params, **teacher_params}
       return pool_features(encode(params, batch), features)
 
-    self._embed = jax.jit(embed, static_argnames='features')
+    self._embed = jax.jit(embed, static_argnames="features")
 
   def __call__(
     self,
@@ -164,25 +164,25 @@ class FeatureExtractor:
     xs, ys = [], []
     for host_batch in self._batches(split):
       batch = self._to_device(host_batch)
-      wanted = {k: batch[k] for k in ('label', 'valid') if k in batch}
-      wanted['x'] = self._embed(params, teacher_params, batch, features)
+      wanted = {k: batch[k] for k in ("label", "valid") if k in batch}
+      wanted["x"] = self._embed(params, teacher_params, batch, features)
       # On several hosts no host holds all rows; on one this only fetches.
       got = multihost_utils.process_allgather(wanted, tiled=True)
-      valid = got.get('valid', slice(None))
-      xs.append(got['x'][valid])
-      if 'label' in got:
-        ys.append(got['label'][valid])
+      valid = got.get("valid", slice(None))
+      xs.append(got["x"][valid])
+      if "label" in got:
+        ys.append(got["label"][valid])
     if not sum(map(len, xs)):
       raise ValueError(
-        f'FeatureExtractor: split {split!r} gave no examples; name a split '
-        'that has some'
+        f"FeatureExtractor: split {split!r} gave no examples; name a split "
+        "that has some"
       )
     x = np.concatenate(xs)
     if not np.isfinite(x).all():
       raise ValueError(
-        f'FeatureExtractor: the {features.model} features of split {split!r} '
-        'are not finite: the model has diverged, so evaluate an earlier '
-        'checkpoint'
+        f"FeatureExtractor: the {features.model} features of split {split!r} "
+        "are not finite: the model has diverged, so evaluate an earlier "
+        "checkpoint"
       )
     return x, np.concatenate(ys) if ys else None
 
@@ -205,14 +205,14 @@ def labelled(
   x, y = features[split]
   if y is None:
     raise ValueError(
-      f'split {split!r} has no labels, which this evaluator needs; add '
-      "'label' to its batches or remove the evaluator from config.evals"
+      f"split {split!r} has no labels, which this evaluator needs; add "
+      "'label' to its batches or remove the evaluator from config.evaluation.evaluators"
     )
   if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
     raise ValueError(
-      f'split {split!r} has labels of shape {y.shape} and type {y.dtype}, '
-      f'smallest {y.min()}; this evaluator needs one class number >= 0 for '
-      'each example'
+      f"split {split!r} has labels of shape {y.shape} and type {y.dtype}, "
+      f"smallest {y.min()}; this evaluator needs one class number >= 0 for "
+      "each example"
     )
   return x, y.astype(np.int32)
 
@@ -220,5 +220,5 @@ def labelled(
 def _check_choice(name, value, choices):
   if value not in choices:
     raise ValueError(
-      f'Features: unknown {name} {value!r}; choose one of: {", ".join(choices)}'
+      f"Features: unknown {name} {value!r}; choose one of: {', '.join(choices)}"
     )

@@ -33,11 +33,11 @@ class Knn:
   features: Features = dataclasses.field(default_factory=Features)
 
   def __post_init__(self):
-    object.__setattr__(self, 'features', Features.of(self.features))
+    object.__setattr__(self, "features", Features.of(self.features))
     if self.k < 1 or self.temperature <= 0:
       raise ValueError(
-        f'Knn: k is {self.k} and temperature {self.temperature}; k must be '
-        'at least 1 and the temperature positive'
+        f"Knn: k is {self.k} and temperature {self.temperature}; k must be "
+        "at least 1 and the temperature positive"
       )
 
   def __call__(self, features: SplitFeatures) -> dict[str, float]:
@@ -49,10 +49,10 @@ class Knn:
     Raises:
       ValueError: If a split has no labels, or the bank fewer than k rows.
     """
-    bank, bank_labels = labelled(features, 'train')
-    x, y = labelled(features, 'test')
+    bank, bank_labels = labelled(features, "train")
+    x, y = labelled(features, "test")
     predictions = knn_predict(bank, bank_labels, x, self.k, self.temperature)
-    return {'accuracy': float(np.mean(predictions == y))}
+    return {"accuracy": float(np.mean(predictions == y))}
 
 
 def knn_predict(
@@ -79,8 +79,8 @@ def knn_predict(
   """
   if k > len(bank):
     raise ValueError(
-      f'Knn: k is {k} but the training split has {len(bank)} examples; '
-      f'choose k <= {len(bank)}'
+      f"Knn: k is {k} but the training split has {len(bank)} examples; "
+      f"choose k <= {len(bank)}"
     )
   # Whole chunks, so that every shape is static; the added rows are cut off.
   rows = -(-len(x) // _CHUNK) * _CHUNK
@@ -97,13 +97,13 @@ def knn_predict(
   return np.asarray(predictions).reshape(-1)[: len(x)]
 
 
-@functools.partial(jax.jit, static_argnames=('k', 'num_classes'))
+@functools.partial(jax.jit, static_argnames=("k", "num_classes"))
 def _predict(bank, labels, chunks, temperature, *, k, num_classes):
   bank = _normalise(bank)
 
   def predict_chunk(x):
     # Rounded similarities would be magnified by 1 / temperature.
-    cosine = jnp.matmul(_normalise(x), bank.T, precision='highest')
+    cosine = jnp.matmul(_normalise(x), bank.T, precision="highest")
     cosine, neighbours = jax.lax.top_k(cosine, k)
     weights = jnp.exp(cosine / temperature)
     votes = jax.nn.one_hot(labels[neighbours], num_classes)

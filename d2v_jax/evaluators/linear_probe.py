@@ -62,21 +62,21 @@ class LinearProbe:
   features: Features = dataclasses.field(default_factory=Features)
 
   def __post_init__(self):
-    object.__setattr__(self, 'features', Features.of(self.features))
+    object.__setattr__(self, "features", Features.of(self.features))
     if not len(self.learning_rates) or not len(self.weight_decays):
       raise ValueError(
-        f'LinearProbe: learning_rates is {self.learning_rates} and '
-        f'weight_decays {self.weight_decays}; give at least one of each'
+        f"LinearProbe: learning_rates is {self.learning_rates} and "
+        f"weight_decays {self.weight_decays}; give at least one of each"
       )
     if self.steps < 1 or self.batch_size < 1:
       raise ValueError(
-        f'LinearProbe: steps is {self.steps} and batch_size '
-        f'{self.batch_size}; both must be at least 1'
+        f"LinearProbe: steps is {self.steps} and batch_size "
+        f"{self.batch_size}; both must be at least 1"
       )
     if not 0 < self.holdout < 1:
       raise ValueError(
-        f'LinearProbe: holdout is {self.holdout}; choose a share of the '
-        'training split between 0 and 1, such as 0.1'
+        f"LinearProbe: holdout is {self.holdout}; choose a share of the "
+        "training split between 0 and 1, such as 0.1"
       )
 
   def __call__(self, features: SplitFeatures) -> dict[str, float]:
@@ -94,12 +94,12 @@ class LinearProbe:
       ValueError: If a split has no labels, or the training split is too small
         to hold out a part of it.
     """
-    x, y = labelled(features, 'train')
-    test_x, test_y = labelled(features, 'test')
+    x, y = labelled(features, "train")
+    test_x, test_y = labelled(features, "test")
     probe, selection = self.fit(x, y)
     return {
-      'accuracy': float(score(probe, test_x, test_y)[0][0]),
-      'train_accuracy': float(score(probe, x, y)[0][0]),
+      "accuracy": float(score(probe, test_x, test_y)[0][0]),
+      "train_accuracy": float(score(probe, x, y)[0][0]),
       **selection._asdict(),
     }
 
@@ -119,9 +119,9 @@ class LinearProbe:
     held_out = round(self.holdout * len(x))
     if not 0 < held_out < len(x):
       raise ValueError(
-        f'LinearProbe: holdout {self.holdout} of {len(x)} training examples '
-        f'leaves {held_out} to choose on and {len(x) - held_out} to train on; '
-        'both must be at least 1'
+        f"LinearProbe: holdout {self.holdout} of {len(x)} training examples "
+        f"leaves {held_out} to choose on and {len(x) - held_out} to train on; "
+        "both must be at least 1"
       )
     classes = int(y.max()) + 1
     grid = list(itertools.product(self.learning_rates, self.weight_decays))
@@ -167,7 +167,7 @@ def score(
   return np.where(finite, accuracy, 0), np.where(finite, loss, np.inf)
 
 
-@functools.partial(jax.jit, static_argnames='classes')
+@functools.partial(jax.jit, static_argnames="classes")
 def _train(x, y, order, learning_rates, weight_decays, *, classes):
   mean, std = x.mean(0), x.std(0)
   # A constant feature keeps its scale; rounding may give it a tiny std.
@@ -212,4 +212,4 @@ def _score(probe, x, y):
 
 def _logits(weights, bias, x):
   # The same number on every kind of device.
-  return jnp.matmul(x, weights, precision='highest') + bias
+  return jnp.matmul(x, weights, precision="highest") + bias

@@ -53,7 +53,9 @@ class Encoder:
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
     """Fresh parameters; only shapes and dtypes of the batch matter."""
-    return self.rescale(self.module.init({'params': rng}, batch, None)['params'])
+    return self.rescale(
+      self.module.init({"params": rng}, batch, None)["params"]
+    )
 
   def __call__(
     self,
@@ -75,5 +77,5 @@ class Encoder:
     Returns:
       EncoderOutput.
     """
-    rngs = {} if rng is None else {'dropout': rng}
-    return self.module.apply({'params': params}, batch, mask, rngs=rngs)
+    rngs = {} if rng is None else {"dropout": rng}
+    return self.module.apply({"params": params}, batch, mask, rngs=rngs)

@@ -17,11 +17,11 @@ class _Regression(nn.Module):
   @nn.compact
   def __call__(self, x):
     width = x.shape[-1]
-    dense = {'dtype': self.compute_dtype, 'kernel_init': beit_init}
+    dense = {"dtype": self.compute_dtype, "kernel_init": beit_init}
     for i in range(self.layers - 1):
-      x = nn.Dense(2 * width, name=f'fc{i + 1}', **dense)(x)
+      x = nn.Dense(2 * width, name=f"fc{i + 1}", **dense)(x)
       x = jax.nn.gelu(x, approximate=False)
-    return nn.Dense(width, name=f'fc{self.layers}', **dense)(x)
+    return nn.Dense(width, name=f"fc{self.layers}", **dense)(x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,25 +37,25 @@ class RegressionHead:
   """
 
   layers: int = 1
-  compute_dtype: str = 'float32'
+  compute_dtype: str = "float32"
 
   def __post_init__(self):
     if self.layers < 0:
       raise ValueError(
-        f'RegressionHead: layers must be 0 or more, got {self.layers}.'
+        f"RegressionHead: layers must be 0 or more, got {self.layers}."
       )
 
   def init(self, rng: jax.Array, tokens: jax.Array) -> dict[str, Any]:
     """Parameters for tokens [B, N, D]; {} when there are no layers."""
     if not self.layers:
       return {}
-    return self._module().init(rng, tokens)['params']
+    return self._module().init(rng, tokens)["params"]
 
   def __call__(self, params: dict[str, Any], tokens: jax.Array) -> jax.Array:
     """Maps tokens [B, N, D] to predictions [B, N, D]."""
     if not self.layers:
       return tokens
-    return self._module().apply({'params': params}, tokens)
+    return self._module().apply({"params": params}, tokens)
 
   def _module(self) -> _Regression:
     return _Regression(self.layers, jnp.dtype(self.compute_dtype))

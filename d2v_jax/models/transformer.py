@@ -63,10 +63,10 @@ class Attention(nn.Module):
     batch, length, width = x.shape
     heads = (batch, length, 3, self.num_heads, width // self.num_heads)
     zeros = nn.initializers.zeros
-    q_bias = self.param('q_bias', zeros, (width,))
-    v_bias = self.param('v_bias', zeros, (width,))
+    q_bias = self.param("q_bias", zeros, (width,))
+    v_bias = self.param("v_bias", zeros, (width,))
     if self.key_bias:
-      k_bias = self.param('k_bias', zeros, (width,))
+      k_bias = self.param("k_bias", zeros, (width,))
     else:
       k_bias = jnp.zeros_like(q_bias)
     qkv = nn.Dense(
@@ -74,7 +74,7 @@ class Attention(nn.Module):
       use_bias=False,
       dtype=self.compute_dtype,
       kernel_init=beit_init,
-      name='qkv',
+      name="qkv",
     )(x)
     qkv += jnp.concatenate([q_bias, k_bias, v_bias]).astype(qkv.dtype)
     # [3, B, heads, N, D / heads]: plain batched products are faster than
@@ -83,7 +83,7 @@ class Attention(nn.Module):
     query *= (width // self.num_heads) ** -0.5
     accumulate = jnp.promote_types(qkv.dtype, jnp.float32)
     logits = jnp.einsum(
-      'bhnd,bhmd->bhnm', query, key, preferred_element_type=accumulate
+      "bhnd,bhmd->bhnm", query, key, preferred_element_type=accumulate
     )
     if bias is not None:
       logits += bias
@@ -92,14 +92,12 @@ class Attention(nn.Module):
     peak = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
     weights = jnp.exp(logits - peak)
     total = weights.sum(-1, keepdims=True)
-    if self.dropout and self.has_rng('dropout'):
+    if self.dropout and self.has_rng("dropout"):
       keep = 1.0 - self.dropout
-      kept = jax.random.bernoulli(
-        self.make_rng('dropout'), keep, weights.shape
-      )
+      kept = jax.random.bernoulli(self.make_rng("dropout"), keep, weights.shape)
       weights = jnp.where(kept, weights / keep, 0.0)
     mixed = jnp.einsum(
-      'bhnm,bhmd->bhnd',
+      "bhnm,bhmd->bhnd",
       weights.astype(qkv.dtype),
       value,
       preferred_element_type=accumulate,
@@ -107,7 +105,7 @@ class Attention(nn.Module):
     mixed = (mixed / total).astype(qkv.dtype)
     mixed = mixed.transpose(0, 2, 1, 3).reshape(x.shape)
     return nn.Dense(
-      width, dtype=self.compute_dtype, kernel_init=beit_init, name='out'
+      width, dtype=self.compute_dtype, kernel_init=beit_init, name="out"
     )(mixed)
 
 
@@ -120,10 +118,10 @@ class Mlp(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, N, D] to [B, N, D] in `compute_dtype`."""
-    dense = {'dtype': self.compute_dtype, 'kernel_init': beit_init}
-    hidden = nn.Dense(self.hidden, name='fc1', **dense)(x)
+    dense = {"dtype": self.compute_dtype, "kernel_init": beit_init}
+    hidden = nn.Dense(self.hidden, name="fc1", **dense)(x)
     hidden = jax.nn.gelu(hidden, approximate=False)
-    return nn.Dense(x.shape[-1], name='fc2', **dense)(hidden)
+    return nn.Dense(x.shape[-1], name="fc2", **dense)(hidden)
 
 
 class Block(nn.Module):
@@ -167,10 +165,10 @@ class Block(nn.Module):
       if self.layer_scale:
         init = nn.initializers.constant(self.layer_scale)
         y *= self.param(gamma, init, x.shape[-1:])
-      if self.drop_path and self.has_rng('dropout'):
+      if self.drop_path and self.has_rng("dropout"):
         keep = 1.0 - drop_path_rate
         kept = jax.random.bernoulli(
-          self.make_rng('dropout'), keep, (x.shape[0], 1, 1)
+          self.make_rng("dropout"), keep, (x.shape[0], 1, 1)
         )
         y = jnp.where(kept, y / keep, 0.0)
       x = x + y
@@ -181,22 +179,22 @@ class Block(nn.Module):
       self.key_bias,
       self.attention_dropout,
       self.compute_dtype,
-      name='attention',
+      name="attention",
     )
-    mlp = Mlp(self.hidden, self.compute_dtype, name='mlp')
+    mlp = Mlp(self.hidden, self.compute_dtype, name="mlp")
     x, attention = branch(
       lambda y: self_attention(y, bias),
-      layer_norm(self.norm_eps, 'norm1'),
-      'gamma_attention',
+      layer_norm(self.norm_eps, "norm1"),
+      "gamma_attention",
       x,
     )
-    x, ffn = branch(
-      mlp, layer_norm(self.norm_eps, 'norm2'), 'gamma_ffn', x
-    )
+    x, ffn = branch(mlp, layer_norm(self.norm_eps, "norm2"), "gamma_ffn", x)
     return x, LayerOutputs(attention, ffn, x)
 
 
-def stacked_blocks(depth: int, *, remat: bool, name: str, **kwargs) -> nn.Module:
+def stacked_blocks(
+  depth: int, *, remat: bool, name: str, **kwargs
+) -> nn.Module:
   """`depth` layers as one scan over stacked parameters [L, ...].
 
   Tracing and compiling take a fraction of the unrolled time. Outputs of layers
@@ -216,8 +214,8 @@ def stacked_blocks(depth: int, *, remat: bool, name: str, **kwargs) -> nn.Module
   block = nn.remat(Block, prevent_cse=False) if remat else Block
   scan = nn.scan(
     block,
-    variable_axes={'params': 0},
-    split_rngs={'params': True, 'dropout': True},
+    variable_axes={"params": 0},
+    split_rngs={"params": True, "dropout": True},
     in_axes=(0, nn.broadcast),
     length=depth,
   )

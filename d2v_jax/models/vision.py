@@ -15,7 +15,7 @@ import numpy as np
 from d2v_jax.models import transformer
 from d2v_jax.models.encoder import Encoder, EncoderOutput
 
-POSITIONS = ('relative', 'absolute', 'sincos')
+POSITIONS = ("relative", "absolute", "sincos")
 
 
 def relative_position_index(grid: tuple[int, int]) -> np.ndarray:
@@ -61,7 +61,7 @@ def sincos_positions(grid: tuple[int, int], width: int) -> np.ndarray:
   """
   if width % 4:
     raise ValueError(
-      f'sincos positions need a width that is a multiple of 4, got {width}.'
+      f"sincos positions need a width that is a multiple of 4, got {width}."
     )
   frequency = 10000.0 ** (-np.arange(width // 4) / (width // 4))
   row, column = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
@@ -83,7 +83,7 @@ class RelativePositionBias(nn.Module):
     height, width = self.grid
     size = (2 * height - 1) * (2 * width - 1) + 3
     shape = (size, self.num_heads)
-    table = self.param('table', nn.initializers.zeros, shape)
+    table = self.param("table", nn.initializers.zeros, shape)
     index = relative_position_index(self.grid)
     if not self.cls_token:
       index = index[1:, 1:]
@@ -118,7 +118,7 @@ class PatchEmbed(nn.Module):
       self.width,
       dtype=self.compute_dtype,
       kernel_init=transformer.beit_init,
-      name='proj',
+      name="proj",
     )(patches)
 
 
@@ -143,19 +143,19 @@ class _Vit(nn.Module):
 
   @nn.compact
   def __call__(self, batch, mask):
-    images = batch['inputs']
+    images = batch["inputs"]
     size = tuple(g * self.patch_size for g in self.grid)
     if images.ndim != 4 or images.shape[1:3] != size:
       raise ValueError(
-        f'vit: inputs must be [B, {size[0]}, {size[1]}, C] images, got '
-        f'{images.shape}; set encoder.image_size to the size of the data.'
+        f"vit: inputs must be [B, {size[0]}, {size[1]}, C] images, got "
+        f"{images.shape}; set encoder.image_size to the size of the data."
       )
     channels = images.shape[3]
-    for name, value in (('mean', self.mean), ('std', self.std)):
+    for name, value in (("mean", self.mean), ("std", self.std)):
       if images.dtype == jnp.uint8 and len(value) not in (1, channels):
         raise ValueError(
-          f'vit: {name} has {len(value)} values for {channels} channels; '
-          f'give one value per channel in encoder.{name}.'
+          f"vit: {name} has {len(value)} values for {channels} channels; "
+          f"give one value per channel in encoder.{name}."
         )
     x = PatchEmbed(
       self.patch_size,
@@ -163,40 +163,40 @@ class _Vit(nn.Module):
       self.mean,
       self.std,
       self.compute_dtype,
-      name='feature_encoder',
+      name="feature_encoder",
     )(images)
     # From here on the residual stream is float32, or float64 if params are.
     token = (1, 1, self.width)
-    mask_token = self.param('mask_token', transformer.beit_init, token)
+    mask_token = self.param("mask_token", transformer.beit_init, token)
     x = x.astype(jnp.promote_types(x.dtype, mask_token.dtype))
     if mask is not None:
       if mask.shape != x.shape[:2]:
         raise ValueError(
-          f'vit: mask {mask.shape} does not fit tokens {x.shape[:2]}.'
+          f"vit: mask {mask.shape} does not fit tokens {x.shape[:2]}."
         )
       x = jnp.where(mask[..., None], mask_token.astype(x.dtype), x)
-    if self.positions == 'sincos':
+    if self.positions == "sincos":
       x += sincos_positions(self.grid, self.width)
     prefix = int(self.cls_token)
     if prefix:
-      cls = self.param('cls_token', transformer.beit_init, token)
+      cls = self.param("cls_token", transformer.beit_init, token)
       cls = jnp.broadcast_to(cls, (x.shape[0], 1, self.width))
       x = jnp.concatenate([cls.astype(x.dtype), x], axis=1)
-    if self.positions == 'absolute':
+    if self.positions == "absolute":
       x += self.param(
-        'position_embedding', transformer.beit_init, (1, *x.shape[1:])
+        "position_embedding", transformer.beit_init, (1, *x.shape[1:])
       )
     bias = None
-    if self.positions == 'relative':
+    if self.positions == "relative":
       bias = RelativePositionBias(
-        self.grid, self.num_heads, self.cls_token, name='relative_position_bias'
+        self.grid, self.num_heads, self.cls_token, name="relative_position_bias"
       )()
     if not self.pre_norm:
-      x = transformer.layer_norm(self.norm_eps, 'norm')(x)
+      x = transformer.layer_norm(self.norm_eps, "norm")(x)
     x, layers = transformer.stacked_blocks(
       self.depth,
       remat=self.remat,
-      name='blocks',
+      name="blocks",
       num_heads=self.num_heads,
       hidden=self.hidden,
       pre_norm=self.pre_norm,
@@ -207,7 +207,7 @@ class _Vit(nn.Module):
       compute_dtype=self.compute_dtype,
     )(x, jnp.linspace(0.0, self.drop_path, self.depth), bias)
     if self.pre_norm:
-      x = transformer.layer_norm(self.norm_eps, 'norm')(x)
+      x = transformer.layer_norm(self.norm_eps, "norm")(x)
     return EncoderOutput(
       tokens=x[:, prefix:],
       attention=layers.attention[:, :, prefix:],
@@ -220,15 +220,15 @@ class _Vit(nn.Module):
 
 def _rescale(params):
   """Divides both branches' last products in layer l = 1..L by sqrt(2 l)."""
-  depth = params['blocks']['attention']['out']['kernel'].shape[0]
+  depth = params["blocks"]["attention"]["out"]["kernel"].shape[0]
   scale = (2.0 * np.arange(1, depth + 1)) ** -0.5
   scale = scale[:, None, None].astype(np.float32)
-  blocks = dict(params['blocks'])
-  for module, layer in (('attention', 'out'), ('mlp', 'fc2')):
+  blocks = dict(params["blocks"])
+  for module, layer in (("attention", "out"), ("mlp", "fc2")):
     dense = blocks[module][layer]
-    dense = {**dense, 'kernel': dense['kernel'] * scale}
+    dense = {**dense, "kernel": dense["kernel"] * scale}
     blocks[module] = {**blocks[module], layer: dense}
-  return {**params, 'blocks': blocks}
+  return {**params, "blocks": blocks}
 
 
 def vit(
@@ -239,7 +239,7 @@ def vit(
   depth: int = 12,
   num_heads: int = 12,
   mlp_ratio: float = 4.0,
-  positions: str = 'relative',
+  positions: str = "relative",
   cls_token: bool = True,
   pre_norm: bool = True,
   layer_scale: float = 1e-4,
@@ -249,7 +249,7 @@ def vit(
   mean: tuple[float, ...] = (0.485, 0.456, 0.406),
   std: tuple[float, ...] = (0.229, 0.224, 0.225),
   remat: bool = False,
-  compute_dtype: str = 'float32',
+  compute_dtype: str = "float32",
 ) -> Encoder:
   """The BEiT-style ViT.
 
@@ -284,25 +284,25 @@ def vit(
   """
   if image_size % patch_size:
     raise ValueError(
-      f'vit: image_size {image_size} is not a multiple of patch_size '
-      f'{patch_size}; change one of them.'
+      f"vit: image_size {image_size} is not a multiple of patch_size "
+      f"{patch_size}; change one of them."
     )
   if width % num_heads:
     raise ValueError(
-      f'vit: width {width} is not a multiple of num_heads {num_heads}; '
-      'change one of them.'
+      f"vit: width {width} is not a multiple of num_heads {num_heads}; "
+      "change one of them."
     )
   if positions not in POSITIONS:
     raise ValueError(
-      f'vit: unknown positions {positions!r}; choose one of: '
-      f'{", ".join(POSITIONS)}.'
+      f"vit: unknown positions {positions!r}; choose one of: "
+      f"{', '.join(POSITIONS)}."
     )
   for name, rate in (
-    ('drop_path', drop_path),
-    ('attention_dropout', attention_dropout),
+    ("drop_path", drop_path),
+    ("attention_dropout", attention_dropout),
   ):
     if not 0 <= rate < 1:
-      raise ValueError(f'vit: {name} must be in [0, 1), got {rate}.')
+      raise ValueError(f"vit: {name} must be in [0, 1), got {rate}.")
   grid = (image_size // patch_size,) * 2
   module = _Vit(
     patch_size=patch_size,

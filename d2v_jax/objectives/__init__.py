@@ -2,4 +2,4 @@
 
 from d2v_jax.objectives.data2vec import Data2Vec
 
-OBJECTIVES = {'data2vec': Data2Vec}
+OBJECTIVES = {"data2vec": Data2Vec}

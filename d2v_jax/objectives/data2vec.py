@@ -17,10 +17,10 @@ from d2v_jax.models.encoder import Encoder, EncoderOutput
 Params = dict[str, Any]
 Batch = dict[str, jax.Array]
 
-TARGETS = ('block', 'ffn', 'attention')
+TARGETS = ("block", "ffn", "attention")
 LOSS_SCALES: dict[str, Callable[[int], float]] = {
-  'mean': lambda width: 1.0 / width,
-  'rsqrt': lambda width: width**-0.5,
+  "mean": lambda width: 1.0 / width,
+  "rsqrt": lambda width: width**-0.5,
 }
 
 
@@ -46,28 +46,28 @@ class Data2Vec:
   head: Any
   ema: ema.Ema
   top_k: int = 6
-  target: str = 'block'
-  layer_norms: tuple[str, ...] = ('layer',)
+  target: str = "block"
+  layer_norms: tuple[str, ...] = ("layer",)
   average_norms: tuple[str, ...] = ()
   loss_beta: float = 2.0
-  loss_scale: str | float = 'mean'
+  loss_scale: str | float = "mean"
 
   def __post_init__(self):
     if self.target not in TARGETS:
       raise ValueError(
-        f'Data2Vec: unknown target {self.target!r}; choose one of: '
-        f'{", ".join(TARGETS)}.'
+        f"Data2Vec: unknown target {self.target!r}; choose one of: "
+        f"{', '.join(TARGETS)}."
       )
     for norm in (*self.layer_norms, *self.average_norms):
       if norm not in losses.TARGET_NORMS:
         raise ValueError(
-          f'Data2Vec: unknown target norm {norm!r}; choose from: '
-          f'{", ".join(losses.TARGET_NORMS)}.'
+          f"Data2Vec: unknown target norm {norm!r}; choose from: "
+          f"{', '.join(losses.TARGET_NORMS)}."
         )
     if isinstance(self.loss_scale, str) and self.loss_scale not in LOSS_SCALES:
       raise ValueError(
-        f'Data2Vec: unknown loss_scale {self.loss_scale!r}; choose one of: '
-        f'{", ".join(LOSS_SCALES)}, or give a number.'
+        f"Data2Vec: unknown loss_scale {self.loss_scale!r}; choose one of: "
+        f"{', '.join(LOSS_SCALES)}, or give a number."
       )
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
@@ -75,7 +75,7 @@ class Data2Vec:
     encoder_rng, head_rng = jax.random.split(rng)
     params = self.encoder.init(encoder_rng, batch)
     tokens = self.encoder(params, batch).tokens
-    return {**params, 'head': self.head.init(head_rng, tokens)}
+    return {**params, "head": self.head.init(head_rng, tokens)}
 
   def init_teacher(self, params: Params) -> Params:
     """The teacher starts as a copy of the student's tracked sub-trees."""
@@ -96,21 +96,17 @@ class Data2Vec:
     """
     teacher = ema.teacher(params, teacher_params)
     layers = getattr(self.encoder(teacher, batch), self.target)
-    if not 1 <= self.top_k <= len(layers):
-      raise ValueError(
-        f'Data2Vec: top_k must be between 1 and the {len(layers)} layers of '
-        f'the encoder, got {self.top_k}.'
-      )
-    top = [_normalise(a, self.layer_norms) for a in layers[-self.top_k :]]
-    average = _normalise(sum(top) / self.top_k, self.average_norms)
+    average = average_top_k(
+      layers, self.top_k, self.layer_norms, self.average_norms
+    )
     return jax.lax.stop_gradient(average)
 
   def predictions(
     self, params: Params, batch: Batch, rng: jax.Array | None
   ) -> jax.Array:
     """The student sees the masked input: [B, N, D]."""
-    output = self.encoder(params, batch, mask=batch['mask'], rng=rng)
-    return self.head(params['head'], output.tokens)
+    output = self.encoder(params, batch, mask=batch["mask"], rng=rng)
+    return self.head(params["head"], output.tokens)
 
   def loss(
     self,
@@ -132,7 +128,7 @@ class Data2Vec:
       `loss_weight`, the number of masked tokens, is the weight of this loss
       among micro-batches.
     """
-    mask = batch['mask']
+    mask = batch["mask"]
     y = self.targets(params, teacher_params, batch)
     x = self.predictions(params, batch, rng)
     error = losses.regression_loss(x, y, self.loss_beta).sum(-1)
@@ -141,9 +137,9 @@ class Data2Vec:
       scale = LOSS_SCALES[scale](y.shape[-1])
     loss = scale * losses.masked_mean(error, mask)
     return loss, {
-      'target_std': losses.masked_std(y, mask),
-      'prediction_std': losses.masked_std(jax.lax.stop_gradient(x), mask),
-      'loss_weight': mask.sum().astype(loss.dtype),
+      "target_std": losses.masked_std(y, mask),
+      "prediction_std": losses.masked_std(jax.lax.stop_gradient(x), mask),
+      "loss_weight": mask.sum().astype(loss.dtype),
     }
 
   def update_teacher(
@@ -151,15 +147,44 @@ class Data2Vec:
   ) -> tuple[Params, dict[str, jax.Array]]:
     """Equation 1 after `step` completed updates; also the decay, for the log."""
     updated = self.ema.update(teacher_params, params, step)
-    return updated, {'ema_decay': self.ema.decay(step)}
+    return updated, {"ema_decay": self.ema.decay(step)}
 
   def encode(self, params: Params, batch: Batch) -> EncoderOutput:
     """Features of the whole input, for evaluation."""
     return self.encoder(params, batch)
 
 
-def _normalise(x: jax.Array, norms: tuple[str, ...]) -> jax.Array:
-  x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-  for norm in norms:
-    x = losses.TARGET_NORMS[norm](x)
-  return x
+def average_top_k(
+  layers: jax.Array,
+  top_k: int,
+  layer_norms: tuple[str, ...],
+  average_norms: tuple[str, ...],
+) -> jax.Array:
+  """Average of the normalised last K layer outputs.
+
+  Args:
+    layers: [L, B, N, D].
+    top_k: K, 1 to L.
+    layer_norms: names of target norms applied to each layer, in this order.
+    average_norms: names of target norms applied to the average.
+
+  Returns:
+    [B, N, D] float32 (float64 if the layers are).
+
+  Raises:
+    ValueError: if there are fewer than K layers.
+
+  Source: section 3.3.
+  """
+  if not 1 <= top_k <= len(layers):
+    raise ValueError(
+      f"Data2Vec: top_k must be between 1 and the {len(layers)} layers of the "
+      f"encoder, got {top_k}."
+    )
+  top = layers[-top_k:].astype(jnp.promote_types(layers.dtype, jnp.float32))
+  for norm in layer_norms:
+    top = jax.vmap(losses.TARGET_NORMS[norm])(top)
+  average = top.mean(0)
+  for norm in average_norms:
+    average = losses.TARGET_NORMS[norm](average)
+  return average

@@ -17,11 +17,11 @@ class TestEffectiveRank:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 24)) * np.arange(1, 25) + 2
     x = x.astype(np.float32)
-    got = EffectiveRank()({'test': (x, None)})
-    assert list(got) == ['test']
-    np.testing.assert_allclose(got['test'], reference(x), rtol=1e-6)
+    got = EffectiveRank()({"test": (x, None)})
+    assert list(got) == ["test"]
+    np.testing.assert_allclose(got["test"], reference(x), rtol=1e-6)
 
-  @pytest.mark.parametrize('rank', [1, 3, 8])
+  @pytest.mark.parametrize("rank", [1, 3, 8])
   def test_equal_directions_are_counted(self, rank):
     x = np.zeros((40, 8), np.float32)
     x[: 5 * rank] = np.tile(np.eye(8)[:rank], (5, 1))
@@ -43,17 +43,17 @@ class TestEffectiveRank:
   def test_large_split_is_sampled_reproducibly(self):
     # Sorted by class, as files on a disk are: first rows would not do.
     x = np.repeat(np.eye(10, dtype=np.float32), 100, 0)
-    evaluator = EffectiveRank(max_rows=200, split='train')
-    first = evaluator({'train': (x, None)})
-    assert first == evaluator({'train': (x, None)})
-    assert first['train'] > 9
+    evaluator = EffectiveRank(max_rows=200, split="train")
+    first = evaluator({"train": (x, None)})
+    assert first == evaluator({"train": (x, None)})
+    assert first["train"] > 9
 
   def test_unknown_split(self):
     with pytest.raises(
       ValueError, match="unknown split 'val'; choose one of: train, test"
     ):
-      EffectiveRank(split='val')({'train': (None, None), 'test': (None, None)})
+      EffectiveRank(split="val")({"train": (None, None), "test": (None, None)})
 
   def test_max_rows(self):
-    with pytest.raises(ValueError, match='max_rows is 0; choose at least 1'):
+    with pytest.raises(ValueError, match="max_rows is 0; choose at least 1"):
       EffectiveRank(max_rows=0)

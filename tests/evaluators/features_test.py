@@ -38,16 +38,16 @@ class TestFeatures:
     assert hash(Features(layers=[-1, -2])) == hash(Features(layers=(-1, -2)))
 
   def test_of_accepts_the_dict_of_a_config(self):
-    assert Features.of({'pool': 'cls'}) == Features(pool='cls')
+    assert Features.of({"pool": "cls"}) == Features(pool="cls")
     assert Features.of(Features()) == Features()
 
   @pytest.mark.parametrize(
-    ('kwargs', 'message'),
+    ("kwargs", "message"),
     [
-      ({'model': 'ema'}, "unknown model 'ema'; choose one of: teacher, stud"),
-      ({'pool': 'max'}, "unknown pool 'max'; choose one of: mean, cls"),
-      ({'layers': ()}, r'layers is \(\); give at least one layer in a tuple'),
-      ({'layers': 3}, r'layers is 3; give at least one layer in a tuple'),
+      ({"model": "ema"}, "unknown model 'ema'; choose one of: teacher, stud"),
+      ({"pool": "max"}, "unknown pool 'max'; choose one of: mean, cls"),
+      ({"layers": ()}, r"layers is \(\); give at least one layer in a tuple"),
+      ({"layers": 3}, r"layers is 3; give at least one layer in a tuple"),
     ],
   )
   def test_errors(self, kwargs, message):
@@ -63,10 +63,10 @@ class TestPoolFeatures:
       pool_features(output, Features()), mean, rtol=0, atol=1e-6
     )
     np.testing.assert_array_equal(
-      pool_features(output, Features(pool='cls')), output.cls
+      pool_features(output, Features(pool="cls")), output.cls
     )
 
-  @pytest.mark.parametrize('layers', [(0,), (5,), (-1,), (-1, -2, 3), (-6, 5)])
+  @pytest.mark.parametrize("layers", [(0,), (5,), (-1,), (-1, -2, 3), (-6, 5)])
   def test_average_of_layers(self, layers):
     output = make_output()
     block = np.asarray(output.block, np.float64)
@@ -78,13 +78,13 @@ class TestPoolFeatures:
       atol=1e-6,
     )
     np.testing.assert_allclose(
-      pool_features(output, Features(layers=layers, pool='cls')),
+      pool_features(output, Features(layers=layers, pool="cls")),
       sum(cls[i] for i in layers) / len(layers),
       rtol=0,
       atol=1e-6,
     )
 
-  @pytest.mark.parametrize('layers', [None, (1, -1)])
+  @pytest.mark.parametrize("layers", [None, (1, -1)])
   def test_mean_leaves_padding_out(self, layers):
     lengths = [5, 2, 1]
     padding = np.arange(5) >= np.array(lengths)[:, None]
@@ -113,8 +113,8 @@ class TestPoolFeatures:
     output = make_output()._replace(padding=jnp.ones((3, 5), bool))
     assert np.isfinite(pool_features(output, Features())).all()
 
-  @pytest.mark.parametrize('layers', [None, (0, 1)])
-  @pytest.mark.parametrize('pool', ['mean', 'cls'])
+  @pytest.mark.parametrize("layers", [None, (0, 1)])
+  @pytest.mark.parametrize("pool", ["mean", "cls"])
   def test_low_precision_is_averaged_in_float32(self, layers, pool):
     output = make_output(dtype=jnp.bfloat16)
     features = Features(layers=layers, pool=pool)
@@ -123,40 +123,40 @@ class TestPoolFeatures:
     wide = jax.tree.map(lambda a: a.astype(jnp.float32), output)
     np.testing.assert_array_equal(got, pool_features(wide, features))
 
-  @pytest.mark.parametrize('layer', [6, -7])
+  @pytest.mark.parametrize("layer", [6, -7])
   def test_layer_out_of_range(self, layer):
     with pytest.raises(
-      ValueError, match=f'layer {layer} is out of range.* depth 6, .*-6 to 5'
+      ValueError, match=f"layer {layer} is out of range.* depth 6, .*-6 to 5"
     ):
       pool_features(make_output(), Features(layers=(0, layer)))
 
-  @pytest.mark.parametrize('layers', [None, (0,)])
+  @pytest.mark.parametrize("layers", [None, (0,)])
   def test_no_cls_token(self, layers):
     with pytest.raises(ValueError, match="no CLS token; use pool='mean'"):
-      pool_features(make_output(cls=False), Features(layers=layers, pool='cls'))
+      pool_features(make_output(cls=False), Features(layers=layers, pool="cls"))
 
 
 def encode(params, batch, rng=None):
-  tokens = jnp.tanh(batch['inputs'] @ params['embed']) @ params['encoder']
+  tokens = jnp.tanh(batch["inputs"] @ params["embed"]) @ params["encoder"]
   return Output(tokens, tokens[None])
 
 
 def make_params(seed=0):
   rng = np.random.default_rng(seed)
-  shapes = {'embed': (7, 16), 'encoder': (16, 8)}
+  shapes = {"embed": (7, 16), "encoder": (16, 8)}
   return {k: rng.normal(size=s).astype(np.float32) for k, s in shapes.items()}
 
 
 PARAMS = make_params()
 # The teacher shares the sub-trees it has none of its own for.
-TEACHER_PARAMS = {'encoder': make_params(1)['encoder']}
+TEACHER_PARAMS = {"encoder": make_params(1)["encoder"]}
 
 
 def make_split(n, seed=0, labels=True):
   rng = np.random.default_rng(seed)
-  split = {'inputs': rng.normal(size=(n, 3, 7)).astype(np.float32)}
+  split = {"inputs": rng.normal(size=(n, 3, 7)).astype(np.float32)}
   if labels:
-    split['label'] = np.arange(n, dtype=np.int32)
+    split["label"] = np.arange(n, dtype=np.int32)
   return split
 
 
@@ -165,20 +165,20 @@ def make_batches(splits, size=8):
 
   def batches(split):
     arrays = splits[split]
-    n = len(arrays['inputs'])
+    n = len(arrays["inputs"])
     for start in range(0, n, size):
       rows = np.arange(start, start + size)
       batch = {k: v[rows % n] for k, v in arrays.items()}
-      yield {**batch, 'valid': rows < n}
+      yield {**batch, "valid": rows < n}
 
   return batches
 
 
 def to_devices(batch):
   mesh = jax.make_mesh(
-    (jax.device_count(),), ('data',), axis_types=(AxisType.Auto,)
+    (jax.device_count(),), ("data",), axis_types=(AxisType.Auto,)
   )
-  return jax.device_put(batch, NamedSharding(mesh, PartitionSpec('data')))
+  return jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
 
 
 def make_extractor(arrays, encode=encode, **kwargs):
@@ -190,132 +190,132 @@ class TestFeatureExtractor:
     traces = []
 
     def counted(params, batch, rng=None):
-      traces.append(batch['inputs'].shape)
+      traces.append(batch["inputs"].shape)
       return encode(params, batch, rng)
 
     images = make_split(21)
-    extractor = make_extractor({'train': images, 'test': images}, counted)
+    extractor = make_extractor({"train": images, "test": images}, counted)
     splits = extractor(PARAMS, TEACHER_PARAMS, Features())
     extractor(make_params(2), TEACHER_PARAMS, Features())
-    np.testing.assert_array_equal(splits['train'][0], splits['test'][0])
-    np.testing.assert_array_equal(splits['train'][1], splits['test'][1])
+    np.testing.assert_array_equal(splits["train"][0], splits["test"][0])
+    np.testing.assert_array_equal(splits["train"][1], splits["test"][1])
     assert traces == [(8, 3, 7)]
 
   def test_split_and_other_rows_do_not_change_a_feature(self):
     images = make_split(24)
     permuted = np.random.default_rng(1).permutation(24)[:19]
     subset = {k: v[permuted] for k, v in images.items()}
-    extractor = make_extractor({'train': images, 'test': subset})
+    extractor = make_extractor({"train": images, "test": subset})
     splits = extractor(PARAMS, TEACHER_PARAMS, Features())
     np.testing.assert_array_equal(
-      splits['train'][0][permuted], splits['test'][0]
+      splits["train"][0][permuted], splits["test"][0]
     )
 
   def test_fill_rows_are_dropped_and_rows_stay_aligned(self):
-    splits = {'train': make_split(21), 'test': make_split(8, seed=1)}
+    splits = {"train": make_split(21), "test": make_split(8, seed=1)}
     extracted = make_extractor(splits)(PARAMS, TEACHER_PARAMS, Features())
-    assert list(extracted) == ['train', 'test']
+    assert list(extracted) == ["train", "test"]
     for name, (x, y) in extracted.items():
-      hidden = np.tanh(splits[name]['inputs'].astype(float) @ PARAMS['embed'])
-      expected = (hidden @ TEACHER_PARAMS['encoder']).mean(1)
+      hidden = np.tanh(splits[name]["inputs"].astype(float) @ PARAMS["embed"])
+      expected = (hidden @ TEACHER_PARAMS["encoder"]).mean(1)
       np.testing.assert_allclose(x, expected, rtol=0, atol=1e-5)
-      np.testing.assert_array_equal(y, splits[name]['label'])
+      np.testing.assert_array_equal(y, splits[name]["label"])
       assert (x.dtype, y.dtype) == (np.float32, np.int32)
 
   def test_batches_without_valid_are_whole(self):
     arrays = make_split(8)
     extractor = FeatureExtractor(
-      encode, lambda split: [arrays], to_devices, splits=('test',)
+      encode, lambda split: [arrays], to_devices, splits=("test",)
     )
-    x, y = extractor(PARAMS, {}, Features())['test']
+    x, y = extractor(PARAMS, {}, Features())["test"]
     assert (x.shape, y.shape) == ((8, 8), (8,))
 
   @pytest.mark.parametrize(
-    ('model', 'teacher_params', 'expected'),
+    ("model", "teacher_params", "expected"),
     [
-      ('student', TEACHER_PARAMS, PARAMS),
-      ('teacher', TEACHER_PARAMS, {**PARAMS, **TEACHER_PARAMS}),
-      ('teacher', {}, PARAMS),
+      ("student", TEACHER_PARAMS, PARAMS),
+      ("teacher", TEACHER_PARAMS, {**PARAMS, **TEACHER_PARAMS}),
+      ("teacher", {}, PARAMS),
     ],
   )
   def test_student_and_teacher(self, model, teacher_params, expected):
     arrays = make_split(8)
-    extractor = make_extractor({'test': arrays}, splits=('test',))
-    x, _ = extractor(PARAMS, teacher_params, Features(model=model))['test']
-    tokens = np.tanh(arrays['inputs'].astype(float) @ expected['embed'])
+    extractor = make_extractor({"test": arrays}, splits=("test",))
+    x, _ = extractor(PARAMS, teacher_params, Features(model=model))["test"]
+    tokens = np.tanh(arrays["inputs"].astype(float) @ expected["embed"])
     np.testing.assert_allclose(
-      x, (tokens @ expected['encoder']).mean(1), rtol=0, atol=1e-5
+      x, (tokens @ expected["encoder"]).mean(1), rtol=0, atol=1e-5
     )
 
   def test_no_labels(self):
-    splits = {'test': make_split(5, labels=False)}
-    extractor = make_extractor(splits, splits=('test',))
-    x, y = extractor(PARAMS, {}, Features())['test']
+    splits = {"test": make_split(5, labels=False)}
+    extractor = make_extractor(splits, splits=("test",))
+    x, y = extractor(PARAMS, {}, Features())["test"]
     assert x.shape == (5, 8)
     assert y is None
 
   def test_empty_split(self):
-    extractor = make_extractor({'test': make_split(0)}, splits=('test',))
+    extractor = make_extractor({"test": make_split(0)}, splits=("test",))
     with pytest.raises(ValueError, match="split 'test' gave no examples"):
       extractor(PARAMS, {}, Features())
 
   def test_diverged_model(self):
-    params = {**PARAMS, 'encoder': np.full((16, 8), np.nan, np.float32)}
-    extractor = make_extractor({'test': make_split(5)}, splits=('test',))
+    params = {**PARAMS, "encoder": np.full((16, 8), np.nan, np.float32)}
+    extractor = make_extractor({"test": make_split(5)}, splits=("test",))
     with pytest.raises(
       ValueError, match="student features of split 'test' are not finite"
     ):
-      extractor(params, {}, Features(model='student'))
+      extractor(params, {}, Features(model="student"))
 
   def test_fill_rows_may_be_anything(self):
     arrays = make_split(8)
-    arrays['inputs'][5:] = np.nan
-    batch = {**arrays, 'valid': np.arange(8) < 5}
+    arrays["inputs"][5:] = np.nan
+    batch = {**arrays, "valid": np.arange(8) < 5}
     extractor = FeatureExtractor(
-      encode, lambda split: [batch], to_devices, splits=('test',)
+      encode, lambda split: [batch], to_devices, splits=("test",)
     )
-    assert len(extractor(PARAMS, {}, Features())['test'][0]) == 5
+    assert len(extractor(PARAMS, {}, Features())["test"][0]) == 5
 
 
 class TestLabelled:
   def test_labels_are_int32(self):
-    x, y = labelled({'test': (np.zeros((2, 3)), np.array([1, 0]))}, 'test')
+    x, y = labelled({"test": (np.zeros((2, 3)), np.array([1, 0]))}, "test")
     assert (x.shape, y.dtype) == ((2, 3), np.int32)
 
   def test_no_labels(self):
     with pytest.raises(
       ValueError, match=r"split 'test' has no labels.*remove the evaluator"
     ):
-      labelled({'test': (np.zeros((2, 3)), None)}, 'test')
+      labelled({"test": (np.zeros((2, 3)), None)}, "test")
 
   @pytest.mark.parametrize(
-    ('y', 'message'),
+    ("y", "message"),
     [
-      (np.zeros((2, 4), int), r'shape \(2, 4\) and type int64'),
-      (np.zeros(2), 'type float64'),
-      (np.array([0, -1]), 'smallest -1'),
+      (np.zeros((2, 4), int), r"shape \(2, 4\) and type int64"),
+      (np.zeros(2), "type float64"),
+      (np.array([0, -1]), "smallest -1"),
     ],
   )
   def test_labels_that_are_no_classes(self, y, message):
-    with pytest.raises(ValueError, match=message + '.*one class number >= 0'):
-      labelled({'test': (np.zeros((2, 3)), y)}, 'test')
+    with pytest.raises(ValueError, match=message + ".*one class number >= 0"):
+      labelled({"test": (np.zeros((2, 3)), y)}, "test")
 
 
 class TestEvaluate:
   def make(self, **features):
-    splits = {'train': make_split(40), 'test': make_split(21, seed=1)}
+    splits = {"train": make_split(40), "test": make_split(21, seed=1)}
     for arrays in splits.values():
-      arrays['label'] %= 3
+      arrays["label"] %= 3
     return {
-      'knn': EVALUATORS['knn'](k=3, features=features),
-      'linear_probe': EVALUATORS['linear_probe'](steps=3, features=features),
-      'rank_of_student': EVALUATORS['effective_rank'](
-        features={'model': 'student'}
+      "knn": EVALUATORS["knn"](k=3, features=features),
+      "linear_probe": EVALUATORS["linear_probe"](steps=3, features=features),
+      "rank_of_student": EVALUATORS["effective_rank"](
+        features={"model": "student"}
       ),
     }, make_extractor(splits)
 
   def test_names_and_one_pass_per_choice_of_features(self):
-    evaluators, extractor = self.make(model='teacher')
+    evaluators, extractor = self.make(model="teacher")
     asked = []
 
     def extract(features):
@@ -323,28 +323,28 @@ class TestEvaluate:
       return extractor(PARAMS, TEACHER_PARAMS, features)
 
     results = evaluate(evaluators, extract)
-    assert asked == [Features(), Features(model='student')]
+    assert asked == [Features(), Features(model="student")]
     assert list(results) == [
-      'knn/accuracy',
-      'linear_probe/accuracy',
-      'linear_probe/train_accuracy',
-      'linear_probe/learning_rate',
-      'linear_probe/weight_decay',
-      'linear_probe/validation_accuracy',
-      'rank_of_student/test',
+      "knn/accuracy",
+      "linear_probe/accuracy",
+      "linear_probe/train_accuracy",
+      "linear_probe/learning_rate",
+      "linear_probe/weight_decay",
+      "linear_probe/validation_accuracy",
+      "rank_of_student/test",
     ]
     assert all(isinstance(value, float) for value in results.values())
 
   def test_inside_a_loop_that_forbids_transfers(self):
     evaluators, extractor = self.make()
     extract = functools.partial(extractor, PARAMS, TEACHER_PARAMS)
-    with jax.transfer_guard('disallow'):
-      assert 0 <= evaluate(evaluators, extract)['knn/accuracy'] <= 1
+    with jax.transfer_guard("disallow"):
+      assert 0 <= evaluate(evaluators, extract)["knn/accuracy"] <= 1
 
   def test_error_says_which_evaluator(self):
     evaluators, extractor = self.make()
-    evaluators = {'knn': EVALUATORS['knn'](k=50)}
+    evaluators = {"knn": EVALUATORS["knn"](k=50)}
     extract = functools.partial(extractor, PARAMS, TEACHER_PARAMS)
-    with pytest.raises(ValueError, match='k is 50') as error:
+    with pytest.raises(ValueError, match="k is 50") as error:
       evaluate(evaluators, extract)
-    assert error.value.__notes__ == ['in config.evals.knn']
+    assert error.value.__notes__ == ["in config.evaluation.evaluators.knn"]

@@ -18,16 +18,16 @@ def make_clusters(n, seed, classes=5, dim=16):
 def sklearn_predict(bank, labels, x, k, temperature):
   reference = KNeighborsClassifier(
     k,
-    metric='cosine',
-    algorithm='brute',
+    metric="cosine",
+    algorithm="brute",
     weights=lambda distance: np.exp((1 - distance) / temperature),
   )
   return reference.fit(bank.astype(float), labels).predict(x.astype(float))
 
 
 class TestKnn:
-  @pytest.mark.parametrize('k', [1, 5, 20])
-  @pytest.mark.parametrize('temperature', [0.07, 1.0])
+  @pytest.mark.parametrize("k", [1, 5, 20])
+  @pytest.mark.parametrize("temperature", [0.07, 1.0])
   def test_predictions_equal_sklearn(self, k, temperature):
     bank, labels = make_clusters(500, seed=0)
     # Neither a multiple of the chunk nor less than one.
@@ -36,16 +36,16 @@ class TestKnn:
     expected = sklearn_predict(bank, labels, x, k, temperature)
     np.testing.assert_array_equal(predictions, expected)
     assert predictions.dtype == np.int32
-    splits = {'train': (bank, labels), 'test': (x, y)}
+    splits = {"train": (bank, labels), "test": (x, y)}
     accuracy = Knn(k=k, temperature=temperature)(splits)
-    assert accuracy == {'accuracy': np.mean(expected == y)}
+    assert accuracy == {"accuracy": np.mean(expected == y)}
 
   def test_digits(self):
     x, y = load_digits(return_X_y=True)
     x = x.astype(np.float32)
-    splits = {'train': (x[:1300], y[:1300]), 'test': (x[1300:], y[1300:])}
+    splits = {"train": (x[:1300], y[:1300]), "test": (x[1300:], y[1300:])}
     expected = sklearn_predict(x[:1300], y[:1300], x[1300:], 20, 0.07)
-    assert Knn()(splits) == {'accuracy': np.mean(expected == y[1300:])}
+    assert Knn()(splits) == {"accuracy": np.mean(expected == y[1300:])}
 
   def test_a_close_neighbour_outvotes_two_far_ones(self):
     bank = np.array([[1, 0], [1, 1], [1, 1]], np.float32)
@@ -76,22 +76,22 @@ class TestKnn:
 
   def test_class_that_is_only_in_the_test_split(self):
     bank, labels = make_clusters(30, seed=0)
-    splits = {'train': (bank, labels), 'test': (bank, labels + 5)}
-    assert Knn(k=1)(splits) == {'accuracy': 0.0}
+    splits = {"train": (bank, labels), "test": (bank, labels + 5)}
+    assert Knn(k=1)(splits) == {"accuracy": 0.0}
 
   def test_no_labels(self):
     bank, labels = make_clusters(30, seed=0)
     with pytest.raises(ValueError, match="split 'test' has no labels"):
-      Knn()({'train': (bank, labels), 'test': (bank, None)})
+      Knn()({"train": (bank, labels), "test": (bank, None)})
 
   def test_k_larger_than_the_bank(self):
     bank, labels = make_clusters(10, seed=0)
     with pytest.raises(
-      ValueError, match='k is 20 but the training split has 10 examples; '
+      ValueError, match="k is 20 but the training split has 10 examples; "
     ):
-      Knn()({'train': (bank, labels), 'test': (bank, labels)})
+      Knn()({"train": (bank, labels), "test": (bank, labels)})
 
-  @pytest.mark.parametrize('kwargs', [{'k': 0}, {'temperature': 0.0}])
+  @pytest.mark.parametrize("kwargs", [{"k": 0}, {"temperature": 0.0}])
   def test_arguments(self, kwargs):
-    with pytest.raises(ValueError, match='k must be at least 1 and the temp'):
+    with pytest.raises(ValueError, match="k must be at least 1 and the temp"):
       Knn(**kwargs)

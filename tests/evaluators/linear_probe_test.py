@@ -7,15 +7,15 @@ from sklearn.linear_model import LogisticRegression
 from d2v_jax.evaluators.linear_probe import LinearProbe, Probe, score
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def digits():
   x, y = load_digits(return_X_y=True)
   rows = np.random.default_rng(0).permutation(len(x))
   x, y = x[rows].astype(np.float32), y[rows].astype(np.int32)
-  return {'train': (x[:1297], y[:1297]), 'test': (x[1297:], y[1297:])}
+  return {"train": (x[:1297], y[:1297]), "test": (x[1297:], y[1297:])}
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope="module")
 def small(digits):
   return {name: (x[:200], y[:200]) for name, (x, y) in digits.items()}
 
@@ -32,25 +32,25 @@ def record_fits(monkeypatch):
     fits.append(fit(self, x, y))
     return fits[-1]
 
-  monkeypatch.setattr(LinearProbe, 'fit', recorded)
+  monkeypatch.setattr(LinearProbe, "fit", recorded)
   return fits
 
 
 class TestLinearProbe:
   def test_as_good_as_sklearn_with_its_best_c(self, digits):
-    (x, y), (test_x, test_y) = digits['train'], digits['test']
+    (x, y), (test_x, test_y) = digits["train"], digits["test"]
     accuracies = []
     for c in (0.001, 0.01, 0.1, 1.0, 10.0):
       reference = LogisticRegression(C=c, max_iter=1000)
       reference.fit(standardise(x, x), y)
       accuracies.append(reference.score(standardise(test_x, x), test_y))
     results = LinearProbe()(digits)
-    assert results['accuracy'] == pytest.approx(max(accuracies), abs=0.01)
-    assert results['train_accuracy'] > 0.99
-    assert results['validation_accuracy'] > 0.95
+    assert results["accuracy"] == pytest.approx(max(accuracies), abs=0.01)
+    assert results["train_accuracy"] > 0.99
+    assert results["validation_accuracy"] > 0.95
 
   def test_converges_to_sklearn(self, small):
-    x, y = small['train']
+    x, y = small["train"]
     decay = 0.05
     # sklearn minimises C * sum of losses + half the squared norm.
     reference = LogisticRegression(C=1 / (len(x) * decay), tol=1e-10)
@@ -73,15 +73,15 @@ class TestLinearProbe:
   ):
     fits = record_fits(monkeypatch)
     probe = LinearProbe(steps=100)
-    test_x, test_y = small['test']
+    test_x, test_y = small["test"]
     honest = probe(small)
-    shuffled = probe({**small, 'test': (test_x, (test_y + 1) % 10)})
+    shuffled = probe({**small, "test": (test_x, (test_y + 1) % 10)})
     (weights, chosen), (other_weights, other_chosen) = fits
     assert chosen == other_chosen
     for a, b in zip(weights, other_weights, strict=True):
       np.testing.assert_array_equal(a, b)
-    assert honest.pop('accuracy') > 0.8
-    assert shuffled.pop('accuracy') < 0.1
+    assert honest.pop("accuracy") > 0.8
+    assert shuffled.pop("accuracy") < 0.1
     assert honest == shuffled
 
   def test_test_features_change_nothing_but_the_accuracy(
@@ -89,16 +89,16 @@ class TestLinearProbe:
   ):
     fits = record_fits(monkeypatch)
     probe = LinearProbe(steps=100)
-    test_x, test_y = small['test']
+    test_x, test_y = small["test"]
     probe(small)
-    probe({**small, 'test': (test_x * 3 + 1, test_y)})
+    probe({**small, "test": (test_x * 3 + 1, test_y)})
     (weights, chosen), (other_weights, other_chosen) = fits
     assert chosen == other_chosen
     for a, b in zip(weights, other_weights, strict=True):
       np.testing.assert_array_equal(a, b)
 
   def test_is_deterministic_and_seeded(self, small):
-    x, y = small['train']
+    x, y = small["train"]
     first, _ = LinearProbe(steps=50, batch_size=32).fit(x, y)
     again, _ = LinearProbe(steps=50, batch_size=32).fit(x, y)
     other, _ = LinearProbe(steps=50, batch_size=32, seed=1).fit(x, y)
@@ -116,7 +116,7 @@ class TestLinearProbe:
     assert probe(scaled) == pytest.approx(probe(small), abs=1e-6)
 
   def test_chooses_the_best_pair_on_held_out_rows(self, digits):
-    x, y = digits['train']
+    x, y = digits["train"]
     # Neither a rate that learns nothing nor a decay that forbids learning.
     probe = LinearProbe((1e-8, 0.1), (1e3, 1e-3), steps=200)
     _, selection = probe.fit(x, y)
@@ -129,7 +129,7 @@ class TestLinearProbe:
   def test_no_diverged_pair_is_chosen(self, small):
     # A step times the decay far above 2 multiplies the weights each time.
     probe = LinearProbe((100.0, 0.1), (1.0,), steps=200)
-    fitted, selection = probe.fit(*small['train'])
+    fitted, selection = probe.fit(*small["train"])
     assert selection.learning_rate == 0.1
     assert np.isfinite(fitted.weights).all()
 
@@ -138,29 +138,29 @@ class TestLinearProbe:
     y = rng.integers(0, 2, 100).astype(np.int32)
     x = np.stack([y - 0.5, np.full(100, 0.1), np.zeros(100)], 1)
     x = x.astype(np.float32)
-    splits = {'train': (x, y), 'test': (x, y)}
-    assert LinearProbe(steps=50)(splits)['accuracy'] == 1.0
+    splits = {"train": (x, y), "test": (x, y)}
+    assert LinearProbe(steps=50)(splits)["accuracy"] == 1.0
 
   def test_no_labels(self, small):
-    x, _ = small['train']
+    x, _ = small["train"]
     with pytest.raises(ValueError, match="split 'train' has no labels"):
-      LinearProbe()({**small, 'train': (x, None)})
+      LinearProbe()({**small, "train": (x, None)})
 
   def test_too_few_rows_to_hold_some_out(self, small):
-    x, y = small['train']
+    x, y = small["train"]
     with pytest.raises(
-      ValueError, match=r'holdout 0.1 of 3 training examples leaves 0 to choos'
+      ValueError, match=r"holdout 0.1 of 3 training examples leaves 0 to choos"
     ):
       LinearProbe().fit(x[:3], y[:3])
 
   @pytest.mark.parametrize(
-    ('kwargs', 'message'),
+    ("kwargs", "message"),
     [
-      ({'learning_rates': ()}, 'give at least one of each'),
-      ({'weight_decays': ()}, 'give at least one of each'),
-      ({'steps': 0}, 'steps is 0 and batch_size 512; both must be at least 1'),
-      ({'batch_size': 0}, 'both must be at least 1'),
-      ({'holdout': 1.0}, 'holdout is 1.0; choose a share'),
+      ({"learning_rates": ()}, "give at least one of each"),
+      ({"weight_decays": ()}, "give at least one of each"),
+      ({"steps": 0}, "steps is 0 and batch_size 512; both must be at least 1"),
+      ({"batch_size": 0}, "both must be at least 1"),
+      ({"holdout": 1.0}, "holdout is 1.0; choose a share"),
     ],
   )
   def test_arguments(self, kwargs, message):
@@ -171,10 +171,10 @@ class TestLinearProbe:
 class TestScore:
   def make(self, n=20_000):
     rng = np.random.default_rng(0)
-    shapes = {'mean': (3,), 'weights': (2, 3, 4), 'bias': (2, 4)}
+    shapes = {"mean": (3,), "weights": (2, 3, 4), "bias": (2, 4)}
     arrays = {k: rng.normal(size=s) for k, s in shapes.items()}
-    arrays['std'] = np.array([0.5, 1.0, 2.0])
-    probe = Probe(**{k: jnp.asarray(v, 'f4') for k, v in arrays.items()})
+    arrays["std"] = np.array([0.5, 1.0, 2.0])
+    probe = Probe(**{k: jnp.asarray(v, "f4") for k, v in arrays.items()})
     x = rng.normal(size=(n, 3)).astype(np.float32)
     return probe, x, rng.integers(0, 4, n).astype(np.int32)
 

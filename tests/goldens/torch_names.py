@@ -1,0 +1,107 @@
+"""Parameters of the reference under their PyTorch names <-> our trees."""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+  """A PyTorch name (group `layer` = index), our path and the layout change.
+
+  Layouts: 'same'; 'linear' [out, in] <-> [in, out]; 'patch'
+  [D, C, P, P] <-> [P * P * C, D].
+  """
+
+  pattern: str
+  path: str
+  layout: str = "same"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  name: str
+  path: str
+  layer: int | None
+  layout: str
+  shape: tuple[int, ...]
+
+
+class Names:
+  """The correspondence for one model, from the names and shapes it has."""
+
+  def __init__(
+    self,
+    shapes: dict[str, tuple[int, ...]],
+    rules: Iterable[Rule],
+    unused: Iterable[str] = (),
+  ):
+    self.entries = []
+    for name, shape in shapes.items():
+      if name in unused:
+        continue
+      found = [(r, re.fullmatch(r.pattern, name)) for r in rules]
+      found = [(r, m) for r, m in found if m]
+      if len(found) != 1:
+        raise KeyError(f"{len(found)} rules for parameter {name}")
+      rule, match = found[0]
+      layer = match.groupdict().get("layer")
+      layer = None if layer is None else int(layer)
+      self.entries.append(Entry(name, rule.path, layer, rule.layout, shape))
+
+  def to_tree(self, arrays: Arrays) -> dict:
+    """Our tree of the arrays that are there; layers stacked in order."""
+    flat = {}
+    for e in self.entries:
+      if e.name not in arrays:
+        continue
+      value = _to_ours(np.asarray(arrays[e.name]), e.layout)
+      if e.layer is None:
+        flat[e.path] = value
+      else:
+        flat.setdefault(e.path, {})[e.layer] = value
+    tree = {}
+    for path, value in flat.items():
+      if isinstance(value, dict):
+        value = np.stack([value[i] for i in sorted(value)])
+      *parents, leaf = path.split("/")
+      node = tree
+      for parent in parents:
+        node = node.setdefault(parent, {})
+      node[leaf] = value
+    return tree
+
+  def to_torch(self, tree: dict) -> Arrays:
+    """PyTorch-named arrays in PyTorch's layout."""
+    arrays = {}
+    for e in self.entries:
+      node = tree
+      for key in e.path.split("/"):
+        node = node.get(key) if node is not None else None
+      if node is None:
+        continue
+      value = np.asarray(node)
+      value = value if e.layer is None else value[e.layer]
+      arrays[e.name] = _to_torch(value, e.layout, e.shape)
+    return arrays
+
+
+def _to_ours(x, layout):
+  if layout == "linear":
+    return x.T
+  if layout == "patch":
+    return x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0])
+  return x
+
+
+def _to_torch(x, layout, shape):
+  if layout == "linear":
+    return x.T
+  if layout == "patch":
+    width, channels, height, length = shape
+    return x.reshape(height, length, channels, width).transpose(3, 2, 0, 1)
+  return x.reshape(shape)
