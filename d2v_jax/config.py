@@ -11,6 +11,8 @@ import importlib.util
 import inspect
 import pathlib
 import sys
+import types
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -33,16 +35,18 @@ def load(path: str) -> ml_collections.ConfigDict:
     ConfigError: if there is no such file or it does not give a config.
   """
   file = pathlib.Path(path)
-  if not file.is_file():
+  if not file.is_file() or file.suffix != ".py":
     near = sorted(str(p) for p in file.parent.glob("*.py"))
     hint = f"; in that folder are: {', '.join(near)}" if near else ""
-    raise ConfigError(f"config file {path} does not exist{hint}.")
+    raise ConfigError(f"there is no config file {path}, ending in .py{hint}.")
   spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
   module = importlib.util.module_from_spec(spec)
   root = str(file.resolve().parent.parent)
   sys.path.insert(0, root)
   try:
     spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+      raise ValueError("it has no function get_config()")
     config = module.get_config()
   except Exception as e:
     raise ConfigError(
@@ -103,8 +107,10 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
   if isinstance(old, list | tuple) and isinstance(value, list | tuple):
     value = tuple(value)
     old = tuple(old)
-  if isinstance(old, ml_collections.ConfigDict) or not (
-    old is None or value is None or type(old) is type(value)
+  # None takes a section or a value out.
+  if value is not None and (
+    isinstance(old, ml_collections.ConfigDict)
+    or not (old is None or type(old) is type(value))
   ):
     raise ConfigError(
       f"{where}.{field}: got {text!r}, but it is "
@@ -129,6 +135,7 @@ def build(
   Raises:
     ConfigError: for an unknown name, key or value; it lists the choices.
   """
+  _check_section(spec, where)
   spec = dict(spec)
   name = spec.pop("name", None)
   if name not in table:
@@ -141,6 +148,7 @@ def build(
 
 def call(constructor: Callable, spec: Spec, where: str, **given: Any) -> Any:
   """constructor(**given, **spec), with errors that name the config's path."""
+  _check_section(spec, where)
   allowed = parameters(constructor) - set(given)
   for key in spec:
     if key not in allowed:
@@ -148,12 +156,57 @@ def call(constructor: Callable, spec: Spec, where: str, **given: Any) -> Any:
         f"{where}.{key}: unknown field{_hint(key, allowed)}; choose from: "
         f"{', '.join(sorted(allowed))}."
       )
+  check_types(constructor, spec, where)
   try:
     return constructor(**given, **spec)
   except ConfigError:
     raise
   except (TypeError, ValueError) as e:
     raise ConfigError(f"{where}: {e}") from e
+
+
+def check_types(constructor: Callable, spec: Spec, where: str) -> None:
+  """Compares values with a constructor's annotations, where those are plain.
+
+  Raises:
+    ConfigError: for a value of another type.
+  """
+  arguments = inspect.signature(constructor, eval_str=True).parameters
+  for key, value in spec.items():
+    wanted = _plain_types(arguments[key].annotation)
+    got = tuple if isinstance(value, list) else type(value)
+    if isinstance(value, Mapping):
+      got = Mapping
+    fits = got in wanted or (got is int and float in wanted)
+    if wanted and not fits:
+      names = " or ".join(_TYPE_NAMES[t] for t in wanted)
+      raise ConfigError(
+        f"{where}.{key}: got {value!r}, but it must be {names}."
+      )
+
+
+_TYPE_NAMES = {
+  bool: "True or False",
+  int: "an int",
+  float: "a float",
+  str: "a string",
+  tuple: "a tuple",
+  Mapping: "a section",
+  type(None): "None",
+}
+
+
+def _plain_types(annotation):
+  """Types that an annotation allows; () when it says more than that."""
+  union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+  parts = typing.get_args(annotation) if union else (annotation,)
+  found = tuple(typing.get_origin(p) or p for p in parts)
+  return found if all(t in _TYPE_NAMES for t in found) else ()
+
+
+def _check_section(spec, where):
+  if not isinstance(spec, Mapping):
+    raise ConfigError(f"{where}: got {spec!r}, but it must be a section.")
 
 
 def parameters(constructor: Callable) -> set[str]:
@@ -182,7 +235,7 @@ def flatten(config: Spec, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def differences(old: Spec, new: Spec, ignored: tuple[str, ...]) -> list[str]:
-  """Lines 'key: old -> new' for leaves that differ, but for ignored prefixes."""
+  """Lines 'key: old -> new' of leaves that differ, ignored prefixes apart."""
   old, new = dict(flatten(old)), dict(flatten(new))
   return [
     f"{key}: {old.get(key, '(absent)')!r} -> {new.get(key, '(absent)')!r}"

@@ -138,7 +138,14 @@ def _build(
       f"config.modality: unknown {modality!r}; choose one of: "
       f"{', '.join(sorted(MODALITIES))}."
     )
-  mesh = sharding_lib.make_mesh(num_devices)
+  mesh = config_lib.call(
+    sharding_lib.make_mesh, {"num_devices": num_devices}, "config"
+  )
+  if mesh.size < len(jax.devices()) and jax.process_count() > 1:
+    raise ConfigError(
+      f"config.num_devices: several processes use all {len(jax.devices())} "
+      f"devices, got {num_devices}; leave it out."
+    )
   if batch_size % (accumulate * mesh.size):
     raise ConfigError(
       f"config.batch_size {batch_size} is not a multiple of accumulate "
@@ -231,6 +238,7 @@ def _train_data(row, spec, shared, grid):
       f"{where}: unknown fields {sorted(unknown)}; choose from: augment, "
       f"channels, mask, source, {', '.join(allowed)}."
     )
+  config_lib.check_types(pipeline.train_batches, spec, where)
   return source, transform, spec
 
 
@@ -250,13 +258,14 @@ def _shapes(transform, source, batch_size):
 
 
 def _evaluation(row, spec, data, shared, num_devices):
-  spec = dict(spec)
+  spec = {k: v for k, v in spec.items() if v is not None}
   where = "config.evaluation"
   evaluators = {
     name: config_lib.build(
       {"name": name, **s}, EVALUATORS, f"{where}.evaluators.{name}"
     )
-    for name, s in spec.pop("evaluators", {}).items()
+    for name, s in (spec.pop("evaluators", None) or {}).items()
+    if s is not None
   }
   splits = {
     split: _source(row, spec.pop(split), data, f"{where}.{split}")

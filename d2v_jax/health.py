@@ -13,9 +13,9 @@ class UnhealthyRun(RuntimeError):
 
 
 _CAUSES = {
-  "loss": (
-    "The loss is not finite. Usual causes: a learning rate that is too high, "
-    "a warm-up that is too short, no gradient clipping, broken input. Try a "
+  "divergence": (
+    "The run has diverged. Usual causes: a learning rate that is too high, a "
+    "warm-up that is too short, no gradient clipping, broken input. Try a "
     "lower config.schedule.peak, a longer config.schedule.warmup_steps or "
     "config.optimizer.clip_norm=3.0."
   ),
@@ -73,13 +73,18 @@ class Monitor:
 
     Args:
       step: completed updates.
-      metrics: values of this step; `loss` always, the stds if there are any.
+      metrics: values of this step, those of `loss`, `grad_norm`, `param_norm`
+        (none may be infinite or NaN), `target_std` and `prediction_std` that
+        there are.
     """
     health = self._health
-    if not math.isfinite(metrics["loss"]):
-      raise UnhealthyRun(
-        f"loss is {metrics['loss']} at step {step}. {_CAUSES['loss']}"
-      )
+    # The loss is of the parameters before the step, the norms tell whether
+    # those after it may be saved.
+    for name in ("loss", "grad_norm", "param_norm"):
+      if not math.isfinite(metrics.get(name, 0.0)):
+        raise UnhealthyRun(
+          f"{name} is {metrics[name]} at step {step}. {_CAUSES['divergence']}"
+        )
     if step < health.start_step:
       return
     for name, threshold in (

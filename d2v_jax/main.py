@@ -54,6 +54,13 @@ def main(argv: list[str] | None = None) -> int:
       file=sys.stderr,
     )
     return EXIT_UNHEALTHY
+  except KeyboardInterrupt:
+    print(
+      "SIGINT: stopped at once; run the same command to go on from the last "
+      "checkpoint.",
+      file=sys.stderr,
+    )
+    return 130
   except ValueError as e:
     if os.environ.get("D2V_TRACEBACK"):
       raise
@@ -62,12 +69,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(mode: str, config: Any, workdir: Any) -> int:
+  import jax
+
   from d2v_jax import experiment, train
 
   run = experiment.from_config(config)
   if mode == "evaluate":
     step, results = train.evaluate(run, workdir)
-    print(json.dumps({"step": step, **results}))
+    if jax.process_index() == 0:
+      print(json.dumps({"step": step, **results}))
     return 0
   try:
     train.train(run, workdir)
@@ -125,6 +135,19 @@ def _parse(argv):
   flags = parser.parse_args(own)
   if flags.mode == "train" and flags.config is None:
     parser.error("--mode=train needs --config, e.g. configs/digits.py")
+  hosts = (flags.coordinator, flags.num_processes, flags.process_id)
+  if flags.distributed and hosts != (None, None, None):
+    parser.error("--distributed finds the hosts; leave the other flags out")
+  if None in hosts and hosts != (None, None, None):
+    parser.error(
+      "--coordinator, --num_processes and --process_id go together: give all "
+      "three, or none"
+    )
+  if flags.coordinator and not 0 <= flags.process_id < flags.num_processes:
+    parser.error(
+      f"--process_id={flags.process_id} must be 0 to --num_processes - 1 = "
+      f"{flags.num_processes - 1}"
+    )
   return flags, overrides
 
 
@@ -147,7 +170,7 @@ def _make_writable(workdir):
     workdir.mkdir(parents=True, exist_ok=True)
     probe = workdir / f".writable-{os.getpid()}"
     probe.write_text("")
-    probe.unlink()
+    probe.unlink(missing_ok=True)
   except OSError as e:
     raise ValueError(
       f"cannot write to --workdir={workdir}: {e}; choose another folder."

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -29,18 +30,24 @@ class Writer:
 
   def __init__(self, workdir: epath.Path, start_step: int):
     self._path = workdir / "metrics.jsonl"
-    self._lines = _lines_until(self._path, start_step)
+    # A run that starts at 0 measures step 0 again, too.
+    self._lines = _lines_until(self._path, start_step) if start_step else []
     _replace(self._path, self._lines)
     # Buckets cannot append: there the whole (small) file is written again.
     self._local = "://" not in str(workdir)
     self._board = None
     if tensorboardX is not None and self._local:
       self._board = tensorboardX.SummaryWriter(
-        str(workdir / "tensorboard"), purge_step=start_step + 1
+        str(workdir / "tensorboard"),
+        purge_step=start_step + 1 if start_step else 0,
       )
 
   def write(self, step: int, values: Values) -> None:
-    """Appends {"step": step, **values}; the line is on disk on return."""
+    """Appends {"step": step, **values}; the line is on disk on return.
+
+    Values that are not finite are left out: JSON has no such numbers.
+    """
+    values = {k: v for k, v in values.items() if math.isfinite(v)}
     line = json.dumps({"step": step, **values}) + "\n"
     self._lines.append(line)
     if self._local:
@@ -64,7 +71,7 @@ def _lines_until(path, step):
     for line in path.read_text().splitlines(keepends=True):
       try:
         complete = line.endswith("\n") and json.loads(line)["step"] <= step
-      except (json.JSONDecodeError, KeyError):
+      except (json.JSONDecodeError, KeyError, TypeError):
         complete = False
       if complete:
         lines.append(line)
@@ -78,42 +85,60 @@ def _replace(path, lines):
 
 
 class Terminal:
-  """A live progress line; plain lines when the output is not a terminal."""
+  """A live progress line; plain lines when the output is not a terminal.
 
-  def __init__(self, total_steps: int, stream: TextIO | None = None):
+  Args:
+    total_steps: length of the run.
+    stream: where to print; None: standard output.
+    quiet: print nothing, as all processes but one do.
+  """
+
+  def __init__(
+    self, total_steps: int, stream: TextIO | None = None, quiet: bool = False
+  ):
     self._total = total_steps
     self._stream = stream or sys.stdout
+    self._quiet = quiet
     self._live = self._stream.isatty()
     self._open = False
 
   def progress(self, step: int, values: Values, eta: float) -> None:
     """Shows the metrics of a step; eta in seconds."""
     parts = [f"step {step}/{self._total}"]
+    if math.isfinite(eta):
+      parts.append(f"ETA {_duration(eta)}")
     parts += [f"{k} {values[k]:.4g}" for k in _LINE if k in values]
     if math.isfinite(values.get("examples_per_sec", math.nan)):
       parts.append(f"{values['examples_per_sec']:.4g} examples/s")
-    if math.isfinite(eta):
-      parts.append(f"ETA {_duration(eta)}")
     line = "  ".join(parts)
     if self._live:
-      self._stream.write("\r\x1b[2K" + line)
+      # A line that wraps could not be overwritten.
+      columns = shutil.get_terminal_size().columns
+      self._write("\r\x1b[2K" + line[: columns - 1])
       self._open = True
     else:
-      self._stream.write(line + "\n")
-    self._stream.flush()
+      self._write(line + "\n")
 
   def message(self, text: str) -> None:
     """Prints a line of its own."""
-    if self._open:
-      self._stream.write("\n")
-      self._open = False
-    self._stream.write(text + "\n")
-    self._stream.flush()
+    self.close()
+    self._write(text + "\n")
 
   def evaluation(self, step: int, values: Values) -> None:
     """Prints the results of evaluators."""
     parts = [f"{name} {value:.4g}" for name, value in values.items()]
     self.message(f"evaluation at step {step}:  " + "  ".join(parts))
+
+  def close(self) -> None:
+    """Ends the live line, so that what follows has its own."""
+    if self._open:
+      self._write("\n")
+      self._open = False
+
+  def _write(self, text):
+    if not self._quiet:
+      self._stream.write(text)
+      self._stream.flush()
 
 
 def _duration(seconds):

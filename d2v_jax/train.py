@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import json
-import math
+import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from d2v_jax import checkpoint, health, metrics, provenance
-from d2v_jax.config import differences
+from d2v_jax import config as config_lib
 from d2v_jax.experiment import RESUMABLE, Experiment
 from d2v_jax.trainer import Trainer
 
@@ -25,7 +25,7 @@ class Interrupted(Exception):
 
   def __init__(self, step: int, signum: int):
     super().__init__(
-      f"{signal.Signals(signum).name}: stopped after step {step}, which is saved"
+      f"{signal.Signals(signum).name}: stopped after step {step}, and saved it"
     )
     self.signum = signum
 
@@ -42,9 +42,14 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
     ValueError: checkpoints exist but none is valid or they do not fit.
   """
   trainer = Trainer(experiment)
-  terminal = metrics.Terminal(experiment.total_steps)
-  checkpoints = checkpoint.Checkpoints(
-    workdir / "checkpoints", **experiment.checkpoints
+  terminal = metrics.Terminal(
+    experiment.total_steps, quiet=jax.process_index() != 0
+  )
+  checkpoints = config_lib.call(
+    checkpoint.Checkpoints,
+    experiment.checkpoints,
+    "config.checkpoints",
+    directory=workdir / "checkpoints",
   )
   with contextlib.closing(checkpoints):
     restored = checkpoints.restore(
@@ -57,6 +62,9 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
       state, start = trainer.init_state(), 0
     else:
       start, items, _ = restored
+      if start == experiment.total_steps:
+        terminal.message(f"{workdir} is finished: step {start} of {start}")
+        return
       state = trainer.state_at(start, items)
       terminal.message(f"continuing {workdir} from step {start}")
     if jax.process_index() == 0:
@@ -114,9 +122,9 @@ def _loop(trainer, state, start, workdir, checkpoints, terminal):
         continue
       # What is known about a step is on disk before its checkpoint is, so a
       # resumed run has nothing to repeat and nothing is missing.
+      log.step(*unread)
+      unread = None
       with log.pause():
-        log.step(*unread)
-        unread = None
         if evaluate:
           log.evaluation(
             step, trainer.evaluate(state.params, state.teacher_params)
@@ -170,7 +178,7 @@ class _Log:
     if step != self._step:
       self.flush()
     self._step = step
-    self._line |= {k: v for k, v in numbers.items() if math.isfinite(v)}
+    self._line |= numbers
 
   def flush(self) -> None:
     """Writes the line that is still open for more numbers of its step."""
@@ -180,6 +188,7 @@ class _Log:
 
   def close(self) -> None:
     """Writes what is left."""
+    self._terminal.close()
     self.flush()
     if self._writer is not None:
       self._writer.close()
@@ -192,20 +201,26 @@ def _stop_signals() -> Iterator[Callable[[int], int]]:
   With several processes all of them must stop after the same step; JAX's
   coordination service then agrees on it after a SIGTERM to any of them.
   """
-  if jax.process_count() > 1:
-    reached = multihost_utils.reached_preemption_sync_point
-    yield lambda step: signal.SIGTERM if reached(step) else 0
-    return
+  several = jax.process_count() > 1
   received = []
 
   def handler(signum, frame):
     if received:  # a second one does not wait
       raise KeyboardInterrupt
     received.append(signum)
+    if several:
+      os.kill(os.getpid(), signal.SIGTERM)  # JAX listens to this one only
 
-  old = {s: signal.signal(s, handler) for s in (signal.SIGTERM, signal.SIGINT)}
+  def stop_at(step):
+    if several and not multihost_utils.reached_preemption_sync_point(step):
+      return 0
+    return received[0] if received else several * signal.SIGTERM
+
+  # JAX has a handler of its own for SIGTERM when there are several.
+  handled = (signal.SIGINT,) if several else (signal.SIGINT, signal.SIGTERM)
+  old = {s: signal.signal(s, handler) for s in handled}
   try:
-    yield lambda step: received[0] if received else 0
+    yield stop_at
   finally:
     for signum, previous in old.items():
       signal.signal(signum, previous)
@@ -216,7 +231,9 @@ def _loop_item(run: Experiment) -> dict[str, Any]:
 
 
 def _check_resumable(run: Experiment, loop: dict[str, Any]) -> None:
-  lines = differences(loop["config"], _as_json(run.config), RESUMABLE)
+  lines = config_lib.differences(
+    loop["config"], _as_json(run.config), RESUMABLE
+  )
   if loop["num_examples"] != run.num_examples:
     lines.append(
       f"number of training examples: {loop['num_examples']} -> "

@@ -69,6 +69,7 @@ def train_step(
     **teacher_metrics,
     "lr": schedule(state.step),
     "grad_norm": optax.tree.norm(grads),
+    "param_norm": optax.tree.norm(params),
   }
 
 

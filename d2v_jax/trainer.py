@@ -55,6 +55,8 @@ class Trainer:
         sharding.replicated(experiment.mesh),
       ),
     )
+    # What does not fit together should be an error before anything is made.
+    self.step.eval_shape(self.abstract_state, experiment.example_batch)
     self._extract = FeatureExtractor(
       experiment.objective.encode,
       experiment.evaluation.batches,
@@ -69,11 +71,16 @@ class Trainer:
     """Fresh state, or one around the student of config.init_from."""
     source = self.experiment.init_from
     if source:
-      _, params = checkpoint.load_item(
-        epath.Path(source) / "checkpoints",
-        "params",
-        self.abstract_state.params,
-      )
+      try:
+        _, params = checkpoint.load_item(
+          epath.Path(source) / "checkpoints",
+          "params",
+          self.abstract_state.params,
+        )
+      except ValueError as e:
+        raise ValueError(
+          f"config.init_from must be the workdir of a run, got {source!r}: {e}"
+        ) from e
       create = jax.jit(self._from_params, out_shardings=self._state_sharding)
       return create(train_state.step_rng(self._rng), params)
 

@@ -130,7 +130,7 @@ def test_model_in_float32(path):
   largest = max(np.abs(g).max() for g in expected.values())
   _close(names.to_torch(grads), expected, 3e-5 * largest, "gradient of")
 
-  for k, state, metrics in _steps(state, case, arrays, tx, "float32"):
+  for k, now, metrics in _steps(state, case, arrays, tx, "float32"):
     expected = _group(arrays, f"step{k}/")
     np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-5)
     np.testing.assert_allclose(
@@ -147,10 +147,10 @@ def test_model_in_float32(path):
     if k == 0:
       param1 = _group(arrays, "param1/")
       param1 = {n: v for n, v in param1.items() if n not in unused}
-      _close(names.to_torch(state.params), param1, 5e-5, "parameter")
-      _check_teacher(meta, arrays, names, state, "teacher1/", unused)
-  _check_teacher(meta, arrays, names, state, "teacher3/", unused)
-  _check_fingerprint(arrays, names, state, unused)
+      _close(names.to_torch(now.params), param1, 5e-5, "parameter")
+      _check_teacher(meta, arrays, names, now, "teacher1/", unused)
+  _check_teacher(meta, arrays, names, now, "teacher3/", unused)
+  _check_fingerprint(arrays, names, now, unused)
 
 
 def _check_teacher(meta, arrays, names, state, prefix, unused):

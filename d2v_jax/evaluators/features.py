@@ -206,7 +206,8 @@ def labelled(
   if y is None:
     raise ValueError(
       f"split {split!r} has no labels, which this evaluator needs; add "
-      "'label' to its batches or remove the evaluator from config.evaluation.evaluators"
+      "'label' to its batches or remove the evaluator from "
+      "config.evaluation.evaluators"
     )
   if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
     raise ValueError(

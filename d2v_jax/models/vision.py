@@ -91,7 +91,7 @@ class RelativePositionBias(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-  """Images to patch tokens; a convolution with stride = kernel as one product."""
+  """Images to patch tokens: a strided convolution as one product."""
 
   patch_size: int
   width: int

@@ -145,7 +145,7 @@ class Data2Vec:
   def update_teacher(
     self, teacher_params: Params, params: Params, step: jax.Array
   ) -> tuple[Params, dict[str, jax.Array]]:
-    """Equation 1 after `step` completed updates; also the decay, for the log."""
+    """Equation 1 after `step` completed updates, and the decay for the log."""
     updated = self.ema.update(teacher_params, params, step)
     return updated, {"ema_decay": self.ema.decay(step)}
 

@@ -20,7 +20,7 @@ def groups(arrays: dict[str, np.ndarray]) -> list[str]:
 
 
 def check(meta: dict, arrays: dict[str, np.ndarray], group: str) -> None:
-  """Compares one group; skips with the reason where we have no such function."""
+  """Compares one group; skips, with the reason, what we have not."""
   case = meta["case"]
   checks = next((c for k, c in CHECKS.items() if case.startswith(k)), {})
   if group not in checks:

@@ -1,8 +1,9 @@
 """Cases made from a written recipe; small enough to be always tested.
 
-For the t-th parameter in alphabetical order with shape s: value = base + 0.05 N(s, seed
-1000 + t), base 1 for norm weights, 0.1 for layer scale, else 0. The teacher is
-the student + 0.01 N(s, seed 5000 + t). N is numpy's RandomState normal.
+For the t-th parameter in alphabetical order with shape s: value = base + 0.05
+N(s, seed 1000 + t), base 1 for norm weights, 0.1 for layer scale, else 0. The
+teacher is the student + 0.01 N(s, seed 5000 + t). N is numpy's RandomState
+normal.
 """
 
 import functools

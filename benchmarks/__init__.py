@@ -1,0 +1,1 @@
+"""Measurements of speed, beside a peer where there is one."""

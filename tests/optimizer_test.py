@@ -1,0 +1,138 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from d2v_jax import optimizer
+from d2v_jax.models.heads import RegressionHead
+from d2v_jax.models.vision import vit
+
+
+def shapes(**kwargs):
+  network = vit(
+    image_size=8, patch_size=4, width=8, depth=3, num_heads=2, **kwargs
+  )
+  batch = {"inputs": jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)}
+  params = jax.eval_shape(network.init, jax.random.key(0), batch)
+  tokens = jax.ShapeDtypeStruct((1, 4, 8), jnp.float32)
+  head = jax.eval_shape(RegressionHead(1).init, jax.random.key(0), tokens)
+  return {**params, "head": head}
+
+
+def names(tree):
+  return {
+    optimizer.path_name(path): value
+    for path, value in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+@pytest.mark.parametrize(
+  ("step", "expected"),
+  [(0, 0.0), (1, 3.2005e-7), (6249, 2e-3), (6250, 2e-3), (253125, 1.005e-3)],
+)
+def test_cosine_of_the_released_vision_command(step, expected):
+  schedule = optimizer.cosine(
+    peak=2e-3,
+    total_steps=500_000,
+    warmup_steps=6249,
+    hold_steps=1,
+    final=1e-5,
+  )
+  np.testing.assert_allclose(schedule(step), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("step", "expected"),
+  [
+    (0, 5e-6),
+    (6000, 2.525e-4),
+    (372000, 5e-4),
+    (386000, 5e-5),
+    (400000, 5e-6),
+  ],
+)
+def test_tri_stage_of_the_released_speech_config(step, expected):
+  schedule = optimizer.tri_stage(
+    peak=5e-4, total_steps=400_000, warmup_steps=12_000, hold_steps=360_000
+  )
+  np.testing.assert_allclose(schedule(step), expected, rtol=1e-5)
+
+
+def test_constant():
+  schedule = optimizer.constant(peak=0.2, total_steps=10, warmup_steps=4)
+  rates = [schedule(n) for n in range(6)]
+  np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.15, 0.2, 0.2], rtol=1e-6)
+
+
+def test_weight_decay_groups_are_beit_s():
+  mask = names(optimizer.decay_mask(shapes(positions="absolute")))
+  mask |= names(optimizer.decay_mask(shapes()))
+  assert {n for n, decays in mask.items() if decays} == {
+    "blocks/attention/out/kernel",
+    "blocks/attention/qkv/kernel",
+    "blocks/mlp/fc1/kernel",
+    "blocks/mlp/fc2/kernel",
+    "feature_encoder/proj/kernel",
+    "head/fc1/kernel",
+    "mask_token",
+    "relative_position_bias/table",
+  }
+  assert all(names(optimizer.decay_mask(shapes(), ())).values())
+
+
+def test_layer_wise_rates_by_hand():
+  tree = shapes()
+  scales = names(optimizer.layer_scales(tree, 0.5))
+  for name in ("feature_encoder/proj/kernel", "cls_token", "mask_token"):
+    assert scales[name] == 0.5**4
+  np.testing.assert_allclose(
+    scales["blocks/mlp/fc1/kernel"].ravel(), [0.125, 0.25, 0.5]
+  )
+  for name in ("norm/scale", "head/fc1/kernel", "relative_position_bias/table"):
+    assert scales[name] == 1
+  tx = optimizer.adamw(
+    optimizer.constant(peak=0.1, total_steps=1),
+    weight_decay=0.0,
+    layer_decay=0.5,
+  )
+  params = jax.tree.map(lambda s: jnp.ones(s.shape), tree)
+  updates, _ = tx.update(params, tx.init(params), params)
+  # Adam's first step is the rate times the sign.
+  for name, update in names(updates).items():
+    expected = np.broadcast_to(-0.1 * scales[name], update.shape)
+    np.testing.assert_allclose(update, expected, rtol=1e-5)
+
+
+def test_clipping_comes_before_adam():
+  tx = optimizer.adamw(
+    optimizer.constant(peak=1.0, total_steps=1), clip_norm=1.0
+  )
+  params = {"blocks": {"w": jnp.zeros(2)}}
+  _, state = tx.update({"blocks": {"w": jnp.array([3.0, 4.0])}},
+                       tx.init(params), params)  # fmt: skip
+  mu = optax.tree.get(state, "mu")["blocks"]["w"]
+  np.testing.assert_allclose(mu, 0.1 * np.array([0.6, 0.8]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("make", "message"),
+  [
+    (
+      lambda: optimizer.cosine(peak=1, total_steps=10, warmup_steps=11),
+      r"warmup_steps 11 \+ hold_steps 0 do not fit into total_steps 10",
+    ),
+    (
+      lambda: optimizer.tri_stage(
+        peak=1, total_steps=9, warmup_steps=1, hold_steps=1, final_scale=0.0
+      ),
+      r"final_scale must be in \(0, 1\], got 0.0",
+    ),
+    (lambda: optimizer.adamw(None, weight_decay=-1), "weight_decay must be >="),
+    (lambda: optimizer.adamw(None, clip_norm=0), "use None for no clipping"),
+    (lambda: optimizer.adamw(None, layer_decay=2), "layer_decay must be in"),
+  ],
+)
+def test_errors(make, message):
+  with pytest.raises(ValueError, match=message):
+    make()
