@@ -25,7 +25,7 @@ def get_config() -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.seed = 0
   c.total_steps = 8000
-  c.batch_size = 128
+  c.batch_size = 64
   c.log_every = 50
   c.checkpoint_every = 500
   c.modality = "vision"
@@ -43,21 +43,22 @@ def get_config() -> ml_collections.ConfigDict:
     image_size=32,
     patch_size=4,
     width=128,
-    depth=6,
+    depth=4,
     num_heads=4,
-    layer_scale=0.1,
+    positions="sincos",
+    layer_scale=0.0,
   )
   c.objective = dict(
     name="data2vec",
-    target="block",
-    top_k=4,
+    target="ffn",
+    top_k=3,
     layer_norms=("instance",),
     loss_beta=2.0,
     head=dict(layers=1),
     ema=dict(start=0.99, end=0.9995, anneal_steps=8000),
   )
-  c.schedule = dict(name="cosine", peak=2e-3, warmup_steps=500, final=1e-5)
-  c.optimizer = dict(b2=0.98, weight_decay=0.05, clip_norm=3.0)
+  c.schedule = dict(name="cosine", peak=1.5e-3, warmup_steps=400, final=1e-5)
+  c.optimizer = dict(weight_decay=0.05, clip_norm=3.0)
 
   c.evaluation = dict(
     every=1000,

@@ -1,0 +1,192 @@
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from d2v_jax import ema, optimizer, sharding, train_state
+from d2v_jax.models.heads import RegressionHead
+from d2v_jax.models.vision import vit
+from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.train_step import train_step
+
+BATCH = 16
+
+
+def make(**encoder):
+  objective = Data2Vec(
+    vit(
+      image_size=8,
+      patch_size=2,
+      width=32,
+      depth=2,
+      num_heads=2,
+      layer_scale=0.1,
+      **encoder,
+    ),
+    RegressionHead(1),
+    ema.Ema(0.9, 0.99, 10),
+    top_k=2,
+  )
+  schedule = optimizer.cosine(
+    peak=1e-2, total_steps=10, warmup_steps=2, start=1e-3
+  )
+  # With the usual epsilon, Adam turns rounding of tiny gradients into steps.
+  tx = optimizer.adamw(schedule, clip_norm=1.0, eps=1e-3)
+  return {"objective": objective, "tx": tx, "schedule": schedule}
+
+
+def batches(count):
+  rng = np.random.default_rng(0)
+  for _ in range(count):
+    yield {
+      "inputs": rng.normal(size=(BATCH, 8, 8, 3)).astype(np.float32),
+      "mask": np.stack([rng.permutation(16) < 9 for _ in range(BATCH)]),
+    }
+
+
+def start(parts, batch):
+  create = functools.partial(
+    train_state.create, objective=parts["objective"], tx=parts["tx"]
+  )
+  return jax.jit(create)(jax.random.key(0), batch)
+
+
+def run(parts, devices, rule, steps=5, **kwargs):
+  """Losses and the last state of a few steps on so many devices."""
+  mesh = sharding.make_mesh(devices)
+  batch = next(batches(1))
+  create = functools.partial(start, parts, batch)
+  states = sharding.state_sharding(jax.eval_shape(create), mesh, rule)
+  rows = sharding.batch_sharding(mesh)
+  step = jax.jit(
+    functools.partial(train_step, **parts, **kwargs),
+    donate_argnums=0,
+    in_shardings=(states, rows),
+    out_shardings=(states, sharding.replicated(mesh)),
+  )
+  state = jax.jit(create, out_shardings=states)()
+  losses = []
+  for batch in batches(steps):
+    state, metrics = step(state, sharding.to_devices(batch, rows))
+    losses.append(float(metrics["loss"]))
+  return losses, state
+
+
+@pytest.mark.parametrize(
+  ("devices", "rule"), [(8, "replicated"), (8, "fsdp"), (2, "fsdp")]
+)
+def test_sharding_changes_nothing(devices, rule, monkeypatch):
+  # Small arrays stay whole in real runs; here all that can be is split.
+  monkeypatch.setattr(sharding, "_MIN_SHARDED_SIZE", 0)
+  parts = make(drop_path=0.2, attention_dropout=0.1)
+  expected, alone = run(parts, 1, "replicated")
+  losses, state = run(parts, devices, rule)
+  np.testing.assert_allclose(losses, expected, rtol=1e-6)
+  kernel = state.params["blocks"]["mlp"]["fc1"]["kernel"]
+  local = kernel.addressable_shards[0].data.size
+  assert local == kernel.size // (devices if rule == "fsdp" else 1)
+  teacher = state.teacher_params["blocks"]["mlp"]["fc1"]["kernel"]
+  assert teacher.sharding == kernel.sharding
+  np.testing.assert_allclose(
+    np.asarray(teacher),
+    np.asarray(alone.teacher_params["blocks"]["mlp"]["fc1"]["kernel"]),
+    rtol=0,
+    atol=1e-6,
+  )
+
+
+def test_one_compilation_for_ten_steps(caplog):
+  with jax.log_compiles():
+    run(make(drop_path=0.1), 8, "fsdp", steps=10)
+  done = "Finished XLA compilation of jit(train_step)"
+  assert sum(done in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_accumulation_is_one_big_batch(count):
+  parts = make()
+  whole, state = run(parts, 2, "replicated")
+  split, split_state = run(parts, 2, "replicated", accumulate=count)
+  np.testing.assert_allclose(split, whole, rtol=1e-5)
+  assert split_state.step == state.step == 5
+  # The teacher and Adam's count move once per update too.
+  for a, b in zip(
+    jax.tree.leaves((split_state.teacher_params, split_state.opt_state)),
+    jax.tree.leaves((state.teacher_params, state.opt_state)),
+    strict=True,
+  ):
+    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=0, atol=1e-5)
+
+
+def test_accumulation_weighs_by_masked_tokens():
+  parts = make()
+  batch = next(batches(1))
+  mask = batch["mask"].copy()
+  mask[::2, 2:] = False  # fewer masked tokens in every other example
+  mask[::2, 0] = True
+  batch = {**batch, "mask": mask}
+  state = start(parts, batch)
+  step = functools.partial(train_step, **parts)
+  whole = jax.jit(step)(state, batch)[1]
+  split = jax.jit(functools.partial(step, accumulate=2))(state, batch)[1]
+  np.testing.assert_allclose(split["loss"], whole["loss"], rtol=1e-6)
+  np.testing.assert_allclose(split["grad_norm"], whole["grad_norm"], rtol=1e-5)
+
+
+def test_remat_changes_nothing():
+  plain, _ = run(make(drop_path=0.3), 1, "replicated", 3)
+  remat, _ = run(make(drop_path=0.3, remat=True), 1, "replicated", 3)
+  np.testing.assert_allclose(remat, plain, rtol=1e-6)
+
+
+def test_the_step_by_hand():
+  parts = make()
+  batch = next(batches(1))
+  state = start(parts, batch)
+  new, metrics = jax.jit(functools.partial(train_step, **parts))(state, batch)
+
+  def loss(params):
+    return parts["objective"].loss(params, state.teacher_params, batch, None)[0]
+
+  value, grads = jax.jit(jax.value_and_grad(loss))(state.params)
+  np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)
+  updates, _ = parts["tx"].update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  average = jax.tree.map(
+    lambda t, p: 0.909 * t + 0.091 * p, state.teacher_params, params
+  )
+  for a, b in zip(
+    jax.tree.leaves((new.params, new.teacher_params)),
+    jax.tree.leaves((params, average)),
+    strict=True,
+  ):
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+  assert new.step == 1
+  np.testing.assert_allclose(metrics["lr"], 1e-3, rtol=1e-6)
+  np.testing.assert_allclose(metrics["ema_decay"], 0.909, rtol=1e-6)
+
+
+def test_bfloat16_only_in_products():
+  parts = make(compute_dtype="bfloat16", drop_path=0.1)
+  parts["objective"] = dataclasses.replace(
+    parts["objective"], head=RegressionHead(1, "bfloat16")
+  )
+  losses, state = run(parts, 1, "replicated")
+  dtypes = {x.dtype for x in jax.tree.leaves((state.params, state.opt_state))}
+  assert dtypes <= {np.dtype("float32"), np.dtype("int32")}
+  batch = next(batches(1))
+  output = parts["objective"].encode(state.params, batch)
+  assert all(x.dtype == jnp.float32 for x in output if x is not None)
+  exact, _ = run(make(drop_path=0.1), 1, "replicated")
+  np.testing.assert_allclose(losses, exact, rtol=0.02)
+
+
+def test_mesh_errors():
+  with pytest.raises(ValueError, match="asked for 9 devices, JAX sees 8"):
+    sharding.make_mesh(9)
+  with pytest.raises(ValueError, match="unknown sharding 'ddp'; choose one of"):
+    sharding.state_sharding({}, sharding.make_mesh(1), "ddp")
