@@ -1,15 +1,42 @@
-"""Digits: the embedded default. scikit-learn's 8x8 digits, CPU, two minutes."""
+"""Digits: data2vec on scikit-learn's 8x8 digits, on a CPU, in a minute.
+
+  python -m d2v_jax.main --config=configs/digits.py --workdir=runs/digits
+
+The algorithm is that of data2vec (arXiv 2202.03555); the sizes are ours. There
+is no published result.
+
+Expected: linear probe on the 500 held-out digits 0.936, 0.920 and 0.916 for
+seeds 0, 1 and 2 (untrained: 0.664, 0.686 and 0.744), 20-NN 0.728, 0.644 and
+0.702 (untrained: 0.230, 0.210 and 0.232). Raw pixels are better: logistic
+regression 0.956, 5-NN 0.990. experiments/digits has the curves and what else
+was tried.
+
+Cost: about 85 seconds of CPU time with start and five evaluations, so about a
+minute on two cores.
+
+Where it differs from configs/vit_base.py, and why:
+  sincos positions: with the relative bias, which starts at zero, features got
+    worse than untrained ones in all runs tried (up to 1500 updates).
+  targets are FFN outputs, as in the paper's text: without the residual, which
+    carries the fixed positions; the probe was 0.03 better than with blocks.
+  instance norm: batch norm gave the same.
+  decay 0.99 to 0.999: 0.9998 would average over six times the run.
+  no layer scale, no drop path, no crops or flips: three layers, 800 updates,
+    and a flipped digit is another digit.
+  10 of 16 patches hidden: the same share, 60 %.
+"""
 
 import ml_collections
 
 
 def get_config() -> ml_collections.ConfigDict:
+  """Returns the config."""
   c = ml_collections.ConfigDict()
   c.seed = 0
-  c.total_steps = 1500
-  c.batch_size = 128
+  c.total_steps = 800
+  c.batch_size = 64
   c.log_every = 50
-  c.checkpoint_every = 500
+  c.checkpoint_every = 400
   c.modality = "vision"
 
   c.data = dict(
@@ -22,9 +49,10 @@ def get_config() -> ml_collections.ConfigDict:
   c.encoder = dict(
     image_size=8,
     patch_size=2,
-    width=64,
-    depth=4,
+    width=96,
+    depth=3,
     num_heads=4,
+    positions="sincos",
     layer_scale=0.0,
     mean=(0.31,),
     std=(0.37,),
@@ -32,20 +60,28 @@ def get_config() -> ml_collections.ConfigDict:
   c.objective = dict(
     name="data2vec",
     top_k=3,
+    target="ffn",
     layer_norms=("instance",),
     loss_beta=2.0,
     head=dict(layers=1),
-    ema=dict(start=0.8, end=0.998, anneal_steps=1500),
+    ema=dict(start=0.99, end=0.999, anneal_steps=800),
   )
-  c.schedule = dict(name="cosine", peak=4e-3, warmup_steps=150, final=1e-5)
+  c.schedule = dict(name="cosine", peak=2e-3, warmup_steps=80, final=1e-5)
   c.optimizer = dict(weight_decay=0.05, clip_norm=3.0)
+  # The default judges from step 1000 on, which is after the end.
+  c.health = dict(start_step=200)
 
   c.evaluation = dict(
-    every=500,
+    every=200,
     train=dict(name="digits", split="train"),
     test=dict(name="digits", split="test"),
     batch_size=500,
     transform=dict(resize_ratio=None),
-    evaluators=dict(linear_probe=dict(), knn=dict(), effective_rank=dict()),
+    evaluators=dict(
+      # 10 % would be 130 digits, few to choose the probe's settings by.
+      linear_probe=dict(holdout=0.3),
+      knn=dict(),
+      effective_rank=dict(),
+    ),
   )
   return c

@@ -24,7 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
   """A small ViT on 8 x 8 patches."""
   c = ml_collections.ConfigDict()
   c.seed = 0
-  c.total_steps = 8000
+  c.total_steps = 6000
   c.batch_size = 64
   c.log_every = 50
   c.checkpoint_every = 500
@@ -45,7 +45,7 @@ def get_config() -> ml_collections.ConfigDict:
     width=128,
     depth=4,
     num_heads=4,
-    positions="sincos",
+    positions="absolute",
     layer_scale=0.0,
   )
   c.objective = dict(
@@ -55,9 +55,9 @@ def get_config() -> ml_collections.ConfigDict:
     layer_norms=("instance",),
     loss_beta=2.0,
     head=dict(layers=1),
-    ema=dict(start=0.99, end=0.9995, anneal_steps=8000),
+    ema=dict(start=0.99, end=0.9995, anneal_steps=6000),
   )
-  c.schedule = dict(name="cosine", peak=1.5e-3, warmup_steps=400, final=1e-5)
+  c.schedule = dict(name="cosine", peak=1.5e-3, warmup_steps=300, final=1e-5)
   c.optimizer = dict(weight_decay=0.05, clip_norm=3.0)
 
   c.evaluation = dict(
