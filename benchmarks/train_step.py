@@ -11,33 +11,40 @@ benchmarks/results/train_step_<model>_<device>.json.
 """
 
 import argparse
-import importlib.metadata
+import functools
 import importlib.util
 import json
 import os
 import pathlib
-import platform
-import re
-import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
-# Before JAX is imported: leave room for PyTorch on the same GPU.
+# Read when JAX and PyTorch are imported. Leave room for both on one GPU. Do not
+# let PyTorch's threads spin: where other work wants the cores, it took 30 times
+# as long.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import timing
+from benchmarks.timing import Job
 from d2v_jax import config as config_lib
-from d2v_jax import experiment, provenance, train_state
+from d2v_jax import experiment, train_state
 from d2v_jax.trainer import Trainer
 
 MODELS = {
   "vit_base": {},
   "vit_small": {"width": 384, "num_heads": 6},
   "vit_tiny": {"width": 192, "num_heads": 3},
+}
+# Changes of the encoder to time with --sweep.
+SWEEP = {
+  "ours, remat": {"remat": True},
+  "ours, drop path": {"drop_path": 0.25},
+  "ours, dropout": {"attention_dropout": 0.05},
 }
 STEPS_AGREE = 2
 
@@ -49,7 +56,7 @@ def make_config(
 
   The rate and the teacher's decay are constant, and values at which two updates
   show in the loss; neither changes the time of a step. scikit-learn's digits,
-  enlarged, stand in for the images.
+  enlarged, are the data set, of which the benchmark keeps the masks.
   """
   c = config_lib.load(path)
   c.batch_size, c.compute_dtype = batch_size, dtype
@@ -114,11 +121,14 @@ class Ours:
     shardings = jax.tree.map(lambda a: a.sharding, self._trainer.abstract_state)
     self.state = jax.device_put(state, shardings)
 
-  def __call__(self) -> tuple[float, float]:
-    """One update; returns the loss and the gradient's norm."""
+  def __call__(self) -> tuple[jax.Array, jax.Array]:
+    """Starts one update; returns the loss and the gradient's norm."""
     self.state, metrics = self._step(self.state, self._batch)
+    return metrics["loss"], metrics["grad_norm"]
+
+  def wait(self) -> None:
+    """Returns when all updates are done."""
     jax.block_until_ready(self.state)
-    return float(metrics["loss"]), float(metrics["grad_norm"])
 
 
 def check_agreement(ours: Ours, peer: Any, batch: tuple, dtype: str) -> dict:
@@ -137,7 +147,7 @@ def check_agreement(ours: Ours, peer: Any, batch: tuple, dtype: str) -> dict:
   ours.load(start)
   values = {"ours": [], "peer": []}
   for _ in range(STEPS_AGREE):
-    values["ours"].append(ours())
+    values["ours"].append(tuple(float(x) for x in ours()))
     values["peer"].append(tuple(float(x) for x in peer(*batch)))
   found = {**values}
   for name, mine, other in (
@@ -175,126 +185,60 @@ def _difference(start, mine, other):
   return float(np.sqrt(sums[0] / sums[1]))
 
 
-def matmul_jobs(device: str, dtype: str, with_torch: bool) -> dict:
-  """Name -> function that does one large square product."""
-  side = 2048 if device == "cpu" else 8192
-  product = jax.jit(jnp.matmul)
-  x = jnp.ones((side, side), dtype)
-  jobs = {"ours": lambda: product(x, x).block_until_ready()}
-  if with_torch:
-    import torch
-
-    y = torch.ones(side, side, dtype=getattr(torch, dtype), device=device)
-    jobs["eager"] = lambda: (y @ y, _torch_wait(device))
-  return {"flops": 2.0 * side**3, "jobs": jobs}
-
-
-def _torch_wait(device):
-  import torch
-
-  if device == "cuda":
-    torch.cuda.synchronize()
-
-
-def alternate(
-  jobs: dict[str, Callable[[], Any]], repeats: int, steps: int
-) -> dict[str, list[float]]:
-  """Seconds a call, for each round: `steps` calls of one job, then the next."""
-  for job in jobs.values():
-    job()
-  seconds: dict[str, list[float]] = {name: [] for name in jobs}
-  for _ in range(repeats):
-    for name, job in jobs.items():
-      start = time.perf_counter()
-      for _ in range(steps):
-        job()
-      seconds[name].append((time.perf_counter() - start) / steps)
-  return seconds
-
-
-def spread(values: list[float]) -> dict[str, float]:
-  """Median, smallest and largest."""
-  return {
-    "median": statistics.median(values),
-    "min": min(values),
-    "max": max(values),
-  }
-
-
-def machine(device: str) -> dict[str, Any]:
-  """What the numbers were measured on, and with."""
-  info = pathlib.Path("/proc/cpuinfo")
-  text = info.read_text() if info.exists() else ""
-  names = re.findall(r"model name\s*: (.*)", text)
-  versions = {}
-  for package in ("torch", "transformers"):
-    if importlib.util.find_spec(package):
-      versions[package] = importlib.metadata.version(package)
-  found = {
-    **provenance.environment(),
-    "cpu": names[0] if names else platform.processor(),
-    "cores": len(os.sched_getaffinity(0)),
-    "load_at_start": os.getloadavg(),
-  }
-  found["versions"].update(versions)
-  if "torch" in versions:
-    import torch
-
-    found["torch_threads"] = torch.get_num_threads()
-    if device == "cuda":
-      found["torch_device"] = torch.cuda.get_device_name()
-  return found
-
-
 def measure(args: argparse.Namespace) -> dict[str, Any]:
   """Checks, then times; returns everything that is written."""
   device = "cuda" if jax.default_backend() == "gpu" else "cpu"
   dtype = args.dtype or ("bfloat16" if device == "cuda" else "float32")
-  record = {"machine": machine(device)}
+  with_torch = not args.alone and all(
+    importlib.util.find_spec(name) for name in ("torch", "transformers")
+  )
+  record = {"machine": timing.machine(with_torch)}
   setup = (args.config, args.model, args.batch, dtype)
   plain = make_config(*setup, regularised=False)
   config = make_config(*setup, regularised=args.regularised)
   trainer = Trainer(experiment.from_config(plain))
-  batches = trainer.experiment.batches()
-  batch = next(batches)
-  batches.close()
-  batch["inputs"] = batch["inputs"].astype(np.float32)
-  record["masked"] = sorted(set(batch["mask"].sum(1).tolist()))
+  batch = make_batch(trainer.experiment)
   ours = Ours(trainer, batch)
-  with_torch = not args.alone and all(
-    importlib.util.find_spec(name) for name in ("torch", "transformers")
-  )
-  jobs: dict[str, Callable[[], Any]] = {"ours": ours}
+  peers = {}
   if with_torch:
-    jobs |= _peers(args, ours, plain, config, batch, device, record)
-  if config != plain:
-    state = ours.state
-    ours = Ours(Trainer(experiment.from_config(config)), batch)
-    ours.state = state
-    jobs["ours"] = ours
-  record["compile_seconds"] = ours.compile_seconds
-  record["peak_bytes"] = {"ours": ours.peak_bytes}
-  seconds = alternate(jobs, args.repeats, args.steps)
-  product = matmul_jobs(device, dtype, with_torch)
-  peaks = alternate(product["jobs"], 5, 1)
+    peers = _peers(args.compile, ours, plain, config, batch, device, record)
+  variants = {"ours": config}
+  if args.sweep:
+    for name, change in SWEEP.items():
+      variants[name] = {**config, "encoder": {**config["encoder"], **change}}
+  jobs = {}
+  for name, variant in variants.items():
+    if variant != plain:
+      ours = Ours(Trainer(experiment.from_config(variant)), batch)
+    jobs[name] = Job(ours, ours.wait)
+    record.setdefault("compile_seconds", {})[name] = ours.compile_seconds
+    record.setdefault("peak_bytes", {})[name] = ours.peak_bytes
+  wall, cpu = timing.alternate(jobs | peers, args.repeats, args.steps)
   if with_torch and device == "cuda":
     import torch
 
     record["peak_bytes"]["torch"] = torch.cuda.max_memory_allocated()
-  record["config"] = config
-  record["flops_per_image"] = flops_per_image(config["encoder"], 3)
-  record["matmul_peak"] = {k: product["flops"] / min(v) for k, v in peaks.items()}
-  record["seconds"] = {k: spread(v) | {"rounds": v} for k, v in seconds.items()}
-  record["ratio_to"] = {
-    name: spread([a / b for a, b in zip(seconds["ours"], other, strict=True)])
-    | {"of_medians": statistics.median(seconds["ours"]) / statistics.median(other)}
-    for name, other in seconds.items()
-    if name != "ours"
+  return record | {
+    "config": config,
+    "masked": sorted(set(batch["mask"].sum(1).tolist())),
+    "flops_per_image": flops_per_image(config["encoder"], 3),
+    "matmul_peak": timing.matmul_peak(device, dtype, with_torch),
+    "wall": timing.compare(wall, "ours"),
+    "cpu": timing.compare(cpu, "ours"),
   }
-  return record
 
 
-def _peers(args, ours, plain, config, batch, device, record):
+def make_batch(parts: experiment.Experiment) -> dict[str, np.ndarray]:
+  """Masks as the input pipeline draws them, and random images."""
+  batches = parts.batches()
+  batch = next(batches)
+  batches.close()
+  shape = batch["inputs"].shape
+  images = np.random.default_rng(0).standard_normal(shape, np.float32)
+  return {"inputs": images, "mask": batch["mask"]}
+
+
+def _peers(with_compile, ours, plain, config, batch, device, record):
   from benchmarks import torch_step
 
   peer = torch_step.Step(plain, device, compiled=False)
@@ -303,35 +247,40 @@ def _peers(args, ours, plain, config, batch, device, record):
   record["agreement"] = check_agreement(
     ours, peer, tensors, plain["compute_dtype"]
   )
-  kinds = {"eager": False} | ({"compiled": True} if args.compile else {})
+  kinds = {"eager": False} | ({"compiled": True} if with_compile else {})
   jobs = {}
   for name, compiled in kinds.items():
     step = torch_step.Step(config, device, compiled)
     step.student.train()
-    jobs[name] = lambda step=step: (step(*tensors), _torch_wait(device))
+    jobs[name] = Job(
+      functools.partial(step, *tensors), lambda: timing.torch_wait(device)
+    )
   return jobs
 
 
 def report(record: dict[str, Any], batch: int) -> None:
   """Prints the table."""
   work = batch * record["flops_per_image"]
-  peak = max(record["matmul_peak"].values())
-  print(f"{'seconds a step':16}{'median':>8}{'min':>8}{'max':>8}", end="")
-  print(f"{'images/s':>10}{'GFLOP/s':>10}{'of peak':>9}")
-  for name, s in record["seconds"].items():
-    rate = work / s["median"]
-    print(f"{name:16}{s['median']:8.3f}{s['min']:8.3f}{s['max']:8.3f}", end="")
-    print(f"{batch / s['median']:10.2f}{rate / 1e9:10.1f}{rate / peak:9.0%}")
-  for name, r in record["ratio_to"].items():
-    print(
-      f"ours / {name}: {r['of_medians']:.2f} of medians; by round median "
-      f"{r['median']:.2f}, {r['min']:.2f} to {r['max']:.2f}"
-    )
-  peaks = {k: round(v / 1e9) for k, v in record["matmul_peak"].items()}
-  print(f"matmul peak, GFLOP/s: {peaks}")
+  for clock in ("wall", "cpu"):
+    peak = max(record["matmul_peak"][clock].values())
+    print(f"{clock + ' s a step':16}{'median':>8}{'min':>8}{'max':>8}", end="")
+    print(f"{'images/s':>10}{'GFLOP/s':>10}{'of peak':>9}", end="")
+    print("   ours / it: of medians, by round (median, min, max)")
+    for name, s in record[clock].items():
+      rate = work / s["median"]
+      print(
+        f"{name:16}{s['median']:8.3f}{s['min']:8.3f}{s['max']:8.3f}", end=""
+      )
+      print(f"{batch / s['median']:10.2f}{rate / 1e9:10.1f}", end="")
+      r = s["ratio_of_rounds"]
+      print(f"{rate / peak:9.0%}{s['ratio_of_medians']:14.2f},", end="")
+      print(f" {r['median']:.2f}, {r['min']:.2f} to {r['max']:.2f}")
+  for clock, values in record["matmul_peak"].items():
+    peaks = {k: round(v / 1e9) for k, v in values.items()}
+    print(f"matmul peak, GFLOP a {clock} second: {peaks}")
   for name, value in record["peak_bytes"].items():
     print(f"memory of a step, {name}: {value / 2**20:.0f} MiB")
-  if len(record["seconds"]) == 1:
+  if "agreement" not in record:
     print("torch and transformers are not in use: no peer was measured.")
 
 
@@ -350,6 +299,9 @@ def main() -> None:
     "--regularised",
     action="store_true",
     help="keep the config's drop path and attention dropout",
+  )
+  parser.add_argument(
+    "--sweep", action="store_true", help="also time variants of ours"
   )
   parser.add_argument("--alone", action="store_true", help="leave PyTorch out")
   parser.add_argument("--out", type=pathlib.Path, help="JSON file to write")
