@@ -47,6 +47,14 @@ class _Damaged(Exception):
   """This checkpoint cannot be used; an older one may."""
 
 
+class _Manager(ocp.CheckpointManager):
+  def reached_preemption(self, step: int) -> bool:
+    # Orbax would ask JAX, also from its background thread about a step long
+    # past. JAX takes the number for the loop's progress, and hosts that are to
+    # stop may then agree on a step that all of them have behind them.
+    return False
+
+
 class Checkpoints:
   """The checkpoints of one run: saved in the background, newest valid read.
 
@@ -90,7 +98,7 @@ class Checkpoints:
     keep = [policies.LatestN(keep_latest)]
     if keep_every is not None:
       keep.append(policies.EveryNSteps(keep_every))
-    self._manager = ocp.CheckpointManager(
+    self._manager = _Manager(
       self.directory,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=policies.AnyPreservationPolicy(keep),
@@ -260,31 +268,6 @@ def load_item(
       return {}
     return _read_items(path, leaves, {item: abstract})[item]
 
-  return _load(directory, read, step)
-
-
-def load_loop(
-  directory: epath.PathLike, step: int | None = None
-) -> tuple[int, dict]:
-  """Reads what the loop remembered, from the newest checkpoint that has it.
-
-  Args:
-    directory: where a `Checkpoints` wrote; every process must read it.
-    step: which checkpoint; None: the newest.
-
-  Returns:
-    The step and `loop`.
-
-  Raises:
-    NoValidCheckpoint: it is damaged in all of them.
-    ValueError: there is no checkpoint.
-  """
-  return _load(
-    directory, lambda path: _together(lambda: _read_content(path))[_LOOP], step
-  )
-
-
-def _load(directory, read: Callable[[epath.Path], T], step) -> tuple[int, T]:
   newest = _newest_valid(epath.Path(directory).resolve(), read, [], step)
   if newest is None:
     raise ValueError(

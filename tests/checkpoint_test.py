@@ -23,7 +23,6 @@ from d2v_jax.checkpoint import (
   Checkpoints,
   NoValidCheckpoint,
   load_item,
-  load_loop,
 )
 
 # Reading a damaged array, Orbax drops tasks that TensorStore's threads then
@@ -461,11 +460,10 @@ class TestLoad:
     cut(data_file(directory / "3/opt_state"))
     assert load_item(directory, "params")[0] == 3
     assert load_item(directory, "opt_state")[0] == 2
-    assert load_loop(directory) == (3, {**LOOP, "step": 3})
     cut(directory / "3/loop/metadata")
-    assert load_loop(directory) == (2, {**LOOP, "step": 2})
+    assert load_item(directory, "params")[0] == 2
     with pytest.raises(NoValidCheckpoint, match="3: JSONDecodeError"):
-      load_loop(directory, 3)
+      load_item(directory, "params", step=3)
     assert sorted(directory.rglob("*")) == before
 
   def test_what_is_not_there(self, saved, tmp_path):
@@ -477,7 +475,7 @@ class TestLoad:
     with pytest.raises(ValueError, match="no checkpoint in"):
       load_item(tmp_path, "params")
     with pytest.raises(ValueError, match=r"step 9 in .*there are: 1, 2, 3"):
-      load_loop(saved, 9)
+      load_item(saved, "params", step=9)
     target = abstract(make_items()["params"])
     del target["half"]
     with pytest.raises(CheckpointMismatch, match=r"params/half: bfloat16\[8,5"):
@@ -575,7 +573,6 @@ print(checkpoints.damaged[0][1])
 checkpoints.save(3, make(33), {'step': 33})
 checkpoints.wait()
 checkpoint._read_item = read
-assert checkpoint.load_loop(directory) == (3, {'step': 33})
 assert checkpoint.load_item(directory, 'params', target['params'])[0] == 3
 checkpoints.close()
 """

@@ -8,7 +8,7 @@ import pytest
 
 from d2v_jax import losses, optimizer
 from d2v_jax.ema import Ema
-from d2v_jax.models import vision
+from d2v_jax.models import positions
 from d2v_jax.objectives.data2vec import average_top_k
 from tests.goldens import block_masks
 
@@ -80,10 +80,10 @@ def _gelu(meta, arrays, mine):
 def _relpos(meta, arrays, mine):
   for size in _members(mine):
     grid = tuple(int(n) for n in size.split("x"))
-    index = vision.relative_position_index(grid)
+    index = positions.relative_position_index(grid)
     np.testing.assert_array_equal(index, mine[f"{size}/index"])
     table = mine[f"{size}/table"]
-    module = vision.RelativePositionBias(grid, table.shape[1], True)
+    module = positions.RelativePositionBias(grid, table.shape[1], True)
     bias = module.apply({"params": {"table": table}})
     if f"{size}/bias" in mine:
       np.testing.assert_array_equal(bias, mine[f"{size}/bias"])
@@ -92,7 +92,7 @@ def _relpos(meta, arrays, mine):
 def _sincos2d(meta, arrays, mine):
   for name, value in mine.items():
     width, grid = name.removeprefix("dim").split("_grid")
-    ours = vision.sincos_positions((int(grid),) * 2, int(width))
+    ours = positions.sincos_positions((int(grid),) * 2, int(width))
     np.testing.assert_allclose(ours, value, rtol=0, atol=1e-6)
 
 

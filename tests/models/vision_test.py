@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from d2v_jax.models.vision import relative_position_index, vit
+from d2v_jax.models.positions import relative_position_index
+from d2v_jax.models.vision import vit
 
 TINY = {
   "image_size": 8,
