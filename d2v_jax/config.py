@@ -65,8 +65,9 @@ def load(path: str) -> ml_collections.ConfigDict:
 def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
   """Sets config.<path> to a value given as text, in place.
 
-  A field of the config keeps its type. A field that the config leaves to its
-  constructor's default may be set too; a wrong name is found when it is built.
+  A field of the config keeps its type. A field or a section that the config
+  leaves to its constructor's default may be set too; a wrong name is found when
+  it is built.
 
   Args:
     config: the config.
@@ -74,27 +75,19 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
     text: a Python literal, or a string.
 
   Raises:
-    ConfigError: for a path through something that is not a section, an unknown
-      top-level field, or a value of another type.
+    ConfigError: for a path through something that is not a section, or a value
+      of another type.
   """
   *sections, field = path.split(".")
   where = "config"
   node = config
   for section in sections:
-    if not isinstance(node.get(section), ml_collections.ConfigDict):
-      choices = [
-        k for k, v in node.items() if isinstance(v, ml_collections.ConfigDict)
-      ]
-      raise ConfigError(
-        f"{where}.{section}: no such section{_hint(section, choices)}; choose "
-        f"from: {', '.join(sorted(choices)) or '(none)'}."
-      )
+    if node.get(section) is None:
+      with node.ignore_type():
+        node[section] = ml_collections.ConfigDict()
     node, where = node[section], f"{where}.{section}"
-  if not sections and field not in node:
-    raise ConfigError(
-      f"config.{field}: unknown field{_hint(field, node)}; choose from: "
-      f"{', '.join(sorted(node))}."
-    )
+    if not isinstance(node, ml_collections.ConfigDict):
+      raise ConfigError(f"{where}: it is {node!r}, and has no {field!r}.")
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError):
@@ -102,20 +95,20 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
   old = node.get(field)
   if isinstance(old, float) and type(value) is int:
     value = float(value)
-  if isinstance(old, str) and not isinstance(value, str):
-    value = text
+  if isinstance(old, str) and value is not None:
+    value = value if isinstance(value, str) else text
   if isinstance(old, list | tuple) and isinstance(value, list | tuple):
     value = tuple(value)
     old = tuple(old)
+  if isinstance(old, ml_collections.ConfigDict):
+    fits, kind = isinstance(value, dict), "a section"
+  else:
+    fits, kind = type(old) is type(value), f"{type(old).__name__} (now {old!r})"
   # None takes a section or a value out.
-  if value is not None and (
-    isinstance(old, ml_collections.ConfigDict)
-    or not (old is None or type(old) is type(value))
-  ):
+  if not (fits or old is None or value is None):
     raise ConfigError(
-      f"{where}.{field}: got {text!r}, but it is "
-      f"{'a section' if hasattr(old, 'items') else type(old).__name__} "
-      f"(now {old!r}); give a value of that type."
+      f"{where}.{field}: got {text!r}, but it is {kind}; give a value of that "
+      "type."
     )
   with node.ignore_type():
     node[field] = value

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import signal
@@ -103,7 +104,7 @@ def _loop(trainer, state, start, workdir, checkpoints, terminal):
   with (
     contextlib.closing(batches),
     contextlib.closing(log),
-    _stop_signals() as stop_at,
+    _stop_signals() as stop_signal,
     jax.transfer_guard("disallow"),
   ):
     if start == 0:
@@ -115,7 +116,7 @@ def _loop(trainer, state, start, workdir, checkpoints, terminal):
         log.step(*unread)
       unread = step, values
 
-      last, stop = step == run.total_steps, stop_at(step)
+      last, stop = step == run.total_steps, stop_signal()
       evaluate = last or _due(step, run.evaluation.every)
       save = last or stop or _due(step, run.checkpoint_every)
       if not (evaluate or save):
@@ -195,13 +196,17 @@ class _Log:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[Callable[[int], int]]:
-  """Yields a function of the step: the signal that wants the run to stop, or 0.
+def _stop_signals() -> Iterator[Callable[[], int]]:
+  """Yields what to ask after each step: the signal to stop by, or 0.
 
   With several processes all of them must stop after the same step; JAX's
-  coordination service then agrees on it after a SIGTERM to any of them.
+  coordination service then agrees on it after a SIGTERM to any of them. It
+  needs about a second.
   """
   several = jax.process_count() > 1
+  # Not the number of the step: before the first call the service takes 0 for
+  # it, and a resumed run would have the agreed number 1 behind it.
+  calls = itertools.count(1)
   received = []
 
   def handler(signum, frame):
@@ -211,8 +216,9 @@ def _stop_signals() -> Iterator[Callable[[int], int]]:
     if several:
       os.kill(os.getpid(), signal.SIGTERM)  # JAX listens to this one only
 
-  def stop_at(step):
-    if several and not multihost_utils.reached_preemption_sync_point(step):
+  def stop():
+    reached = multihost_utils.reached_preemption_sync_point
+    if several and not reached(next(calls)):
       return 0
     return received[0] if received else several * signal.SIGTERM
 
@@ -220,7 +226,7 @@ def _stop_signals() -> Iterator[Callable[[int], int]]:
   handled = (signal.SIGINT,) if several else (signal.SIGINT, signal.SIGTERM)
   old = {s: signal.signal(s, handler) for s in handled}
   try:
-    yield stop_at
+    yield stop
   finally:
     for signum, previous in old.items():
       signal.signal(signum, previous)

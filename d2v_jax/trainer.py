@@ -81,8 +81,13 @@ class Trainer:
         raise ValueError(
           f"config.init_from must be the workdir of a run, got {source!r}: {e}"
         ) from e
-      create = jax.jit(self._from_params, out_shardings=self._state_sharding)
-      return create(train_state.step_rng(self._rng), params)
+      create = jax.jit(
+        lambda params: self._from_params(
+          train_state.step_rng(self._rng), params
+        ),
+        out_shardings=self._state_sharding,
+      )
+      return create(params)
 
     def create():
       batch = {
@@ -95,9 +100,13 @@ class Trainer:
 
   def state_at(self, step: int, items: dict[str, Any]) -> TrainState:
     """The state that a checkpoint of this run stands for."""
-    rng = train_state.step_rng(self._rng)
-    state = TrainState(step=jnp.int32(step), rng=rng, **items)
-    return jax.device_put(state, self._state_sharding)
+    # By jit, as device_put cannot put a key on other hosts' devices.
+    rest = jax.jit(
+      lambda: (jnp.int32(step), train_state.step_rng(self._rng)),
+      out_shardings=(self._state_sharding.step, self._state_sharding.rng),
+    )
+    step, rng = rest()
+    return TrainState(step=step, rng=rng, **items)
 
   def evaluate(
     self, params: dict[str, Any], teacher_params: dict[str, Any]

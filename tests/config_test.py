@@ -141,5 +141,7 @@ def test_load_errors(tmp_path, text, message):
 
 def test_load_of_nothing_lists_what_is_there(tmp_path):
   (tmp_path / "good.py").write_text("")
-  with pytest.raises(ConfigError, match=r"no_such.py, ending.*; in that folder are: .*good.py"):
+  with pytest.raises(
+    ConfigError, match=r"no_such.py, ending.*; in that folder are: .*good.py"
+  ):
     config_lib.load(str(tmp_path / "no_such.py"))

@@ -23,6 +23,10 @@ PARAMETERS = {
 }
 
 
+# The others take one step in the slow tests.
+QUICK = ("vit_base", "image_folder")
+
+
 def load(name):
   """The config with the bundled digits instead of its data."""
   config = config_lib.load(str(CONFIGS / f"{name}.py"))
@@ -55,11 +59,17 @@ def test_top_level_fields(name):
     assert isinstance(config[field], int)
 
 
-@pytest.mark.parametrize("name", sorted(PARAMETERS))
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+    for name in sorted(PARAMETERS)
+  ],
+)
 def test_one_step_at_reduced_width(name):
   config = load(name)
-  config.batch_size = 4
-  config.accumulate = 2
+  config.batch_size = 2
+  config.accumulate = 1
   config.compute_dtype = "float32"
   config.encoder.width = 16
   config.encoder.num_heads = 2

@@ -118,15 +118,15 @@ def test_model_in_float32(path):
 
   batch = case.batch(_group(arrays, "step0/"), "float32")
   mask = batch["mask"]
-  y = objective.targets(state.params, state.teacher_params, batch)
-  x = objective.predictions(state.params, batch, None)
+  y = jax.jit(objective.targets)(state.params, state.teacher_params, batch)
+  x = jax.jit(objective.predictions)(state.params, batch, None)
   np.testing.assert_allclose(y[mask], arrays["step0/y"], rtol=0, atol=1e-4)
   np.testing.assert_allclose(x[mask], arrays["step0/x"], rtol=0, atol=1e-4)
   if "debug/y_full" in arrays:
     np.testing.assert_allclose(y, arrays["debug/y_full"], rtol=0, atol=1e-4)
 
-  grads = jax.grad(
-    lambda p: objective.loss(p, state.teacher_params, batch, None)[0]
+  grads = jax.jit(
+    jax.grad(lambda p: objective.loss(p, state.teacher_params, batch, None)[0])
   )(state.params)
   expected = _group(arrays, "grad/")
   largest = max(np.abs(g).max() for g in expected.values())
@@ -186,8 +186,9 @@ def test_model_in_float64(path):
     state, tx = _start(meta, arrays, case, "float64")
     batch = case.batch(_group(arrays, "step0/"), "float64")
     mask = batch["mask"]
-    y = case.objective.targets(state.params, state.teacher_params, batch)
-    x = case.objective.predictions(state.params, batch, None)
+    objective = case.objective
+    y = jax.jit(objective.targets)(state.params, state.teacher_params, batch)
+    x = jax.jit(objective.predictions)(state.params, batch, None)
     for actual, name in ((y, "y"), (x, "x")):
       assert actual.dtype == np.float64
       np.testing.assert_allclose(
@@ -207,7 +208,7 @@ def test_features(path):
   meta, arrays, case = _case(path, "float32")
   state, _ = _start(meta, arrays, case, "float32")
   batch = case.batch(_group(arrays, "step0/"), "float32")
-  output = case.objective.encode(state.params, batch)
+  output = jax.jit(case.objective.encode)(state.params, batch)
   expected = _group(arrays, "features/")
   # The reference keeps of each layer what its targets are made of.
   layers = getattr(output, case.objective.target)

@@ -14,6 +14,7 @@ from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.train_step import train_step
 
 BATCH = 16
+STEPS = 10
 
 
 def make(**encoder):
@@ -55,7 +56,7 @@ def start(parts, batch):
   return jax.jit(create)(jax.random.key(0), batch)
 
 
-def run(parts, devices, rule, steps=5, **kwargs):
+def run(parts, devices, rule, **kwargs):
   """Losses and the last state of a few steps on so many devices."""
   mesh = sharding.make_mesh(devices)
   batch = next(batches(1))
@@ -70,25 +71,35 @@ def run(parts, devices, rule, steps=5, **kwargs):
   )
   state = jax.jit(create, out_shardings=states)()
   losses = []
-  for batch in batches(steps):
+  for batch in batches(STEPS):
     state, metrics = step(state, sharding.to_devices(batch, rows))
     losses.append(float(metrics["loss"]))
   return losses, state
 
 
-@pytest.mark.parametrize(
-  ("devices", "rule"), [(8, "replicated"), (8, "fsdp"), (2, "fsdp")]
-)
-def test_sharding_changes_nothing(devices, rule, monkeypatch):
+@functools.cache
+def one_device(**encoder):
+  return run(make(**encoder), 1, "replicated")
+
+
+NOISE = {"drop_path": 0.2, "attention_dropout": 0.1}
+
+
+@pytest.mark.parametrize("rule", ["replicated", "fsdp"])
+def test_eight_devices_are_one(rule, monkeypatch, caplog):
   # Small arrays stay whole in real runs; here all that can be is split.
   monkeypatch.setattr(sharding, "_MIN_SHARDED_SIZE", 0)
-  parts = make(drop_path=0.2, attention_dropout=0.1)
-  expected, alone = run(parts, 1, "replicated")
-  losses, state = run(parts, devices, rule)
+  expected, alone = one_device(**NOISE)
+  caplog.clear()
+  with jax.log_compiles():
+    losses, state = run(make(**NOISE), 8, rule)
   np.testing.assert_allclose(losses, expected, rtol=1e-6)
+  done = "Finished XLA compilation of jit(train_step)"
+  assert sum(done in record.getMessage() for record in caplog.records) == 1
+
   kernel = state.params["blocks"]["mlp"]["fc1"]["kernel"]
   local = kernel.addressable_shards[0].data.size
-  assert local == kernel.size // (devices if rule == "fsdp" else 1)
+  assert local == kernel.size // (8 if rule == "fsdp" else 1)
   teacher = state.teacher_params["blocks"]["mlp"]["fc1"]["kernel"]
   assert teacher.sharding == kernel.sharding
   np.testing.assert_allclose(
@@ -99,20 +110,12 @@ def test_sharding_changes_nothing(devices, rule, monkeypatch):
   )
 
 
-def test_one_compilation_for_ten_steps(caplog):
-  with jax.log_compiles():
-    run(make(drop_path=0.1), 8, "fsdp", steps=10)
-  done = "Finished XLA compilation of jit(train_step)"
-  assert sum(done in record.getMessage() for record in caplog.records) == 1
-
-
 @pytest.mark.parametrize("count", [2, 4])
 def test_accumulation_is_one_big_batch(count):
-  parts = make()
-  whole, state = run(parts, 2, "replicated")
-  split, split_state = run(parts, 2, "replicated", accumulate=count)
+  whole, state = one_device()
+  split, split_state = run(make(), 2, "replicated", accumulate=count)
   np.testing.assert_allclose(split, whole, rtol=1e-5)
-  assert split_state.step == state.step == 5
+  assert int(split_state.step) == int(state.step) == STEPS
   # The teacher and Adam's count move once per update too.
   for a, b in zip(
     jax.tree.leaves((split_state.teacher_params, split_state.opt_state)),
@@ -138,8 +141,8 @@ def test_accumulation_weighs_by_masked_tokens():
 
 
 def test_remat_changes_nothing():
-  plain, _ = run(make(drop_path=0.3), 1, "replicated", 3)
-  remat, _ = run(make(drop_path=0.3, remat=True), 1, "replicated", 3)
+  plain, _ = one_device(**NOISE)
+  remat, _ = run(make(**NOISE, remat=True), 1, "replicated")
   np.testing.assert_allclose(remat, plain, rtol=1e-6)
 
 
@@ -171,7 +174,7 @@ def test_the_step_by_hand():
 
 
 def test_bfloat16_only_in_products():
-  parts = make(compute_dtype="bfloat16", drop_path=0.1)
+  parts = make(compute_dtype="bfloat16", **NOISE)
   parts["objective"] = dataclasses.replace(
     parts["objective"], head=RegressionHead(1, "bfloat16")
   )
@@ -181,7 +184,7 @@ def test_bfloat16_only_in_products():
   batch = next(batches(1))
   output = parts["objective"].encode(state.params, batch)
   assert all(x.dtype == jnp.float32 for x in output if x is not None)
-  exact, _ = run(make(drop_path=0.1), 1, "replicated")
+  exact, _ = one_device(**NOISE)
   np.testing.assert_allclose(losses, exact, rtol=0.02)
 
 

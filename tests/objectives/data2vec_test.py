@@ -63,7 +63,7 @@ def test_loss_is_the_formula(encoder, options):
     objective, params, teacher, batch = make(
       encoder, dtype="float64", **options
     )
-    loss, metrics = objective.loss(params, teacher, batch, None)
+    loss, metrics = jax.jit(objective.loss)(params, teacher, batch, None)
     scale = {"mean": 1 / WIDTH, "rsqrt": WIDTH**-0.5}.get(
       objective.loss_scale, objective.loss_scale
     )
@@ -82,7 +82,7 @@ def test_loss_is_the_formula(encoder, options):
       heads=HEADS,
       pre_norm=dict(encoder).get("pre_norm", True),
     )
-    targets = objective.targets(params, teacher, batch)
+    targets = jax.jit(objective.targets)(params, teacher, batch)
     np.testing.assert_allclose(targets, y, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(loss, expected, rtol=1e-9)
     mask = batch["mask"]
@@ -96,6 +96,7 @@ def test_gradient_is_the_difference_quotient():
   with jax.enable_x64(True):
     objective, params, teacher, batch = make(dtype="float64")
 
+    @jax.jit
     def loss(p):
       return objective.loss(p, teacher, batch, None)[0]
 
@@ -119,8 +120,9 @@ def test_the_student_does_not_see_what_is_masked():
   objective, params, _, batch = make()
   hidden = batch["mask"].reshape(3, 3, 3).repeat(4, 1).repeat(4, 2)[..., None]
   other = np.where(hidden, 7.0, batch["inputs"]).astype(np.float32)
-  before = objective.predictions(params, batch, None)
-  after = objective.predictions(params, {**batch, "inputs": other}, None)
+  predictions = jax.jit(objective.predictions)
+  before = predictions(params, batch, None)
+  after = predictions(params, {**batch, "inputs": other}, None)
   np.testing.assert_array_equal(before, after)
 
 
@@ -152,6 +154,7 @@ def test_the_teacher_gets_no_gradient_and_no_dropout():
   )
   rng = jax.random.key(0)
 
+  @jax.jit
   def loss(params, teacher, rng):
     return objective.loss(params, teacher, batch, rng)[0]
 
