@@ -267,16 +267,17 @@ def _evaluation(row, spec, data, shared, num_devices):
     for name, s in (spec.pop("evaluators", None) or {}).items()
     if s is not None
   }
-  splits = {
-    split: _source(row, spec.pop(split), data, f"{where}.{split}")
-    for split in ("train", "test")
-    if split in spec
-  }
+  splits = {s: spec.pop(s) for s in ("train", "test") if s in spec}
   if evaluators and set(splits) != {"train", "test"}:
     raise ConfigError(
       f"{where}: evaluators need both a `train` and a `test` source, got "
       f"{sorted(splits) or 'none'}; add them or leave the evaluators out."
     )
+  if evaluators:  # else nobody needs the data to be there
+    splits = {
+      split: _source(row, source, data, f"{where}.{split}")
+      for split, source in splits.items()
+    }
   allowed = config_lib.parameters(row.eval_transform)
   transform = config_lib.call(
     row.eval_transform,
