@@ -58,7 +58,7 @@ def environment() -> dict[str, Any]:
   """Versions, commit, devices and the command line of this process."""
   devices = jax.devices()
   return {
-    "command": sys.argv,
+    "command": ["python", *sys.orig_argv[1:]],
     "python": platform.python_version(),
     "versions": {
       "d2v_jax": d2v_jax.__version__,

@@ -103,7 +103,7 @@ def summarise(
   ]
   return {
     "config": run["config"],
-    "command": ["python", "-m", "d2v_jax.main", *start["command"][1:]],
+    "command": start["command"],
     "commit": start["commit"],
     "starts": len(run["starts"]),
     "python": start["python"],

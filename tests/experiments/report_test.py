@@ -9,7 +9,7 @@ RUN = {
   "starts": [
     {
       "step": 0,
-      "command": ["d2v_jax/main.py", "--workdir=runs/made_up"],
+      "command": ["python", "-m", "d2v_jax.main", "--workdir=runs/made_up"],
       "python": "3.11.7",
       "versions": {"jax": "0.10.2"},
       "commit": "abc",
