@@ -11,8 +11,7 @@ seeds 0, 1 and 2 (untrained: 0.664, 0.686 and 0.744), 20-NN 0.728, 0.644 and
 regression 0.956, 5-NN 0.990. experiments/digits has the curves and what else
 was tried.
 
-Cost: about 85 seconds of CPU time with start and five evaluations, so about a
-minute on two cores.
+Cost: about a minute on two CPU cores, start and five evaluations included.
 
 Where it differs from configs/vit_base.py, and why:
   sincos positions: with the relative bias, which starts at zero, features got
