@@ -14,7 +14,8 @@ corrupt_files.txt if there are any.
 
 Exit status: 0 finished; 2 a wrong command line, config, data or workdir; 3 the
 run collapsed or diverged; 143 or 130 stopped by SIGTERM or SIGINT (Ctrl-C) with
-everything saved: run the same command to go on.
+everything saved: run the same command to go on. With D2V_TRACEBACK=1 in the
+environment an error also shows where it came from.
 """
 
 import argparse
