@@ -27,12 +27,18 @@ KINDS = {
 }
 
 
+FOLDERS = os.environ.get("D2V_GOLDENS", str(ROOT.parent / "shared/goldens"))
+
+
 def _files():
-  folders = os.environ.get("D2V_GOLDENS", str(ROOT.parent / "shared/goldens"))
-  files = []
-  for folder in folders.split(":"):
-    files += sorted(pathlib.Path(folder).glob("*.npz"))
-  return files
+  folders = [pathlib.Path(f) for f in FOLDERS.split(":") if f]
+  return [file for f in folders for file in sorted(f.glob("*.npz"))]
+
+
+def _or_skip(cases, *nothing):
+  """The cases, or one that says where none was found."""
+  reason = f"no goldens in {FOLDERS}; set D2V_GOLDENS to a folder of them"
+  return cases or [pytest.param(*nothing, marks=pytest.mark.skip(reason))]
 
 
 @functools.cache
@@ -48,9 +54,15 @@ def _group(arrays, prefix):
   }
 
 
-MODELS = [f for f in _files() if not f.stem.startswith("pure_")]
 PURE = [f for f in _files() if f.stem.startswith("pure_")]
-stem = pathlib.Path.stem.fget
+MODELS = _or_skip([f for f in _files() if f not in PURE], None)
+GROUPS = _or_skip(
+  [(p, g) for p in PURE for g in pure.groups(_load(p)[1])], None, None
+)
+
+
+def stem(value):
+  return value.stem if isinstance(value, pathlib.Path) else str(value)
 
 
 def _case(path, dtype):
@@ -223,8 +235,8 @@ def test_features(path):
 
 @pytest.mark.parametrize(
   ("path", "group"),
-  [(p, g) for p in PURE for g in pure.groups(_load(p)[1])],
-  ids=lambda v: v if isinstance(v, str) else v.stem,
+  GROUPS,
+  ids=stem,
 )
 def test_pure_function(path, group):
   meta, arrays = _load(path)
