@@ -1,6 +1,7 @@
 """data2vec on Fashion-MNIST (28x28 grey images of clothes) through TFDS.
 
-Prepare the data once (needs the internet, not TensorFlow):
+Prepare the data once, with the internet and TensorFlow, which TFDS needs to
+encode the images; an environment of its own will do, as training needs neither:
 
   python -c "import tensorflow_datasets as tfds; tfds.builder('fashion_mnist',
   file_format='array_record').download_and_prepare()"

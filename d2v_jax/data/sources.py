@@ -259,5 +259,6 @@ def _how_to_prepare(builder: str, data_dir: str | None) -> str:
     f"TfdsImages: {builder!r} is not prepared in array_record format in "
     f"{data_dir or 'the default data_dir'}; prepare it once with "
     f"tfds.builder({builder!r}, data_dir={data_dir!r}, "
-    "file_format='array_record').download_and_prepare(), or set data_dir"
+    "file_format='array_record').download_and_prepare(), which for some "
+    "builders needs TensorFlow, or set data_dir"
   )
