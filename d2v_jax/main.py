@@ -176,6 +176,11 @@ def _make_writable(workdir):
     raise ValueError(
       f"cannot write to --workdir={workdir}: {e}; choose another folder."
     ) from e
+  except ImportError as e:
+    raise ValueError(
+      f"cannot write to --workdir={workdir}: {e}; pip install gcsfs, or install "
+      "d2v_jax with the extra `gcs`."
+    ) from e
 
 
 if __name__ == "__main__":

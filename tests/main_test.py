@@ -1,5 +1,6 @@
 """The command line as its user sees it."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -273,6 +274,15 @@ def test_an_unknown_evaluator_argument_is_found_before_anything_is_written(
 
 
 # Workdirs
+
+
+@pytest.mark.skipif(
+  importlib.util.find_spec("gcsfs") is not None, reason="gcsfs is installed"
+)
+def test_a_bucket_without_its_package(refused):
+  message = refused(workdir="gs://bucket/run")
+  assert message.startswith("cannot write to --workdir=gs://bucket/run: ")
+  assert message.endswith("install d2v_jax with the extra `gcs`.")
 
 
 @pytest.mark.parametrize("inside", ["", "/below"])

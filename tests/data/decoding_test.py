@@ -1,27 +1,11 @@
 import io
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from d2v_jax.data import decoding
-
-
-def smooth(height=40, width=60, channels=3, seed=0):
-  rng = np.random.default_rng(seed)
-  coarse = rng.integers(0, 256, (5, 7, channels), dtype=np.uint8)
-  image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-  return image.reshape(height, width, channels)
-
-
-def encoded(image, kind, **options):
-  """Encodes with Pillow, which none of our decoding uses."""
-  if not isinstance(image, Image.Image):
-    image = Image.fromarray(image)
-  buffer = io.BytesIO()
-  image.save(buffer, kind, **options)
-  return buffer.getvalue()
+from tests.data.images import encoded, smooth
 
 
 def by_pillow(data, mode="RGB"):
