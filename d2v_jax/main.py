@@ -178,8 +178,8 @@ def _make_writable(workdir):
     ) from e
   except ImportError as e:
     raise ValueError(
-      f"cannot write to --workdir={workdir}: {e}; pip install gcsfs, or install "
-      "d2v_jax with the extra `gcs`."
+      f"cannot write to --workdir={workdir}: {e}; pip install gcsfs, or "
+      "install d2v_jax with the extra `gcs`."
     ) from e
 
 
