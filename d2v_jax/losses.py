@@ -7,6 +7,7 @@ another.
 
 import jax
 import jax.numpy as jnp
+import optax
 
 _EPS = 1e-5
 
@@ -74,25 +75,44 @@ def masked_std(x: jax.Array, mask: jax.Array) -> jax.Array:
   return jnp.sqrt(variance + 1e-6).mean()
 
 
-def layer_norm(x: jax.Array) -> jax.Array:
-  """Normalises each token of x [B, N, D] over D."""
-  return _normalise(x, (-1,))
-
-
-def instance_norm(x: jax.Array) -> jax.Array:
-  """Normalises each channel of each example of x [B, N, D] over N."""
-  return _normalise(x, (-2,))
-
-
-def batch_norm(x: jax.Array) -> jax.Array:
-  """Normalises each channel of x [B, N, D] over B and N of the global batch."""
-  return _normalise(x, (-3, -2))
-
-
-def _normalise(x, axes):
+def layer_norm(x: jax.Array, padding: jax.Array | None = None) -> jax.Array:
+  """Normalises each token of x [B, N, D] over D; padding [B, N] is unused."""
+  del padding
   x = _full_precision(x)
-  x -= x.mean(axes, keepdims=True)
-  return x * jax.lax.rsqrt(jnp.square(x).mean(axes, keepdims=True) + _EPS)
+  x -= x.mean(-1, keepdims=True)
+  return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + _EPS)
+
+
+def instance_norm(
+  x: jax.Array, padding: jax.Array | None = None
+) -> jax.Array:
+  """Normalises each channel of each example of x [B, N, D] over N.
+
+  Padded tokens (padding [B, N] True) are left out of the statistics.
+  """
+  return _over_tokens(x, (-2,), padding)
+
+
+def batch_norm(x: jax.Array, padding: jax.Array | None = None) -> jax.Array:
+  """Normalises each channel of x [B, N, D] over B and N of the global batch.
+
+  Padded tokens (padding [B, N] True) are left out of the statistics.
+  """
+  return _over_tokens(x, (-3, -2), padding)
+
+
+def _over_tokens(x, axes, padding):
+  x = _full_precision(x)
+  if padding is None:
+    real = jnp.ones((*x.shape[:-1], 1), x.dtype)
+  else:
+    real = (~padding[..., None]).astype(x.dtype)
+  # An example that only fills a batch may be all padding.
+  share = 1.0 / jnp.maximum(real.sum(axes, keepdims=True), 1.0)
+  x -= (x * real).sum(axes, keepdims=True) * share
+  return x * jax.lax.rsqrt(
+    (jnp.square(x) * real).sum(axes, keepdims=True) * share + _EPS
+  )
 
 
 TARGET_NORMS = {
@@ -100,3 +120,60 @@ TARGET_NORMS = {
   "instance": instance_norm,
   "batch": batch_norm,
 }
+
+
+def ctc_loss(
+  logits: jax.Array, padding: jax.Array | None, labels: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Negative log probability of all alignments with the labels; 0 is blank.
+
+  Args:
+    logits: [B, N, V].
+    padding: [B, N] bool, True at frames that are not real; None: all are.
+    labels: [B, U] int, 1 to V - 1 (V or more gives NaN), filled with -1 at
+      the end.
+
+  Returns:
+    Loss [B], float32 (float64 if the logits are), and feasible [B] bool: False
+    where there are fewer frames than the labels need, with a blank between
+    equal neighbours. The loss of such a row is 0.
+
+  Source: Graves et al. 2006; data2vec's fine-tuning on LibriSpeech zeroes the
+  infinite losses as well.
+  """
+  logits = _full_precision(logits)
+  if padding is None:
+    padding = jnp.zeros(logits.shape[:2], bool)
+  absent = labels < 0
+  twice = (labels[:, 1:] == labels[:, :-1]) & ~absent[:, 1:]
+  needed = (~absent).sum(1) + twice.sum(1)
+  feasible = needed <= (~padding).sum(1)
+  loss = optax.ctc_loss(
+    logits,
+    padding.astype(logits.dtype),
+    jnp.where(absent, 0, labels),
+    absent.astype(logits.dtype),
+  )
+  loss = jnp.where((labels >= logits.shape[2]).any(1), jnp.nan, loss)
+  # Such a loss would be about 1e5, with gradients to match.
+  return jnp.where(feasible, loss, 0.0), feasible
+
+
+def cross_entropy(
+  logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0
+) -> jax.Array:
+  """Cross entropy with smoothed labels.
+
+  Args:
+    logits: [B, C].
+    labels: [B] int, 0 to C - 1; others give NaN.
+    label_smoothing: share of the target that is spread over all C classes.
+
+  Returns:
+    [B] float32 (float64 if the logits are).
+  """
+  log_p = jax.nn.log_softmax(_full_precision(logits))
+  # A negative index would count from the end.
+  index = jnp.where(labels < 0, logits.shape[1], labels)[:, None]
+  chosen = jnp.take_along_axis(log_p, index, 1, mode="fill")[:, 0]
+  return -(1 - label_smoothing) * chosen - label_smoothing * log_p.mean(1)

@@ -42,14 +42,15 @@ class Encoder:
 
   Attributes:
     module: Linen module called as module(batch, mask) -> EncoderOutput.
-    grid: tokens along each axis of the input, e.g. (14, 14).
+    grid: tokens along each axis of the input where that is fixed, e.g.
+      (14, 14); () where it depends on the input.
     rescale: applied to fresh parameters, for initial values that depend on
       the layer's index.
   """
 
   module: nn.Module
-  grid: tuple[int, ...]
-  rescale: Callable[[Params], Params]
+  grid: tuple[int, ...] = ()
+  rescale: Callable[[Params], Params] = lambda params: params
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
     """Fresh parameters; only shapes and dtypes of the batch matter."""

@@ -1,8 +1,14 @@
-"""Positions of patches: relative biases and fixed sine-cosine vectors."""
+"""Positions of patches, frames and tokens."""
+
+from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+from d2v_jax.models.convolution import grouped_conv
+from d2v_jax.models.initializers import torch_uniform
 
 
 def relative_position_index(grid: tuple[int, int]) -> np.ndarray:
@@ -57,6 +63,25 @@ def sincos_positions(grid: tuple[int, int], width: int) -> np.ndarray:
   return np.concatenate(parts, axis=1).astype(np.float32)
 
 
+def sinusoidal_positions(length: int, width: int) -> np.ndarray:
+  """Fixed 1-D sine-cosine positions, sines first.
+
+  Args:
+    length: rows, for positions 0, 1, ...
+    width: D, at least 4; an odd one ends with a zero.
+
+  Returns:
+    [length, D] float32.
+
+  Source: fairseq, whose frequencies reach exactly 1 / 10000.
+  """
+  half = width // 2
+  frequency = 10000.0 ** (-np.arange(half) / (half - 1))
+  angles = np.arange(length)[:, None] * frequency
+  parts = [np.sin(angles), np.cos(angles), np.zeros((length, width % 2))]
+  return np.concatenate(parts, axis=1).astype(np.float32)
+
+
 class RelativePositionBias(nn.Module):
   """One table of logit biases, shared by all layers; zero at the start."""
 
@@ -75,3 +100,60 @@ class RelativePositionBias(nn.Module):
     if not self.cls_token:
       index = index[1:, 1:]
     return table[index].transpose(2, 0, 1)
+
+
+class ConvPositions(nn.Module):
+  """Positions of frames, computed from the frames by grouped convolutions.
+
+  `depth` times convolution, LayerNorm without parameters, GELU; or for depth 1
+  wav2vec 2.0's weight-normed convolution and GELU, where kernel[t] is
+  scale[t] * kernel[t] / ||kernel[t]|| for each tap t.
+
+  Source: released speech code; the paper's appendix gives five layers of kernel
+  19 and 16 groups.
+  """
+
+  depth: int
+  kernel: int
+  groups: int
+  compute_dtype: Any
+
+  @nn.compact
+  def __call__(self, x: jax.Array, padding: jax.Array | None) -> jax.Array:
+    """Computes positions.
+
+    Args:
+      x: [B, N, D].
+      padding: [B, N] bool, True for frames that stay 0 before each
+        convolution, or None.
+
+    Returns:
+      [B, N, D] in the dtype of x.
+    """
+    dtype, width = x.dtype, x.shape[-1]
+    for i in range(self.depth):
+      if padding is not None and i:
+        x = jnp.where(padding[..., None], 0.0, x)
+      kernel, bias = self._weights(i, width)
+      x, kernel = (a.astype(self.compute_dtype) for a in (x, kernel))
+      x = grouped_conv(x, kernel, self.groups).astype(dtype) + bias
+      if self.depth > 1:
+        x = nn.LayerNorm(
+          epsilon=1e-5, use_bias=False, use_scale=False, use_fast_variance=False
+        )(x)
+      x = jax.nn.gelu(x, approximate=False)
+    return x
+
+  def _weights(self, i, width):
+    shape = (self.kernel, width // self.groups, width)
+    zeros = nn.initializers.zeros
+    if self.depth > 1:
+      init = torch_uniform(shape[0] * shape[1])
+      kernel = self.param(f"kernel{i}", init, shape)
+      return kernel, self.param(f"bias{i}", init, (width,))
+    std = (4.0 / (self.kernel * width)) ** 0.5
+    kernel = self.param(f"kernel{i}", nn.initializers.normal(std), shape)
+    norm = jnp.sqrt(jnp.square(kernel).sum((1, 2)))
+    scale = self.param(f"scale{i}", lambda key: norm)
+    kernel *= (scale / norm)[:, None, None]
+    return kernel, self.param(f"bias{i}", zeros, (width,))

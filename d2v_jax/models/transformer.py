@@ -1,5 +1,7 @@
 """Transformer layers that return every intermediate data2vec may regress.
 
+Dropout of any kind needs a key named 'dropout'; without one there is none.
+
 The residual stream, norms, softmax and layer scale stay in float32 (or float64
 when the inputs are); only matrix products run in `compute_dtype`. With a layer
 scale of 1e-4 a bfloat16 residual stream would round each layer's update away.
@@ -12,18 +14,25 @@ import jax
 import jax.numpy as jnp
 
 Dtype = Any
+Initializer = nn.initializers.Initializer
 
 # BEiT cuts at one sigma, so the resulting std is 0.0108, not 0.02.
 # Source: released vision code; the paper does not say.
 beit_init = nn.initializers.truncated_normal(0.02, lower=-1.0, upper=1.0)
+# Source: BERT; the released speech and text code.
+bert_init = nn.initializers.normal(0.02)
+# Added to the logits of padded keys: far below any logit, and still finite, so
+# that a row that is all padding has no NaN.
+_PADDED = -1e9
 
 
 class LayerOutputs(NamedTuple):
   """What one layer computes, each [B, N, D] (stacked over layers [L, B, N, D]).
 
   Attributes:
-    attention: self-attention branch before the residual.
-    ffn: feed-forward branch before the residual (layer-scaled if there is one).
+    attention: self-attention branch before dropout and the residual.
+    ffn: feed-forward branch before dropout and the residual (layer-scaled if
+      there is a layer scale).
     block: output of the whole layer.
   """
 
@@ -32,9 +41,36 @@ class LayerOutputs(NamedTuple):
   block: jax.Array
 
 
+def check_rates(where: str, **rates: float) -> None:
+  """Checks that rates of dropout are in [0, 1).
+
+  Raises:
+    ValueError: names the function `where` and the rate.
+  """
+  for name, rate in rates.items():
+    if not 0 <= rate < 1:
+      raise ValueError(f"{where}: {name} must be in [0, 1), got {rate}.")
+
+
 def layer_norm(eps: float, name: str) -> nn.LayerNorm:
   """LayerNorm with two-pass variance, computed in the dtype of its input."""
   return nn.LayerNorm(epsilon=eps, use_fast_variance=False, name=name)
+
+
+def dropout(module: nn.Module, x: jax.Array, rate: float) -> jax.Array:
+  """Inverted dropout of elements, if the module runs with a key for it."""
+  if not rate or not module.has_rng("dropout"):
+    return x
+  keep = 1.0 - rate
+  kept = jax.random.bernoulli(module.make_rng("dropout"), keep, x.shape)
+  return jnp.where(kept, x / keep, 0.0)
+
+
+def padding_bias(padding: jax.Array | None) -> jax.Array | None:
+  """Attention bias [B, 1, 1, N] that hides padded tokens [B, N]."""
+  if padding is None:
+    return None
+  return jnp.where(padding[:, None, None, :], _PADDED, 0.0)
 
 
 class Attention(nn.Module):
@@ -47,6 +83,7 @@ class Attention(nn.Module):
   num_heads: int
   key_bias: bool = False
   dropout: float = 0.0
+  kernel_init: Initializer = beit_init
   compute_dtype: Dtype = jnp.float32
 
   @nn.compact
@@ -73,7 +110,7 @@ class Attention(nn.Module):
       3 * width,
       use_bias=False,
       dtype=self.compute_dtype,
-      kernel_init=beit_init,
+      kernel_init=self.kernel_init,
       name="qkv",
     )(x)
     qkv += jnp.concatenate([q_bias, k_bias, v_bias]).astype(qkv.dtype)
@@ -92,10 +129,7 @@ class Attention(nn.Module):
     peak = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
     weights = jnp.exp(logits - peak)
     total = weights.sum(-1, keepdims=True)
-    if self.dropout and self.has_rng("dropout"):
-      keep = 1.0 - self.dropout
-      kept = jax.random.bernoulli(self.make_rng("dropout"), keep, weights.shape)
-      weights = jnp.where(kept, weights / keep, 0.0)
+    weights = dropout(self, weights, self.dropout)
     mixed = jnp.einsum(
       "bhnm,bhmd->bhnd",
       weights.astype(qkv.dtype),
@@ -105,7 +139,10 @@ class Attention(nn.Module):
     mixed = (mixed / total).astype(qkv.dtype)
     mixed = mixed.transpose(0, 2, 1, 3).reshape(x.shape)
     return nn.Dense(
-      width, dtype=self.compute_dtype, kernel_init=beit_init, name="out"
+      width,
+      dtype=self.compute_dtype,
+      kernel_init=self.kernel_init,
+      name="out",
     )(mixed)
 
 
@@ -113,14 +150,17 @@ class Mlp(nn.Module):
   """Linear, exact GELU, linear."""
 
   hidden: int
+  dropout: float = 0.0
+  kernel_init: Initializer = beit_init
   compute_dtype: Dtype = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, N, D] to [B, N, D] in `compute_dtype`."""
-    dense = {"dtype": self.compute_dtype, "kernel_init": beit_init}
+    dense = {"dtype": self.compute_dtype, "kernel_init": self.kernel_init}
     hidden = nn.Dense(self.hidden, name="fc1", **dense)(x)
     hidden = jax.nn.gelu(hidden, approximate=False)
+    hidden = dropout(self, hidden, self.dropout)
     return nn.Dense(x.shape[-1], name="fc2", **dense)(hidden)
 
 
@@ -130,8 +170,10 @@ class Block(nn.Module):
   Pre-norm:  x <- x + DP(g1 * Attn(LN(x)));  x <- x + DP(g2 * MLP(LN(x))).
   Post-norm: x <- LN(x + DP(g1 * Attn(x)));  x <- LN(x + DP(g2 * MLP(x))).
 
-  g1, g2 are the layer scale (absent when `layer_scale` is 0), DP drops whole
-  branches per example during training and scales what it keeps.
+  g1, g2 are the layer scale (absent when `layer_scale` is 0), DP drops elements
+  (`dropout`) and whole branches per example (`drop_path`) during training and
+  scales what it keeps. `layer_drop` skips the layer for the whole batch and
+  scales nothing.
   """
 
   num_heads: int
@@ -140,8 +182,12 @@ class Block(nn.Module):
   key_bias: bool = False
   layer_scale: float = 0.0
   norm_eps: float = 1e-6
+  dropout: float = 0.0
   attention_dropout: float = 0.0
+  activation_dropout: float = 0.0
   drop_path: bool = False
+  layer_drop: float = 0.0
+  kernel_init: Initializer = beit_init
   compute_dtype: Dtype = jnp.float32
 
   @nn.compact
@@ -165,23 +211,32 @@ class Block(nn.Module):
       if self.layer_scale:
         init = nn.initializers.constant(self.layer_scale)
         y *= self.param(gamma, init, x.shape[-1:])
+      kept = dropout(self, y, self.dropout)
       if self.drop_path and self.has_rng("dropout"):
         keep = 1.0 - drop_path_rate
-        kept = jax.random.bernoulli(
+        chosen = jax.random.bernoulli(
           self.make_rng("dropout"), keep, (x.shape[0], 1, 1)
         )
-        y = jnp.where(kept, y / keep, 0.0)
-      x = x + y
+        kept = jnp.where(chosen, kept / keep, 0.0)
+      x = x + kept
       return (x if self.pre_norm else norm(x)), y
 
     self_attention = Attention(
       self.num_heads,
       self.key_bias,
       self.attention_dropout,
+      self.kernel_init,
       self.compute_dtype,
       name="attention",
     )
-    mlp = Mlp(self.hidden, self.compute_dtype, name="mlp")
+    mlp = Mlp(
+      self.hidden,
+      self.activation_dropout,
+      self.kernel_init,
+      self.compute_dtype,
+      name="mlp",
+    )
+    skipped = x
     x, attention = branch(
       lambda y: self_attention(y, bias),
       layer_norm(self.norm_eps, "norm1"),
@@ -189,6 +244,9 @@ class Block(nn.Module):
       x,
     )
     x, ffn = branch(mlp, layer_norm(self.norm_eps, "norm2"), "gamma_ffn", x)
+    if self.layer_drop and self.has_rng("dropout"):
+      drop = jax.random.bernoulli(self.make_rng("dropout"), self.layer_drop)
+      x = jnp.where(drop, skipped, x)
     return x, LayerOutputs(attention, ffn, x)
 
 

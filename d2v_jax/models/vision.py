@@ -226,12 +226,9 @@ def vit(
       f"vit: unknown positions {positions!r}; choose one of: "
       f"{', '.join(POSITIONS)}."
     )
-  for name, rate in (
-    ("drop_path", drop_path),
-    ("attention_dropout", attention_dropout),
-  ):
-    if not 0 <= rate < 1:
-      raise ValueError(f"vit: {name} must be in [0, 1), got {rate}.")
+  transformer.check_rates(
+    "vit", drop_path=drop_path, attention_dropout=attention_dropout
+  )
   grid = (image_size // patch_size,) * 2
   module = _Vit(
     patch_size=patch_size,

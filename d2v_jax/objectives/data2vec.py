@@ -37,6 +37,8 @@ class Data2Vec:
     layer_norms: target norms of each layer before the average, in this order:
       any of 'batch', 'instance', 'layer'.
     average_norms: target norms after the average, in this order.
+    norm_padding: padded tokens enter the statistics of batch and instance norm,
+      as in the released code; else padding an example changes nothing.
     loss_beta: smooth-L1 switch; 0 is squared error without the half.
     loss_scale: factor on the sum over D: 'mean' (1/D, the released vision
       code), 'rsqrt' (1/sqrt(D), speech) or a number (text: 1).
@@ -49,6 +51,7 @@ class Data2Vec:
   target: str = "block"
   layer_norms: tuple[str, ...] = ("layer",)
   average_norms: tuple[str, ...] = ()
+  norm_padding: bool = False
   loss_beta: float = 2.0
   loss_scale: str | float = "mean"
 
@@ -95,9 +98,13 @@ class Data2Vec:
       ValueError: if the encoder has fewer than K layers.
     """
     teacher = ema.teacher(params, teacher_params)
-    layers = getattr(self.encoder(teacher, batch), self.target)
+    output = self.encoder(teacher, batch)
     average = average_top_k(
-      layers, self.top_k, self.layer_norms, self.average_norms
+      getattr(output, self.target),
+      self.top_k,
+      self.layer_norms,
+      self.average_norms,
+      None if self.norm_padding else output.padding,
     )
     return jax.lax.stop_gradient(average)
 
@@ -159,6 +166,7 @@ def average_top_k(
   top_k: int,
   layer_norms: tuple[str, ...],
   average_norms: tuple[str, ...],
+  padding: jax.Array | None = None,
 ) -> jax.Array:
   """Average of the normalised last K layer outputs.
 
@@ -167,6 +175,7 @@ def average_top_k(
     top_k: K, 1 to L.
     layer_norms: names of target norms applied to each layer, in this order.
     average_norms: names of target norms applied to the average.
+    padding: [B, N] bool, True for tokens that no statistic counts, or None.
 
   Returns:
     [B, N, D] float32 (float64 if the layers are).
@@ -183,8 +192,8 @@ def average_top_k(
     )
   top = layers[-top_k:].astype(jnp.promote_types(layers.dtype, jnp.float32))
   for norm in layer_norms:
-    top = jax.vmap(losses.TARGET_NORMS[norm])(top)
+    top = jax.vmap(losses.TARGET_NORMS[norm], (0, None))(top, padding)
   average = top.mean(0)
   for norm in average_norms:
-    average = losses.TARGET_NORMS[norm](average)
+    average = losses.TARGET_NORMS[norm](average, padding)
   return average

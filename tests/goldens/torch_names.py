@@ -11,15 +11,20 @@ Arrays = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-  """A PyTorch name (group `layer` = index), our path and the layout change.
+  """A PyTorch name, our path and the layout change.
 
-  Layouts: 'same'; 'linear' [out, in] <-> [in, out]; 'patch'
-  [D, C, P, P] <-> [P * P * C, D].
+  The pattern's group `layer` is the index in our stack of layers; others fill
+  braces in the path. With `part`, the parameter is that third of ours, which
+  has three side by side along its last axis.
+
+  Layouts: 'same'; 'flat' (one axis); 'linear' [out, in] <-> [in, out]; 'conv'
+  [out, in, k] <-> [k, in, out]; 'patch' [D, C, P, P] <-> [P * P * C, D].
   """
 
   pattern: str
   path: str
   layout: str = "same"
+  part: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Entry:
   path: str
   layer: int | None
   layout: str
+  part: int | None
   shape: tuple[int, ...]
 
 
@@ -49,9 +55,13 @@ class Names:
       if len(found) != 1:
         raise KeyError(f"{len(found)} rules for parameter {name}")
       rule, match = found[0]
-      layer = match.groupdict().get("layer")
+      groups = match.groupdict()
+      layer = groups.get("layer")
       layer = None if layer is None else int(layer)
-      self.entries.append(Entry(name, rule.path, layer, rule.layout, shape))
+      path = rule.path.format(**groups)
+      self.entries.append(
+        Entry(name, path, layer, rule.layout, rule.part, shape)
+      )
 
   def to_tree(self, arrays: Arrays) -> dict:
     """Our tree of the arrays that are there; layers stacked in order."""
@@ -60,14 +70,20 @@ class Names:
       if e.name not in arrays:
         continue
       value = _to_ours(np.asarray(arrays[e.name]), e.layout)
-      if e.layer is None:
-        flat[e.path] = value
-      else:
-        flat.setdefault(e.path, {})[e.layer] = value
+      layers = flat.setdefault(e.path, {})
+      layers.setdefault(e.layer, {})[e.part] = value
     tree = {}
-    for path, value in flat.items():
-      if isinstance(value, dict):
-        value = np.stack([value[i] for i in sorted(value)])
+    for path, layers in flat.items():
+      values = {
+        layer: np.concatenate([parts[k] for k in sorted(parts)], axis=-1)
+        if len(parts) > 1
+        else parts[None]
+        for layer, parts in layers.items()
+      }
+      if None in values:
+        value = values[None]
+      else:
+        value = np.stack([values[i] for i in sorted(values)])
       *parents, leaf = path.split("/")
       node = tree
       for parent in parents:
@@ -86,6 +102,8 @@ class Names:
         continue
       value = np.asarray(node)
       value = value if e.layer is None else value[e.layer]
+      if e.part is not None:
+        value = np.split(value, 3, axis=-1)[e.part]
       arrays[e.name] = _to_torch(value, e.layout, e.shape)
     return arrays
 
@@ -93,14 +111,18 @@ class Names:
 def _to_ours(x, layout):
   if layout == "linear":
     return x.T
+  if layout == "conv":
+    return x.transpose(2, 1, 0)
   if layout == "patch":
     return x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0])
-  return x
+  return x.reshape(-1) if layout == "flat" else x
 
 
 def _to_torch(x, layout, shape):
   if layout == "linear":
     return x.T
+  if layout == "conv":
+    return x.transpose(2, 1, 0)
   if layout == "patch":
     width, channels, height, length = shape
     return x.reshape(height, length, channels, width).transpose(3, 2, 0, 1)
