@@ -9,14 +9,15 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from d2v_jax.data.sources import Decoded
+from d2v_jax.data.buckets import Buckets, BucketStream, SortedByLength
+from d2v_jax.data.sources import Source
 
 Batch = dict[str, np.ndarray]
 Example = dict[str, Any]
 
 
 def train_batches(
-  source: Decoded,
+  source: Source,
   transform: Callable[[Example, np.random.Generator], Example],
   *,
   seed: int,
@@ -28,19 +29,22 @@ def train_batches(
   process_count: int = 1,
   max_corrupt: int = 100,
   corrupt_log: epath.PathLike | None = None,
+  buckets: Buckets | None = None,
 ) -> "TrainBatches":
   """Returns this process's share of an endless stream of training batches.
 
   The examples are shuffled anew in each epoch, and an epoch need not end with
-  a batch. Batch t depends on `seed`, `batch_size` and t alone: the example at
-  place g of the stream, with its augmentation and mask, is row g of the global
-  order, and process p has rows p, p + process_count, ... of each global batch.
-  So threads, workers, the number of processes and `start_step` (where a run
-  resumes) change nothing. For that the randomness comes before the division
-  among processes; after it each process would draw the same masks.
+  a batch. With `buckets` it does: examples of similar length share a batch and
+  its 'length', which each then has, and fewer than `batch_size` are left out of
+  the epoch. Batch t depends on `seed`, `batch_size`, `buckets` and t alone: the
+  example at place g of the stream, with its augmentation and mask, is row g of
+  the global order, and process p has rows p, p + process_count, ... of each
+  global batch. So threads, workers, the number of processes and `start_step`
+  (where a run resumes) change nothing. For that the randomness comes before the
+  division among processes; after it each process would draw the same masks.
 
   Args:
-    source: decoded examples.
+    source: decoded examples, with `lengths` where there are buckets.
     transform: (example, generator) -> arrays, with 'requested' and 'record'
       handed on from the example.
     seed: of the order and of the augmentation.
@@ -55,14 +59,16 @@ def train_batches(
       it gives up.
     corrupt_log: text file that keeps their names, one a line, so that a resumed
       run does not count them again; one file for each process.
+    buckets: lengths of batches; None for examples that all have one shape.
 
   Returns:
     An iterator over dicts of arrays [batch_size // process_count, ...], to be
     closed with `.close()`.
 
   Raises:
-    ValueError: an argument is outside its range, or, from the iterator, more
-      than `max_corrupt` records are corrupt.
+    ValueError: an argument is outside its range, an epoch in buckets has not
+      one batch, or, from the iterator, more than `max_corrupt` records are
+      corrupt.
   """
   rows = _local_batch_size(batch_size, process_index, process_count)
   for name, value, least in (
@@ -74,15 +80,14 @@ def train_batches(
     if value < least:
       raise ValueError(f"train_batches: {name} must be >= {least}, got {value}")
   corrupt = _CorruptRecords(source, max_corrupt, corrupt_log)
-  examples = (
-    grain.MapDataset.source(source)
-    .seed(seed)
-    .shuffle()
-    .repeat(None)
-    .random_map(transform)
-  )
+  if buckets is None:
+    examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None)
+  else:
+    order = BucketStream(source, buckets, batch_size, seed)
+    examples = grain.MapDataset.source(order).seed(seed)
   batches = (
-    examples.slice(slice(process_index, None, process_count))
+    examples.random_map(transform)
+    .slice(slice(process_index, None, process_count))
     .batch(rows, drop_remainder=True)
     .slice(slice(start_step, None))
   )
@@ -122,27 +127,33 @@ class TrainBatches:
 
 
 def eval_batches(
-  source: Decoded,
+  source: Source,
   transform: Callable[[Example], Example],
   *,
   batch_size: int,
   num_threads: int = 16,
   process_index: int = 0,
   process_count: int = 1,
+  buckets: Buckets | None = None,
 ) -> Iterator[Batch]:
   """Yields this process's share of each example once, in order.
 
+  With `buckets` that is the order of length, and each example has 'length':
+  the smallest bucket that holds the longest example of its global batch.
   Process p has examples p, p + process_count, ... All processes yield the same
   number of batches. Rows that only fill up the last one repeat the last
   example; they and the stand-ins for corrupt records are marked as not valid.
 
   Args:
-    source: decoded examples.
+    source: decoded examples, with `lengths` where there are buckets.
     transform: example -> arrays.
     batch_size: examples in a global batch, over all processes.
     num_threads: threads that read and transform.
     process_index: this process's number.
     process_count: number of processes that evaluate together.
+    buckets: lengths of batches; None for examples that all have one shape.
+      What is longer than the largest is for the transform to cut; a warning
+      says how many examples that are.
 
   Returns:
     An iterator over dicts of arrays [batch_size // process_count, ...], among
@@ -152,6 +163,8 @@ def eval_batches(
     ValueError: an argument is outside its range.
   """
   rows = _local_batch_size(batch_size, process_index, process_count)
+  if buckets is not None:
+    source = SortedByLength(source, buckets, batch_size)
   num_batches = -(-len(source) // batch_size)
   examples = _EvalExamples(
     source, transform, num_batches * rows, process_index, process_count
@@ -165,7 +178,7 @@ class _EvalExamples:
 
   def __init__(
     self,
-    source: Decoded,
+    source: Source,
     transform: Callable[[Example], Example],
     length: int,
     process_index: int,
@@ -196,7 +209,7 @@ class _EvalExamples:
 class _CorruptRecords:
   """The different corrupt records met so far, and their budget."""
 
-  def __init__(self, source: Decoded, budget: int, path: epath.PathLike | None):
+  def __init__(self, source: Source, budget: int, path: epath.PathLike | None):
     self._source = source
     self._budget = budget
     self._path = None if path is None else epath.Path(path)

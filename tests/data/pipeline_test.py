@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from d2v_jax.data import masking, pipeline, sources, vision
+from d2v_jax.data import buckets, masking, pipeline, sources, vision
 
 MASK = masking.BlockMask(7, min_block=2)
 TRANSFORM = vision.TrainTransform(8, 2, MASK)
@@ -253,3 +253,125 @@ def test_evaluation_leaves_out_corrupt_records(spoiled, caplog):
 def test_errors(digits, options, message):
   with pytest.raises(ValueError, match=message):
     take(digits, 1, **options)
+
+
+class Ramps:
+  """Sequences 1, 2, ..., n with their lengths; some records are corrupt."""
+
+  def __init__(self, count=50, corrupt=()):
+    self.lengths = np.random.default_rng(0).integers(1, 12, count)
+    self._corrupt = corrupt
+
+  def __len__(self):
+    return len(self.lengths)
+
+  def __getitem__(self, index):
+    record = index
+    while record in self._corrupt:
+      record = (record + 1) % len(self)
+    data = np.arange(1, 1 + self.lengths[record])
+    return {"data": data, "requested": index, "record": record}
+
+  def record_name(self, index):
+    return f"ramp {index}"
+
+
+def padded(example, rng=None):
+  data = np.zeros(example["length"], int)
+  cut = example["data"][: example["length"]]
+  data[: len(cut)] = cut
+  arrays = {"inputs": data, "id": np.int64(example["record"])}
+  if rng is None:
+    return arrays
+  at = {name: example[name] for name in ("requested", "record")}
+  return arrays | at | {"drawn": rng.random(4)}
+
+
+BUCKETS = buckets.Buckets((4, 8))
+IN_BUCKETS = {"transform": padded, "buckets": BUCKETS}
+
+
+def test_batches_in_buckets():
+  ramps = Ramps()
+  batches = take(ramps, 12, **IN_BUCKETS)  # two epochs of 6
+  for epoch in (batches[:6], batches[6:]):
+    ids = np.concatenate([batch["id"] for batch in epoch])
+    assert len(set(ids)) == len(ids) == 48
+    assert {b["inputs"].shape for b in epoch} == {(8, 4), (8, 8)}
+    for batch in epoch:
+      filled = np.minimum(ramps.lengths[batch["id"]], batch["inputs"].shape[1])
+      np.testing.assert_array_equal((batch["inputs"] > 0).sum(1), filled)
+      if batch["inputs"].shape[1] == 4:
+        assert ramps.lengths[batch["id"]].max() <= 4
+  assert batches[0]["id"].tolist() != batches[6]["id"].tolist()
+  # Each place of the stream has randomness of its own.
+  drawn = np.concatenate([batch["drawn"] for batch in batches])
+  assert len(np.unique(drawn)) == drawn.size
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_buckets_resume_with_any_number_of_workers(num_workers):
+  expected = take(Ramps(), 20, **IN_BUCKETS)
+  for start, count in ((0, 20), (5, 8)):
+    options = {"start_step": start, "num_workers": num_workers} | IN_BUCKETS
+    same(take(Ramps(), count, **options), expected[start : start + count])
+
+
+def test_processes_share_buckets():
+  whole = take(Ramps(), 14, **IN_BUCKETS)
+  shares = [
+    take(Ramps(), 14, process_index=p, process_count=2, **IN_BUCKETS)
+    for p in range(2)
+  ]
+  for step, batch in enumerate(whole):
+    for key in batch:
+      stitched = np.stack([share[step][key] for share in shares], 1)
+      np.testing.assert_array_equal(
+        stitched.reshape(batch[key].shape), batch[key]
+      )
+
+
+def test_corrupt_records_in_buckets(caplog):
+  with caplog.at_level(logging.WARNING):
+    batches = take(Ramps(corrupt=(3, 4, 11)), 12, **IN_BUCKETS)
+  assert not {3, 4, 11} & {i for b in batches for i in b["id"].tolist()}
+  names = [record.getMessage().split("record ")[1] for record in caplog.records]
+  assert sorted(names) == ["ramp 11", "ramp 3", "ramp 4"]
+  with pytest.raises(ValueError, match="3 corrupt records are more than max_c"):
+    take(Ramps(corrupt=(3, 4, 11)), 12, max_corrupt=2, **IN_BUCKETS)
+  with pytest.raises(ValueError, match="50 examples do not fill one batch"):
+    take(Ramps(), 1, batch_size=64, **IN_BUCKETS)
+
+
+@pytest.mark.parametrize("process_count", [1, 2])
+def test_evaluation_in_buckets(process_count, caplog):
+  ramps = Ramps(corrupt=(3,))
+  with caplog.at_level(logging.WARNING):
+    shares = [
+      list(
+        pipeline.eval_batches(
+          ramps,
+          padded,
+          batch_size=8,
+          num_threads=2,
+          process_index=p,
+          process_count=process_count,
+          buckets=BUCKETS,
+        )
+      )
+      for p in range(process_count)
+    ]
+  assert [len(share) for share in shares] == [7] * process_count
+  seen = []
+  for parts in zip(*shares, strict=True):
+    # All processes have the same length in the same step.
+    assert len({part["inputs"].shape for part in parts}) == 1
+    ids = np.concatenate([part["id"][part["valid"]] for part in parts])
+    length = parts[0]["inputs"].shape[1]
+    assert length == (4 if ramps.lengths[ids].max() <= 4 else 8)
+    seen += ids.tolist()
+  assert sorted(seen) == sorted(set(range(50)) - {3})
+  text = caplog.text
+  cut = (ramps.lengths > 8).sum()
+  assert text.count(f"cuts {cut} of 50 examples") == process_count
+  assert text.count("leaves out the corrupt record ramp 3") == 1

@@ -10,13 +10,14 @@ from d2v_jax import losses, optimizer
 from d2v_jax.ema import Ema
 from d2v_jax.models import positions
 from d2v_jax.objectives.data2vec import average_top_k
-from tests.goldens import block_masks
+from tests.goldens import block_masks, span_masks
 
 
 def groups(arrays: dict[str, np.ndarray]) -> list[str]:
   """Names of the functions that a file has numbers of."""
-  # The optimizers' common input is no function.
-  return sorted({name.split("/")[0] for name in arrays} - {"p0", "p1"})
+  # Common inputs are no functions: of the optimizers, and of the text masks.
+  inputs = {"p0", "p1", "items_first8"}
+  return sorted({name.split("/")[0] for name in arrays} - inputs)
 
 
 def check(meta: dict, arrays: dict[str, np.ndarray], group: str) -> None:
@@ -223,6 +224,15 @@ def _beit(meta, arrays, mine):
 
 CHECKS = {
   "pure_block_masks": {"beit": _beit},
+  "pure_mask_indices": {
+    "exact": span_masks.check_exact,
+    "head": span_masks.check_head,
+    "v0.12.2": span_masks.check_older,
+  },
+  "pure_text_masking": {
+    "base": lambda m, a, x: span_masks.check_tokens(m, a, x, "base"),
+    "bert": lambda m, a, x: span_masks.check_tokens(m, a, x, "bert"),
+  },
   "pure_losses_targets": {
     "loss": _loss,
     "var": _var,

@@ -1,7 +1,7 @@
-"""BEiT's blockwise masking in plain Python, cell by cell.
+"""The reference's masks in plain Python and numpy: blocks, spans and tokens.
 
-Source: BEiT (arXiv 2106.08254), algorithm 1; the order of the random calls is
-that of the published code, so that a seed gives its masks.
+The order of the random calls is that of the published code, so that a seed
+gives its masks.
 """
 
 import math
@@ -18,7 +18,10 @@ def block_mask(
   max_block: int,
   min_aspect: float = 0.3,
 ) -> np.ndarray:
-  """Returns int [rows, cols]; may hide fewer than `num_masked`."""
+  """Returns int [rows, cols]; may hide fewer than `num_masked`.
+
+  Source: BEiT (arXiv 2106.08254), algorithm 1.
+  """
   mask = np.zeros((rows, cols), int)
   count = 0
   while count < num_masked:
@@ -54,3 +57,91 @@ def _add_block(mask, cap, min_block, min_aspect) -> int:
           added += 1
     return added
   return 0
+
+
+def row_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+  """The generator that the released code gives each row of each epoch."""
+  return np.random.default_rng(int(hash((seed, epoch, index)) % 1e6))
+
+
+def span_starts(
+  rng: np.random.Generator,
+  size: int,
+  prob: float,
+  length: int,
+  min_masks: int = 1,
+) -> np.ndarray:
+  """Returns the starts of one row's spans, before anything is equalised."""
+  num_spans = max(min_masks, int(prob * size / length + rng.random()))
+  keep_off = length
+  if size - keep_off <= num_spans:
+    keep_off = size - num_spans - 1
+  return rng.choice(size - keep_off, num_spans, replace=False)
+
+
+def span_masks(
+  rngs: list[np.random.Generator],
+  sizes: list[int],
+  total: int,
+  prob: float,
+  length: int,
+  min_masks: int = 1,
+) -> np.ndarray:
+  """Returns bool [B, total] with as many hidden frames in each row.
+
+  Source: the span masking of data2vec's speech model. Rows that hide more than
+  the row that hides least show single frames again, drawn by the last row's
+  generator.
+  """
+  rows = []
+  for rng, size in zip(rngs, sizes, strict=True):
+    starts = span_starts(rng, size, prob, length, min_masks)
+    rows.append(np.flatnonzero(_union(starts, length, size)))
+  fewest = min(len(row) for row in rows)
+  masks = np.zeros((len(rows), total), bool)
+  for mask, row in zip(masks, rows, strict=True):
+    if len(row) > fewest:
+      row = rngs[-1].choice(row, fewest, replace=False)
+    mask[row] = True
+  return masks
+
+
+def token_mask(
+  rng: np.random.Generator,
+  tokens: np.ndarray,
+  vocab_size: int,
+  prob: float,
+  length: int = 1,
+  random: float = 0.0,
+  keep: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns (bool [N] of the selected tokens, int [N] the student's input).
+
+  Source: the token masking of data2vec's text model (RoBERTa's). `<mask>` is
+  the last id, and ids 0 to 3 are never drawn as replacements.
+  """
+  size = len(tokens)
+  num_spans = int(prob * size / length + rng.random())
+  starts = rng.choice(size, num_spans, replace=False)
+  selected = _union(starts, length, size)
+  changed = np.zeros(size, bool)
+  kept = np.zeros(size, bool)
+  if random + keep > 0:
+    special = selected & (rng.random(size) < random + keep)
+    kept = special & (rng.random(size) < keep / (random + keep))
+    changed = special & ~kept
+  student = tokens.copy()
+  student[selected & ~kept] = vocab_size - 1
+  if changed.any():
+    uniform = np.ones(vocab_size)
+    uniform[:4] = 0
+    uniform /= uniform.sum()
+    student[changed] = rng.choice(vocab_size, changed.sum(), p=uniform)
+  return selected, student
+
+
+def _union(starts, length, size):
+  hidden = np.zeros(size, bool)
+  for start in starts:
+    hidden[start : start + length] = True
+  return hidden
