@@ -233,6 +233,7 @@ def load_item(
   abstract: PyTree | None = None,
   *,
   step: int | None = None,
+  ignore: tuple[str, ...] = (),
 ) -> tuple[int, PyTree]:
   """Reads one item of the newest valid checkpoint; changes nothing on disk.
 
@@ -242,6 +243,8 @@ def load_item(
     abstract: tree of `jax.ShapeDtypeStruct` with shardings; None: dicts and
       lists as stored, on the first local device.
     step: which checkpoint; None: the newest in which the item is sound.
+    ignore: top-level sub-trees of the item that are neither read nor compared
+      with `abstract`, which must not have them, whether they are there or not.
 
   Returns:
     The step and the item.
@@ -263,6 +266,11 @@ def load_item(
         f"{', '.join(sorted({name.split('/')[0] for name in stored}))}."
       )
     if abstract is not None:
+      leaves = {
+        name: kind
+        for name, kind in leaves.items()
+        if not any(f"{name}/".startswith(f"{item}/{x}/") for x in ignore)
+      }
       _require_match(path, leaves, {item: abstract})
     elif leaves == {item: _EMPTY}:
       return {}
@@ -354,7 +362,7 @@ def _read_item(path: epath.Path, target: PyTree | None) -> PyTree:
     raise ValueError(f"its item {path.name!r} is missing")
   # Not by Orbax's Checkpointer: that one waits for all processes in the end,
   # for ever if one of them could not read.
-  handler = ocp.StandardCheckpointHandler()
+  handler = ocp.PyTreeCheckpointHandler()
   try:
     if target is None:
       device = SingleDeviceSharding(jax.local_devices()[0])
@@ -362,7 +370,12 @@ def _read_item(path: epath.Path, target: PyTree | None) -> PyTree:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
         handler.metadata(path).tree,
       )
-    return handler.restore(path, args=ocp.args.StandardRestore(target))
+    arguments = ocp.checkpoint_utils.construct_restore_args(target)
+    # Whether all of it is wanted has been looked into by `_require_match`.
+    return handler.restore(
+      path,
+      args=ocp.args.PyTreeRestore(target, arguments, partial_restore=True),
+    )
   finally:
     handler.close()
 

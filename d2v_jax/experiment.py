@@ -11,19 +11,17 @@ import numpy as np
 import optax
 
 from d2v_jax import config as config_lib
-from d2v_jax import ema as ema_lib
 from d2v_jax import health as health_lib
 from d2v_jax import optimizer as optimizer_lib
 from d2v_jax import sharding as sharding_lib
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
+from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.labels import LABELS, RecordLabel
 from d2v_jax.evaluators import EVALUATORS
-from d2v_jax.modalities import MODALITIES
-from d2v_jax.models.heads import RegressionHead
-from d2v_jax.objectives import OBJECTIVES
-
-# Parts that objectives are made of: their sub-dicts become these.
-_PARTS = {"head": RegressionHead, "ema": ema_lib.Ema}
+from d2v_jax.evaluators.features import Predictions
+from d2v_jax.modalities import MODALITIES, Modality
+from d2v_jax.objectives import OBJECTIVES, PARTS
 
 # What may change between a run and its continuation: nothing that the numbers
 # depend on.
@@ -160,8 +158,9 @@ def _build(
   network = config_lib.call(
     row.encoder, encoder, "config.encoder", compute_dtype=compute_dtype
   )
-  shared = {k: encoder[k] for k in row.shared if k in encoder}
+  shared = _shared(row, encoder)
   source, transform, options = _train_data(row, data, shared, network.grid)
+  _check_outputs(objective, data, source)
   rate = config_lib.build(
     schedule,
     optimizer_lib.SCHEDULES,
@@ -187,7 +186,7 @@ def _build(
     sharding=sharding,
     health=config_lib.call(health_lib.Health, health or {}, "config.health"),
     num_examples=len(source),
-    example_batch=_shapes(transform, source, batch_size),
+    example_batch=_shapes(transform, source, batch_size, options["buckets"]),
     batches=functools.partial(
       pipeline.train_batches,
       source,
@@ -205,51 +204,106 @@ def _build(
 def _objective(spec, network, compute_dtype):
   spec = dict(spec)
   where = "config.objective"
-  for name, constructor in _PARTS.items():
-    if name in spec:
-      given = {}
-      if "compute_dtype" in config_lib.parameters(constructor):
-        given["compute_dtype"] = compute_dtype
-      spec[name] = config_lib.call(
-        constructor, spec[name], f"{where}.{name}", **given
+  for part, constructor in PARTS.get(spec.get("name"), {}).items():
+    if part in spec:
+      given = {"compute_dtype": compute_dtype}
+      spec[part] = config_lib.call(
+        constructor,
+        spec[part],
+        f"{where}.{part}",
+        **_accepted(constructor, given),
       )
   return config_lib.build(spec, OBJECTIVES, where, encoder=network)
+
+
+def _check_outputs(objective, data, source):
+  """A supervised head must have as many outputs as there are labels."""
+  outputs = objective.get("head", {}).get("num_outputs")
+  letters = _optional(dict(data), "labels", LABELS, "config.data")
+  wanted = getattr(letters, "num_outputs", None)
+  if objective.get("name") == "classification":
+    wanted = len(getattr(source, "class_names", ())) or outputs
+  if wanted is not None and outputs != wanted:
+    raise ConfigError(
+      f"config.objective.head.num_outputs: got {outputs}, but the labels have "
+      f"{wanted} different values; set it to {wanted}."
+    )
+
+
+def _shared(row: Modality, encoder: Spec) -> dict[str, Any]:
+  """What the data must agree on with the encoder, defaults included."""
+  defaults = inspect.signature(row.encoder).parameters
+  return {k: encoder.get(k, defaults[k].default) for k in row.shared}
+
+
+def _accepted(constructor, given):
+  """What the constructor has arguments for, and is there."""
+  allowed = config_lib.parameters(constructor)
+  return {k: v for k, v in given.items() if k in allowed and v is not None}
 
 
 def _train_data(row, spec, shared, grid):
   spec = dict(spec)
   where = "config.data"
-  source = _source(row, spec.pop("source", {}), spec, f"{where}.source")
-  spec.pop("channels", None)
-  mask = config_lib.build(spec.pop("mask", {}), row.masks, f"{where}.mask")
-  # An impossible mask should be an error now and not in a worker later.
-  config_lib.call(lambda: mask(np.random.default_rng(0), grid), {}, where)
+  given = {
+    **shared,
+    "labels": _optional(spec, "labels", LABELS, where),
+    "mask": _optional(spec, "mask", row.masks, where),
+    "channel_mask": _optional(spec, "channel_mask", row.masks, where),
+    "buckets": _buckets(spec, where),
+  }
+  if grid and given["mask"] is not None:
+    # An impossible mask should be an error now and not in a worker later.
+    mask = given["mask"]
+    config_lib.call(lambda: mask(np.random.default_rng(0), grid), {}, where)
+  raw = config_lib.build(spec.pop("source", {}), row.sources, f"{where}.source")
+  own = config_lib.parameters(row.train_source) - set(given)
+  fields = {k: spec.pop(k) for k in list(spec) if k in own and k != "source"}
+  source = config_lib.call(
+    row.train_source,
+    fields,
+    where,
+    source=raw,
+    **_accepted(row.train_source, given),
+  )
   transform = config_lib.call(
     row.train_transform,
     spec.pop("augment", {}),
     f"{where}.augment",
-    mask=mask,
-    **shared,
+    **_accepted(row.train_transform, given),
   )
   allowed = ("num_threads", "num_workers", "max_corrupt")
   unknown = set(spec) - set(allowed)
   if unknown:
+    choices = {"augment", "labels", "mask", "source", *own, *allowed}
+    choices |= {"buckets"} if hasattr(source, "lengths") else set()
     raise ConfigError(
-      f"{where}: unknown fields {sorted(unknown)}; choose from: augment, "
-      f"channels, mask, source, {', '.join(allowed)}."
+      f"{where}: unknown fields {sorted(unknown)}; choose from: "
+      f"{', '.join(sorted(choices))}."
     )
   config_lib.check_types(pipeline.train_batches, spec, where)
-  return source, transform, spec
+  return source, transform, {**spec, "buckets": given["buckets"]}
 
 
-def _source(row, spec, data, where):
-  source = config_lib.build(spec, row.sources, where)
-  given = {"channels": data["channels"]} if "channels" in data else {}
-  return config_lib.call(row.decoded, {}, where, source=source, **given)
+def _optional(spec, name, table, where):
+  part = spec.pop(name, None)
+  if part is None:
+    return None
+  return config_lib.build(part, table, f"{where}.{name}")
 
 
-def _shapes(transform, source, batch_size):
-  example = transform(source[0], np.random.default_rng(0))
+def _buckets(spec, where):
+  part = spec.pop("buckets", None)
+  if part is None:
+    return None
+  return config_lib.call(Buckets, part, f"{where}.buckets")
+
+
+def _shapes(transform, source, batch_size, buckets):
+  example = source[0]
+  if buckets is not None:
+    example = {**example, "length": buckets.lengths[-1]}
+  example = transform(example, np.random.default_rng(0))
   return {
     key: jax.ShapeDtypeStruct((batch_size, *value.shape), value.dtype)
     for key, value in example.items()
@@ -260,47 +314,94 @@ def _shapes(transform, source, batch_size):
 def _evaluation(row, spec, data, shared, num_devices):
   spec = {k: v for k, v in spec.items() if v is not None}
   where = "config.evaluation"
+  labels = _optional(dict(data), "labels", LABELS, "config.data")
   evaluators = {
-    name: config_lib.build(
-      {"name": name, **s}, EVALUATORS, f"{where}.evaluators.{name}"
-    )
+    name: _evaluator({"name": name, **s}, f"{where}.evaluators.{name}", labels)
     for name, s in (spec.pop("evaluators", None) or {}).items()
     if s is not None
   }
   splits = {s: spec.pop(s) for s in ("train", "test") if s in spec}
-  if evaluators and set(splits) != {"train", "test"}:
+  needed = set()
+  for evaluator in evaluators.values():
+    wanted = evaluator.features
+    predicts = isinstance(wanted, Predictions)
+    needed |= {wanted.split} if predicts else {"train", "test"}
+  if needed - set(splits):
+    both = "both a `train` and a `test`"
+    wanted = both if len(needed) > 1 else f"a `{min(needed)}`"
     raise ConfigError(
-      f"{where}: evaluators need both a `train` and a `test` source, got "
+      f"{where}: evaluators need {wanted} source, got "
       f"{sorted(splits) or 'none'}; add them or leave the evaluators out."
     )
-  if evaluators:  # else nobody needs the data to be there
-    splits = {
-      split: _source(row, source, data, f"{where}.{split}")
-      for split, source in splits.items()
-    }
-  allowed = config_lib.parameters(row.eval_transform)
-  transform = config_lib.call(
-    row.eval_transform,
-    spec.pop("transform", {}),
-    f"{where}.transform",
-    **{k: v for k, v in shared.items() if k in allowed},
-  )
+  buckets = _buckets(spec, where) or _buckets(dict(data), "config.data")
+  fields = spec.pop("transform", {})
   batch_size = spec.pop("batch_size", 64 * num_devices)
   if batch_size % num_devices:
     raise ConfigError(
       f"{where}.batch_size {batch_size} is not a multiple of {num_devices} "
       "devices; change it."
     )
-
-  def batches(split):
-    return pipeline.eval_batches(
-      splits[split],
-      transform,
-      batch_size=batch_size,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
-    )
-
+  passes = {}
+  if evaluators:  # else nobody needs the data to be there
+    passes = {
+      split: _evaluation_pass(
+        row,
+        config_lib.build(source, row.sources, f"{where}.{split}"),
+        fields,
+        f"{where}.{split}",
+        data=data,
+        given={**shared, "labels": labels},
+        batch_size=batch_size,
+        buckets=buckets,
+      )
+      for split, source in splits.items()
+      if split in needed
+    }
   return config_lib.call(
-    Evaluation, spec, where, evaluators=evaluators, batches=batches
+    Evaluation,
+    spec,
+    where,
+    evaluators=evaluators,
+    batches=lambda split: passes[split](),
+  )
+
+
+def _evaluator(spec, where, labels):
+  given = {}
+  # Given also when there are none, since the evaluator says what is missing.
+  if "labels" in config_lib.parameters(
+    EVALUATORS.get(spec["name"], Evaluation)
+  ):
+    given["labels"] = labels
+  return config_lib.build(spec, EVALUATORS, where, **given)
+
+
+def _evaluation_pass(
+  row, raw, fields, where, *, data, given, batch_size, buckets
+):
+  """Returns what starts a pass over the batches of a source of records."""
+  if given["labels"] is None and getattr(raw, "class_names", ()):
+    given = {**given, "labels": RecordLabel()}
+  own = config_lib.parameters(row.eval_source) - set(given) - {"source"}
+  source = config_lib.call(
+    row.eval_source,
+    {k: data[k] for k in own if k in data},
+    where,
+    source=raw,
+    **_accepted(row.eval_source, given),
+  )
+  transform = config_lib.call(
+    row.eval_transform,
+    fields,
+    "config.evaluation.transform",
+    **_accepted(row.eval_transform, given),
+  )
+  return functools.partial(
+    pipeline.eval_batches,
+    source,
+    transform,
+    batch_size=batch_size,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    buckets=buckets,
   )

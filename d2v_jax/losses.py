@@ -83,9 +83,7 @@ def layer_norm(x: jax.Array, padding: jax.Array | None = None) -> jax.Array:
   return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + _EPS)
 
 
-def instance_norm(
-  x: jax.Array, padding: jax.Array | None = None
-) -> jax.Array:
+def instance_norm(x: jax.Array, padding: jax.Array | None = None) -> jax.Array:
   """Normalises each channel of each example of x [B, N, D] over N.
 
   Padded tokens (padding [B, N] True) are left out of the statistics.

@@ -3,30 +3,48 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from d2v_jax.data import masking, sources, vision
+from d2v_jax.data import (
+  documents,
+  masking,
+  sequences,
+  sources,
+  span_masking,
+  speech,
+  text,
+  token_masking,
+  utterances,
+  vision,
+)
+from d2v_jax.models import speech as speech_models
+from d2v_jax.models import text as text_models
+from d2v_jax.models import vision as vision_models
 from d2v_jax.models.encoder import Encoder
-from d2v_jax.models.vision import vit
 
 
 @dataclasses.dataclass(frozen=True)
 class Modality:
   """One row of the table.
 
+  Functions of the data are given what they have arguments for: `labels`,
+  `mask`, `channel_mask`, `buckets` and what is shared.
+
   Attributes:
     encoder: arguments of config.encoder -> Encoder.
-    sources: name -> random-access source of raw examples.
-    decoded: (source, ...) -> source of decoded examples that steps over
-      corrupt ones.
+    sources: name -> random-access source of raw records.
+    train_source: (source, ...) -> examples to train on, from the fields of
+      config.data that it has arguments for. It steps over corrupt records.
+    eval_source: (source, ...) -> examples to evaluate, each record once.
     masks: name -> mask generator.
     train_transform: builds (example, rng) -> `inputs`, `mask`, ...
     eval_transform: builds example -> `inputs`, `label`.
-    shared: arguments of the encoder that the transforms must agree on; written
-      once, in config.encoder.
+    shared: arguments of the encoder that the data must agree on; written once,
+      in config.encoder.
   """
 
   encoder: Callable[..., Encoder]
   sources: Mapping[str, Callable]
-  decoded: Callable
+  train_source: Callable
+  eval_source: Callable
   masks: Mapping[str, Callable]
   train_transform: Callable
   eval_transform: Callable
@@ -35,12 +53,33 @@ class Modality:
 
 MODALITIES = {
   "vision": Modality(
-    encoder=vit,
+    encoder=vision_models.vit,
     sources=sources.SOURCES,
-    decoded=sources.Decoded,
+    train_source=sources.Decoded,
+    eval_source=sources.Decoded,
     masks=masking.MASKS,
     train_transform=vision.TrainTransform,
     eval_transform=vision.EvalTransform,
     shared=("image_size", "patch_size"),
+  ),
+  "speech": Modality(
+    encoder=speech_models.speech,
+    sources=utterances.SOURCES,
+    train_source=utterances.training_utterances,
+    eval_source=utterances.evaluation_utterances,
+    masks=span_masking.MASKS,
+    train_transform=speech.TrainTransform,
+    eval_transform=speech.EvalTransform,
+    shared=("conv_layers", "width"),
+  ),
+  "text": Modality(
+    encoder=text_models.text,
+    sources=documents.SOURCES,
+    train_source=sequences.training_texts,
+    eval_source=sequences.Texts,
+    masks=token_masking.MASKS,
+    train_transform=text.TrainTransform,
+    eval_transform=text.EvalTransform,
+    shared=("vocab_size", "max_tokens"),
   ),
 }

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -120,6 +120,8 @@ def adamw(
   clip_norm: float | None = None,
   layer_decay: float | None = None,
   no_decay: tuple[str, ...] = NO_DECAY,
+  frozen: tuple[str, ...] = (),
+  freeze_steps: int = 0,
 ) -> optax.GradientTransformation:
   """AdamW with decay by name, global-norm clipping and layer-wise rates.
 
@@ -134,12 +136,15 @@ def adamw(
       gives all the same rate. See `layer_scales`.
     no_decay: regular expressions of parameter paths ('blocks/norm1/scale')
       without weight decay; () decays everything, as speech and text do.
+    frozen: top-level sub-trees that never change, e.g. ('feature_encoder',).
+    freeze_steps: for so many first updates only `head` changes.
 
   Returns:
-    The optax chain.
+    The optax chain. Its `init` raises ValueError if a sub-tree that `frozen` or
+    `freeze_steps` needs is not there.
 
   Raises:
-    ValueError: for rates outside their range.
+    ValueError: for values outside their range.
   """
   if weight_decay < 0:
     raise ValueError(f"adamw: weight_decay must be >= 0, got {weight_decay}.")
@@ -152,6 +157,8 @@ def adamw(
     raise ValueError(
       f"adamw: layer_decay must be in (0, 1], got {layer_decay}."
     )
+  if freeze_steps < 0:
+    raise ValueError(f"adamw: freeze_steps must be >= 0, got {freeze_steps}.")
   parts = []
   if clip_norm is not None:
     parts.append(optax.clip_by_global_norm(clip_norm))
@@ -164,7 +171,10 @@ def adamw(
   if layer_decay not in (None, 1):
     parts.append(_scale_by_layer(layer_decay))
   parts.append(optax.scale_by_learning_rate(schedule))
-  return optax.chain(*parts)
+  tx = optax.chain(*parts)
+  if frozen or freeze_steps:
+    return _freezing(tx, frozen, freeze_steps)
+  return tx
 
 
 def decay_mask(params: Params, no_decay: tuple[str, ...] = NO_DECAY) -> Params:
@@ -182,8 +192,9 @@ def decay_mask(params: Params, no_decay: tuple[str, ...] = NO_DECAY) -> Params:
 def layer_scales(params: Params, layer_decay: float) -> Params:
   """Factor of each parameter's rate: r**(L + 1 - id), BEiT's numbering.
 
-  Patches, CLS, mask token and absolute positions have id 0, block l = 1..L has
-  id l, everything else (norm, head, relative positions) L + 1.
+  Everything below the blocks (patches, convolutions or embeddings, CLS and mask
+  token, absolute positions) has id 0, block l = 1..L has id l, everything else
+  (norm, head, relative positions) L + 1.
 
   Args:
     params: top-level sub-trees; `blocks` is stacked over layers [L, ...].
@@ -193,7 +204,10 @@ def layer_scales(params: Params, layer_decay: float) -> Params:
     Tree of arrays that broadcast against params.
   """
   depth = jax.tree.leaves(params["blocks"])[0].shape[0]
-  bottom = {"feature_encoder", "cls_token", "mask_token", "position_embedding"}
+  bottom = {
+    *("feature_encoder", "feature_projection", "mask_token", "cls_token"),
+    *("positions", "position_embedding", "embedding_norm"),
+  }
 
   def scale(path, leaf):
     top = path_name(path).split("/")[0]
@@ -211,6 +225,49 @@ def _scale_by_layer(layer_decay):
     return jax.tree.map(lambda u, s: u * s, updates, scales)
 
   return optax.stateless(update)
+
+
+class _Freezing(NamedTuple):
+  count: jax.Array  # int32, completed updates
+  inner: Any
+
+
+def _freezing(tx, frozen, freeze_steps):
+  """Hides gradients of what must not change from tx, and drops its updates.
+
+  The gradients count as zero in the clipped norm and in Adam's moments, as in
+  the released speech code; dropping the updates leaves weight decay out, too.
+  """
+
+  def init(params):
+    wanted = (*frozen, *("head",) * (freeze_steps > 0))
+    missing = sorted(set(wanted) - set(params))
+    if missing:
+      raise ValueError(
+        f"adamw: frozen={frozen!r}, freeze_steps={freeze_steps}: there is no "
+        f"sub-tree {', '.join(missing)} in the parameters; they have: "
+        f"{', '.join(sorted(params))}."
+      )
+    return _Freezing(jnp.zeros((), jnp.int32), tx.init(params))
+
+  def select(tree, count):
+    def kept(name, part):
+      if name in frozen:
+        return jax.tree.map(jnp.zeros_like, part)
+      if name == "head" or not freeze_steps:
+        return part
+      learns = count >= freeze_steps
+      return jax.tree.map(lambda x: jnp.where(learns, x, 0), part)
+
+    return {name: kept(name, part) for name, part in tree.items()}
+
+  def update(grads, state, params):
+    grads = select(grads, state.count)
+    updates, inner = tx.update(grads, state.inner, params)
+    count = optax.safe_increment(state.count)
+    return select(updates, state.count), _Freezing(count, inner)
+
+  return optax.GradientTransformation(init, update)
 
 
 def path_name(path: tuple[Any, ...]) -> str:

@@ -61,6 +61,7 @@ class Trainer:
       experiment.objective.encode,
       experiment.evaluation.batches,
       self.to_devices,
+      predict=getattr(experiment.objective, "predict", None),
     )
 
   def to_devices(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -68,35 +69,42 @@ class Trainer:
     return sharding.to_devices(batch, self._batch_sharding)
 
   def init_state(self) -> TrainState:
-    """Fresh state, or one around the student of config.init_from."""
-    source = self.experiment.init_from
-    if source:
-      try:
-        _, params = checkpoint.load_item(
-          epath.Path(source) / "checkpoints",
-          "params",
-          self.abstract_state.params,
-        )
-      except ValueError as e:
-        raise ValueError(
-          f"config.init_from must be the workdir of a run, got {source!r}: {e}"
-        ) from e
-      create = jax.jit(
-        lambda params: self._from_params(
-          train_state.step_rng(self._rng), params
-        ),
-        out_shardings=self._state_sharding,
-      )
-      return create(params)
+    """Fresh state, or one around the student of config.init_from.
 
-    def create():
+    Sub-trees that the objective names `fresh` are never taken from there; all
+    others must be there with the same shapes.
+    """
+
+    def create(given):
       batch = {
         key: jnp.zeros(s.shape, s.dtype)
         for key, s in self.experiment.example_batch.items()
       }
-      return self._create(self._rng, batch)
+      state = self._create(self._rng, batch)
+      return self._from_params(state.rng, {**state.params, **given})
 
-    return jax.jit(create, out_shardings=self._state_sharding)()
+    create = jax.jit(create, out_shardings=self._state_sharding)
+    return create(self._given_params())
+
+  def _given_params(self) -> dict[str, Any]:
+    """The student of config.init_from without its `fresh` sub-trees."""
+    source = self.experiment.init_from
+    if not source:
+      return {}
+    fresh = getattr(self.experiment.objective, "fresh", ())
+    wanted = self.abstract_state.params.items()
+    try:
+      _, params = checkpoint.load_item(
+        epath.Path(source) / "checkpoints",
+        "params",
+        {name: tree for name, tree in wanted if name not in fresh},
+        ignore=fresh,
+      )
+    except ValueError as e:
+      raise ValueError(
+        f"config.init_from must be the workdir of a run, got {source!r}: {e}"
+      ) from e
+    return params
 
   def state_at(self, step: int, items: dict[str, Any]) -> TrainState:
     """The state that a checkpoint of this run stands for."""

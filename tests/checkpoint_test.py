@@ -616,3 +616,72 @@ def test_files_are_plain_orbax_and_json(saved):
   leaf = content["content"]["leaves"]["params/blocks/kernel"]
   expected = reference_fingerprint(make_items(3)["params"]["blocks"]["kernel"])
   assert leaf == "float32[64,300] " + "".join(f"{n:08x}" for n in expected)
+
+
+class TestPart:
+  """Reading an item without some of its sub-trees."""
+
+  def target(self, *names, devices=None):
+    params = abstract(make_items()["params"], devices)
+    return {name: params[name] for name in names}
+
+  def test_what_is_ignored_is_not_read(self, directory):
+    two = jax.devices()[-2:]
+    wanted = self.target("half", "scale", "none", devices=two)
+    step, params = load_item(directory, "params", wanted, ignore=("blocks",))
+    assert step == 3
+    expected = make_items(3)["params"]
+    del expected["blocks"]
+    assert_same_bits(params, expected)
+    assert params["half"].sharding.device_set == set(two)
+
+  def test_what_is_ignored_may_be_absent(self, saved):
+    wanted = self.target("blocks", "half", "scale", "none")
+    ignore = ("head", "block", "scal")  # whole names only
+    _, params = load_item(saved, "params", wanted, ignore=ignore)
+    assert_same_bits(params, make_items(3)["params"])
+
+  @pytest.mark.parametrize(
+    ("names", "ignore", "message"),
+    [
+      (
+        ("half", "none"),
+        ("blocks",),
+        r"params/scale: float32\[\] in the checkpoint, absent wanted",
+      ),
+      (
+        ("blocks", "half", "scale", "none"),
+        ("blocks",),
+        "params/blocks/kernel: absent in the checkpoint",
+      ),
+    ],
+  )
+  def test_the_rest_must_fit(self, saved, names, ignore, message):
+    with pytest.raises(CheckpointMismatch, match=message):
+      load_item(saved, "params", self.target(*names), ignore=ignore)
+
+  def test_other_shapes(self, saved):
+    wanted = self.target("half", "scale", "none")
+    wanted["half"] = jax.ShapeDtypeStruct(
+      (8, 6), jnp.bfloat16, sharding=sharding((8, 6), jax.devices())
+    )
+    with pytest.raises(CheckpointMismatch, match=r"bfloat16\[8,6\] wanted"):
+      load_item(saved, "params", wanted, ignore=("blocks",))
+
+  def test_a_wrong_value_shows(self, directory):
+    """What is read is compared with what was saved."""
+    path = directory / "3/loop/metadata"
+    sealed = json.loads(path.read_text())
+    leaves = sealed["content"]["leaves"]
+    for name in ("params/half", "params/blocks/kernel"):
+      kind, _ = leaves[name].split(" ")
+      leaves[name] = f"{kind} {0:016x}"
+    sealed["crc32"] = checkpoint._crc32(sealed["content"])
+    path.write_text(json.dumps(sealed))
+    wanted = self.target("half", "scale", "none")
+    with pytest.raises(NoValidCheckpoint, match="params/half was saved as"):
+      load_item(directory, "params", wanted, step=3, ignore=("blocks",))
+    assert load_item(directory, "params", wanted, ignore=("blocks",))[0] == 2
+    wanted = self.target("scale", "none")
+    ignore = ("blocks", "half")
+    assert load_item(directory, "params", wanted, ignore=ignore)[0] == 3

@@ -115,6 +115,119 @@ def test_clipping_comes_before_adam():
   np.testing.assert_allclose(mu, 0.1 * np.array([0.6, 0.8]), rtol=1e-6)
 
 
+def adamw_by_hand(params, grads, learns, *, rate, decay, clip):
+  """AdamW where only `learns(name, step)` have gradients."""
+  params = dict(params)
+  m, v = ({k: np.zeros_like(p) for k, p in params.items()} for _ in range(2))
+  for step, grad in enumerate(grads):
+    on = {k: learns(k, step) for k in params}
+    grad = {k: grad[k] * on[k] for k in params}
+    norm = np.sqrt(sum((g**2).sum() for g in grad.values()))
+    for k, p in params.items():
+      g = grad[k] * min(1, clip / norm)
+      m[k] = 0.9 * m[k] + 0.1 * g
+      v[k] = 0.999 * v[k] + 0.001 * g**2
+      first = m[k] / (1 - 0.9 ** (step + 1))
+      second = v[k] / (1 - 0.999 ** (step + 1))
+      change = first / (np.sqrt(second) + 1e-8) + decay * p
+      params[k] = p - rate * on[k] * change
+  return params
+
+
+@pytest.mark.parametrize(
+  ("options", "learns"),
+  [
+    ({"frozen": ("stem", "token")}, lambda k, n: k in ("blocks", "head")),
+    ({"freeze_steps": 3}, lambda k, n: k == "head" or n >= 3),
+    (
+      {"frozen": ("stem",), "freeze_steps": 2},
+      lambda k, n: k == "head" or (k != "stem" and n >= 2),
+    ),
+  ],
+  ids=["frozen", "freeze_steps", "both"],
+)
+def test_freezing(options, learns):
+  with jax.enable_x64(True):
+    check_freezing(options, learns)
+
+
+def check_freezing(options, learns):
+  rng = np.random.default_rng(0)
+  draw = lambda: {  # noqa: E731
+    k: rng.normal(size=s)
+    for k, s in {"stem": 3, "blocks": (2, 4), "token": 5, "head": 2}.items()
+  }
+  start, grads = draw(), [draw() for _ in range(6)]
+  nested = lambda tree: {k: {"w": jnp.asarray(v)} for k, v in tree.items()}  # noqa: E731
+  tx = optimizer.adamw(
+    optimizer.constant(peak=0.1, total_steps=6),
+    weight_decay=0.3,
+    clip_norm=1.5,
+    **options,
+  )
+  params, state = nested(start), tx.init(nested(start))
+  update = jax.jit(tx.update)
+  for step, grad in enumerate(grads):
+    updates, state = update(nested(grad), state, params)
+    params = optax.apply_updates(params, updates)
+    for moment in ("mu", "nu"):
+      for name, part in optax.tree.get(state, moment).items():
+        seen = any(learns(name, n) for n in range(step + 1))
+        assert bool(part["w"].any()) == seen, (moment, name, step)
+  expected = adamw_by_hand(start, grads, learns, rate=0.1, decay=0.3, clip=1.5)
+  for name, value in expected.items():
+    np.testing.assert_allclose(params[name]["w"], value, rtol=1e-9)
+    if not any(learns(name, n) for n in range(6)):
+      np.testing.assert_array_equal(params[name]["w"], start[name])
+
+
+def test_frozen_gradients_may_be_anything():
+  tx = optimizer.adamw(
+    optimizer.constant(peak=0.1, total_steps=2),
+    clip_norm=1.0,
+    frozen=("stem",),
+    freeze_steps=1,
+  )
+  params = {"stem": jnp.ones(2), "blocks": jnp.ones(2), "head": jnp.ones(2)}
+  grads = {k: jnp.full(2, jnp.nan) for k in params} | {"head": jnp.ones(2)}
+  updates, state = tx.update(grads, tx.init(params), params)
+  assert all(np.isfinite(u).all() for u in updates.values())
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
+
+
+def test_without_freezing_the_state_is_what_it_was():
+  schedule = optimizer.constant(peak=0.1, total_steps=1)
+  params = {"head": jnp.ones(2)}
+  names = [
+    optimizer.path_name(path)
+    for path, _ in jax.tree_util.tree_leaves_with_path(
+      optimizer.adamw(schedule, frozen=(), freeze_steps=0).init(params)
+    )
+  ]
+  assert names == ["0/count", "0/mu/head", "0/nu/head", "2/count"]
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    (
+      {"frozen": ("stem", "head")},
+      r"frozen=\('stem', 'head'\).* no sub-tree stem in .* have: blocks, head",
+    ),
+    ({"freeze_steps": 2, "frozen": ("token",)}, "no sub-tree token in"),
+  ],
+)
+def test_nothing_there_to_freeze(options, message):
+  tx = optimizer.adamw(None, **options)
+  with pytest.raises(ValueError, match=message):
+    tx.init({"blocks": jnp.ones(2), "head": jnp.ones(2)})
+
+
+def test_freeze_steps_need_a_head():
+  with pytest.raises(ValueError, match=r"no sub-tree head in .* have: blocks"):
+    optimizer.adamw(None, freeze_steps=1).init({"blocks": jnp.ones(2)})
+
+
 @pytest.mark.parametrize(
   ("make", "message"),
   [
@@ -131,6 +244,7 @@ def test_clipping_comes_before_adam():
     (lambda: optimizer.adamw(None, weight_decay=-1), "weight_decay must be >="),
     (lambda: optimizer.adamw(None, clip_norm=0), "use None for no clipping"),
     (lambda: optimizer.adamw(None, layer_decay=2), "layer_decay must be in"),
+    (lambda: optimizer.adamw(None, freeze_steps=-1), "freeze_steps must be >="),
   ],
 )
 def test_errors(make, message):

@@ -16,18 +16,26 @@ BOS, PAD, EOS, UNK = 0, 1, 2, 3
 
 
 def num_frames(
-  num_samples: int | np.ndarray, conv_layers: ConvLayers = CONV_LAYERS
+  samples: int | np.ndarray, conv_layers: ConvLayers = CONV_LAYERS
 ) -> int | np.ndarray:
-  """Frames that convolutions without padding make of a waveform.
+  """Returns how many frames the feature encoder makes of so many samples.
 
   Args:
-    num_samples: length in samples, a number or an integer array.
-    conv_layers: (channels, kernel, stride) of each convolution.
+    samples: a number, or an integer array of any shape.
+    conv_layers: (channels, kernel, stride) of each convolution, unpadded.
 
   Returns:
-    Length in frames, of the same kind; 0 when it is too short for one.
+    A number or an array like `samples`; 0 where there are too few samples.
+
+  Raises:
+    ValueError: a layer is not three numbers of at least 1.
   """
-  length = num_samples
-  for _, kernel, stride in conv_layers:
-    length = np.maximum((length - kernel) // stride + 1, 0)
-  return int(length) if np.ndim(num_samples) == 0 else length
+  length = np.asarray(samples)
+  for layer in conv_layers:
+    if len(layer) != 3 or min(layer) < 1:
+      raise ValueError(
+        "num_frames: each of conv_layers must be (channels, kernel, stride), "
+        f"all >= 1, got {tuple(layer)}"
+      )
+    length = np.maximum((length - layer[1]) // layer[2] + 1, 0)
+  return length if isinstance(samples, np.ndarray) else int(length)

@@ -17,7 +17,8 @@ import numpy as np
 from d2v_jax.data import documents as documents_lib
 from d2v_jax.data import token_cache
 from d2v_jax.data import tokenizer as tokenizer_lib
-from d2v_jax.data.tokenizer import BOS, EOS, Tokenizer
+from d2v_jax.data.layout import BOS, EOS
+from d2v_jax.data.tokenizer import Tokenizer
 
 RULES = ("complete", "documents", "none")
 

@@ -9,8 +9,9 @@ import numpy as np
 from d2v_jax.data import packing as packing_lib
 from d2v_jax.data import tokenizer as tokenizer_lib
 from d2v_jax.data.documents import TextSource
+from d2v_jax.data.layout import BOS, EOS
 from d2v_jax.data.token_cache import Tokens
-from d2v_jax.data.tokenizer import BOS, EOS, Tokenizer
+from d2v_jax.data.tokenizer import Tokenizer
 
 Example = dict[str, Any]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from d2v_jax.data import sequences
+from d2v_jax.data.layout import PAD
 from d2v_jax.data.token_masking import TokenMask
-from d2v_jax.data.tokenizer import PAD
 
 Example = dict[str, Any]
 Labels = Callable[[Example], np.ndarray]

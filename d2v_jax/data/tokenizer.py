@@ -17,9 +17,8 @@ import numpy as np
 import tokenizers
 
 from d2v_jax.data import documents, tokenizer_files
+from d2v_jax.data.layout import UNK
 from d2v_jax.data.tokenizer_files import MASK, SPECIALS, Merge
-
-BOS, PAD, EOS, UNK = range(4)
 
 # The 256 bytes, the four special tokens and <mask>.
 SMALLEST_VOCABULARY = 256 + len(SPECIALS) + 1

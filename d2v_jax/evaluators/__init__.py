@@ -1,4 +1,7 @@
-"""What is measured on frozen features: the table, and one evaluation."""
+"""What is measured: the table of evaluators, and one evaluation.
+
+Some measure frozen features, others what a supervised objective predicts.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,25 @@ from typing import Protocol
 
 import jax
 
+from d2v_jax.evaluators.classification import Classification
 from d2v_jax.evaluators.effective_rank import EffectiveRank
-from d2v_jax.evaluators.features import Features, SplitFeatures
+from d2v_jax.evaluators.features import Features, Predictions, SplitFeatures
 from d2v_jax.evaluators.knn import Knn
 from d2v_jax.evaluators.linear_probe import LinearProbe
+from d2v_jax.evaluators.regression import Regression
+from d2v_jax.evaluators.wer import Wer
 
 
 class Evaluator(Protocol):
-  """Measures something on the features it asks for."""
+  """Measures something on the features, or predictions, it asks for."""
 
-  features: Features
+  @property
+  def features(self) -> Features | Predictions:
+    """What it asks for."""
+    ...
 
   def __call__(self, features: SplitFeatures) -> dict[str, float]:
-    """Returns metric name -> value, given the features of every split."""
+    """Returns metric name -> value, given what was asked for, by split."""
     ...
 
 
@@ -27,12 +36,15 @@ EVALUATORS = {
   "knn": Knn,
   "linear_probe": LinearProbe,
   "effective_rank": EffectiveRank,
+  "classification": Classification,
+  "regression": Regression,
+  "wer": Wer,
 }
 
 
 def evaluate(
   evaluators: Mapping[str, Evaluator],
-  extract: Callable[[Features], SplitFeatures],
+  extract: Callable[[Features | Predictions], SplitFeatures],
 ) -> dict[str, float]:
   """Runs evaluators; those that ask for the same features share one pass.
 

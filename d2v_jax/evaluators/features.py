@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 MODELS = ("teacher", "student")
 POOLS = ("mean", "cls")
 
-# Split name -> features [n, D] float32 and labels [n] (None: no labels).
+# Split name -> features [n, D] float32 and labels [n] (None: no labels). In
+# place of features, predictions [n] or [n, N]; letters are labels [n, U].
 SplitFeatures = Mapping[str, tuple[np.ndarray, np.ndarray | None]]
 
 
@@ -56,6 +58,17 @@ class Features:
   def of(cls, choice: Features | Mapping[str, Any]) -> Features:
     """Returns `choice`, built if it is a config's dict of arguments."""
     return choice if isinstance(choice, cls) else cls(**choice)
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+  """Asks for what the objective predicts, in place of features.
+
+  Args:
+    split: The only split of which it is computed.
+  """
+
+  split: str = "test"
 
 
 def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
@@ -112,6 +125,7 @@ class FeatureExtractor:
     batches: Callable[[str], Iterable[Mapping[str, np.ndarray]]],
     to_device: Callable[[Mapping[str, np.ndarray]], Mapping[str, jax.Array]],
     splits: tuple[str, ...] = ("train", "test"),
+    predict: Callable[..., jax.Array] | None = None,
   ):
     """Binds an objective's encoder to the data.
 
@@ -122,6 +136,8 @@ class FeatureExtractor:
         labels and `valid` [B] False for rows that only fill a batch.
       to_device: Puts a host's part of a batch on devices, as global arrays.
       splits: Which splits to extract.
+      predict: `predict(params, batch) -> [B]` or `[B, N]`, an objective's;
+        None if it has nothing to predict.
     """
     self._batches = batches
     self._to_device = to_device
@@ -133,39 +149,59 @@ class FeatureExtractor:
       return pool_features(encode(params, batch), features)
 
     self._embed = jax.jit(embed, static_argnames="features")
+    self._predict = predict and jax.jit(predict)
 
   def __call__(
     self,
     params: Mapping[str, Any],
     teacher_params: Mapping[str, Any],
-    features: Features,
+    features: Features | Predictions,
   ) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
     """Extracts every split once; the same arrays on every host.
 
     Args:
       params: The student's parameters.
       teacher_params: The sub-trees that the teacher has of its own.
-      features: Which features to extract.
+      features: Which features to extract; or the student's predictions.
 
     Returns:
       Of each split the features [n, D] float32 and the labels [n], aligned,
       without fill rows. Labels are None where the batches have none. With
       several hosts the order of rows is not that of the data set.
+      Predictions come in place of features and of their split alone. Where
+      batches have different widths, predictions [n, N] are padded with 0 and
+      labels [n, U] with -1.
 
     Raises:
-      ValueError: If a split is empty, or features are not finite.
+      ValueError: If a split is unknown or empty, features are not finite, or
+        there is nothing that predicts.
     """
-    return {
-      split: self._extract(params, teacher_params, features, split)
-      for split in self._splits
-    }
+    if isinstance(features, Predictions):
+      return self._predictions(params, features.split)
 
-  def _extract(self, params, teacher_params, features, split):
+    def embed(batch):
+      return self._embed(params, teacher_params, batch, features)
+
+    what = f"{features.model} features"
+    return {split: self._extract(embed, split, what) for split in self._splits}
+
+  def _predictions(self, params, split):
+    if self._predict is None:
+      raise ValueError(
+        "FeatureExtractor: an evaluator asks for predictions, and the "
+        "objective makes none; remove it from config.evaluation.evaluators, or "
+        "choose a supervised objective (classification, ctc, regression)"
+      )
+    _check_choice("split", split, self._splits, "Predictions")
+    predict = functools.partial(self._predict, params)
+    return {split: self._extract(predict, split, "predictions")}
+
+  def _extract(self, compute, split, what):
     xs, ys = [], []
     for host_batch in self._batches(split):
       batch = self._to_device(host_batch)
       wanted = {k: batch[k] for k in ("label", "valid") if k in batch}
-      wanted["x"] = self._embed(params, teacher_params, batch, features)
+      wanted["x"] = compute(batch)
       # On several hosts no host holds all rows; on one this only fetches.
       got = multihost_utils.process_allgather(wanted, tiled=True)
       valid = got.get("valid", slice(None))
@@ -177,14 +213,26 @@ class FeatureExtractor:
         f"FeatureExtractor: split {split!r} gave no examples; name a split "
         "that has some"
       )
-    x = np.concatenate(xs)
+    x = _concatenate(xs, 0)
     if not np.isfinite(x).all():
       raise ValueError(
-        f"FeatureExtractor: the {features.model} features of split {split!r} "
-        "are not finite: the model has diverged, so evaluate an earlier "
-        "checkpoint"
+        f"FeatureExtractor: the {what} of split {split!r} are not finite: the "
+        "model has diverged, so evaluate an earlier checkpoint"
       )
-    return x, np.concatenate(ys) if ys else None
+    return x, _concatenate(ys, -1) if ys else None
+
+
+def _concatenate(arrays, fill):
+  """Rows of [n] or [n, m] arrays, filled at their ends to the widest."""
+  if arrays[0].ndim == 1:
+    return np.concatenate(arrays)
+  widest = max(a.shape[1] for a in arrays)
+  rows, row = sum(map(len, arrays)), 0
+  filled = np.full((rows, widest), fill, arrays[0].dtype)
+  for a in arrays:
+    filled[row : row + len(a), : a.shape[1]] = a
+    row += len(a)
+  return filled
 
 
 def labelled(
@@ -218,8 +266,8 @@ def labelled(
   return x, y.astype(np.int32)
 
 
-def _check_choice(name, value, choices):
+def _check_choice(name, value, choices, where="Features"):
   if value not in choices:
     raise ValueError(
-      f"Features: unknown {name} {value!r}; choose one of: {', '.join(choices)}"
+      f"{where}: unknown {name} {value!r}; choose one of: {', '.join(choices)}"
     )

@@ -1,27 +1,49 @@
-"""The student's last map: from encoder output to predicted targets."""
+"""Last maps: encoder output to predicted targets, letters, classes, scores."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from d2v_jax.models.initializers import torch_uniform
 from d2v_jax.models.transformer import beit_init
 
+_zeros = nn.initializers.zeros
+# Name -> (inputs of each output -> initial values of weight and bias).
+INITIAL: dict[str, Callable[[int], tuple[Any, Any]]] = {
+  "beit": lambda fan_in: (beit_init, _zeros),
+  "normal": lambda fan_in: (nn.initializers.normal(0.02), _zeros),
+  "torch": lambda fan_in: (torch_uniform(fan_in), torch_uniform(fan_in)),
+  "xavier": lambda fan_in: (nn.initializers.xavier_uniform(), _zeros),
+}
+POOLS = ("mean", "first")
 
-class _Regression(nn.Module):
-  layers: int
+
+class _Mlp(nn.Module):
+  """Linear maps fc1, fc2, ... with an activation between."""
+
+  widths: tuple[int, ...]
+  activation: Callable[[jax.Array], jax.Array]
+  initial: str
   compute_dtype: Any
 
   @nn.compact
   def __call__(self, x):
-    width = x.shape[-1]
-    dense = {"dtype": self.compute_dtype, "kernel_init": beit_init}
-    for i in range(self.layers - 1):
-      x = nn.Dense(2 * width, name=f"fc{i + 1}", **dense)(x)
-      x = jax.nn.gelu(x, approximate=False)
-    return nn.Dense(width, name=f"fc{self.layers}", **dense)(x)
+    for i, width in enumerate(self.widths):
+      if i:
+        x = self.activation(x)
+      kernel_init, bias_init = INITIAL[self.initial](x.shape[-1])
+      x = nn.Dense(
+        width,
+        dtype=self.compute_dtype,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        name=f"fc{i + 1}",
+      )(x)
+    return x
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,29 +55,142 @@ class RegressionHead:
 
   Attributes:
     layers: number of linear maps; 0 leaves the encoder's output as it is.
+    initial: initial values: 'beit' (truncated normal; vision), 'torch'
+      (uniform, biases too; speech) or 'normal' (std 0.02; text).
     compute_dtype: dtype of the products.
   """
 
   layers: int = 1
   compute_dtype: str = "float32"
+  initial: str = "beit"
 
   def __post_init__(self):
     if self.layers < 0:
       raise ValueError(
         f"RegressionHead: layers must be 0 or more, got {self.layers}."
       )
+    _check_choice(self, "initial", INITIAL)
 
   def init(self, rng: jax.Array, tokens: jax.Array) -> dict[str, Any]:
     """Parameters for tokens [B, N, D]; {} when there are no layers."""
     if not self.layers:
       return {}
-    return self._module().init(rng, tokens)["params"]
+    return self._module(tokens).init(rng, tokens)["params"]
 
   def __call__(self, params: dict[str, Any], tokens: jax.Array) -> jax.Array:
     """Maps tokens [B, N, D] to predictions [B, N, D]."""
     if not self.layers:
       return tokens
+    return self._module(tokens).apply({"params": params}, tokens)
+
+  def _module(self, tokens):
+    width = tokens.shape[-1]
+    widths = (*(2 * width,) * (self.layers - 1), width)
+    return _Mlp(widths, _gelu, self.initial, jnp.dtype(self.compute_dtype))
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearHead:
+  """Linear D -> V on every token, for CTC.
+
+  Source: released speech code, fine-tuning: Xavier uniform weight, bias 0.
+
+  Attributes:
+    num_outputs: V; for letters their number and one more, for the blank.
+    compute_dtype: dtype of the products.
+    initial: initial values, as for `RegressionHead`, or 'xavier'.
+  """
+
+  num_outputs: int
+  compute_dtype: str = "float32"
+  initial: str = "xavier"
+
+  def __post_init__(self):
+    _check_outputs(self)
+    _check_choice(self, "initial", INITIAL)
+
+  def init(self, rng: jax.Array, tokens: jax.Array) -> dict[str, Any]:
+    """Parameters for tokens [B, N, D]."""
+    return self._module().init(rng, tokens)["params"]
+
+  def __call__(self, params: dict[str, Any], tokens: jax.Array) -> jax.Array:
+    """Maps tokens [B, N, D] to logits [B, N, V]."""
     return self._module().apply({"params": params}, tokens)
 
-  def _module(self) -> _Regression:
-    return _Regression(self.layers, jnp.dtype(self.compute_dtype))
+  def _module(self):
+    widths = (self.num_outputs,)
+    return _Mlp(widths, _gelu, self.initial, jnp.dtype(self.compute_dtype))
+
+
+@dataclasses.dataclass(frozen=True)
+class PooledHead:
+  """One vector per example, then Linear D -> C, or D -> D, tanh, D -> C.
+
+  Source: the released text code, fine-tuning on GLUE, is pool='first' (its
+  token <s>) with hidden=True.
+
+  Attributes:
+    num_outputs: C, number of classes, or 1 for a score.
+    pool: 'mean' over the real tokens, or the 'first' token.
+    hidden: whether there is the layer D -> D with tanh.
+    compute_dtype: dtype of the products.
+    initial: initial values, as for `LinearHead`.
+  """
+
+  num_outputs: int
+  pool: str = "mean"
+  hidden: bool = False
+  compute_dtype: str = "float32"
+  initial: str = "torch"
+
+  def __post_init__(self):
+    _check_outputs(self)
+    _check_choice(self, "pool", POOLS)
+    _check_choice(self, "initial", INITIAL)
+
+  def init(self, rng: jax.Array, tokens: jax.Array) -> dict[str, Any]:
+    """Parameters for tokens [B, N, D]."""
+    return self._module(tokens).init(rng, tokens[:, 0])["params"]
+
+  def __call__(
+    self,
+    params: dict[str, Any],
+    tokens: jax.Array,
+    padding: jax.Array | None,
+  ) -> jax.Array:
+    """Maps tokens [B, N, D], with padding [B, N] or None, to [B, C]."""
+    if self.pool == "first":
+      pooled = tokens[:, 0]
+    elif padding is None:
+      pooled = tokens.mean(1)
+    else:
+      real = ~padding[..., None]
+      # Rows that fill an evaluation batch may have no real token.
+      count = jnp.maximum(real.sum(1), 1)
+      pooled = jnp.where(real, tokens, 0).sum(1) / count
+    return self._module(tokens).apply({"params": params}, pooled)
+
+  def _module(self, tokens):
+    widths = (*(tokens.shape[-1],) * self.hidden, self.num_outputs)
+    return _Mlp(widths, jnp.tanh, self.initial, jnp.dtype(self.compute_dtype))
+
+
+def _gelu(x):
+  return jax.nn.gelu(x, approximate=False)
+
+
+def _check_outputs(head):
+  if head.num_outputs < 1:
+    raise ValueError(
+      f"{type(head).__name__}: num_outputs must be 1 or more, got "
+      f"{head.num_outputs}."
+    )
+
+
+def _check_choice(head, name, choices):
+  value = getattr(head, name)
+  if value not in choices:
+    raise ValueError(
+      f"{type(head).__name__}: unknown {name} {value!r}; choose one of: "
+      f"{', '.join(choices)}."
+    )

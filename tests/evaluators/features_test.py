@@ -11,6 +11,7 @@ from d2v_jax.evaluators import EVALUATORS, evaluate
 from d2v_jax.evaluators.features import (
   FeatureExtractor,
   Features,
+  Predictions,
   labelled,
   pool_features,
 )
@@ -275,6 +276,112 @@ class TestFeatureExtractor:
       encode, lambda split: [batch], to_devices, splits=("test",)
     )
     assert len(extractor(PARAMS, {}, Features())["test"][0]) == 5
+
+
+def predict(params, batch):
+  """Whole numbers of each token: [B, N] int32."""
+  return jnp.round(10 * batch["inputs"] @ params["embed"])[..., 0].astype(int)
+
+
+class TestPredictions:
+  def extract(self, batches, predict=predict, splits=("train", "test")):
+    def refuse(params, batch):
+      raise AssertionError("features were not asked for")
+
+    extractor = FeatureExtractor(
+      refuse, batches, to_devices, splits, predict=predict
+    )
+    return extractor(PARAMS, {"embed": None}, Predictions())
+
+  def test_student_s_of_one_split_without_fill_rows(self):
+    splits = {"test": make_split(21)}
+    got = self.extract(make_batches(splits))
+    assert list(got) == ["test"]
+    x, y = got["test"]
+    inputs = splits["test"]["inputs"].astype(float)
+    expected = np.round(10 * inputs @ PARAMS["embed"])[..., 0]
+    np.testing.assert_array_equal(x, expected)
+    np.testing.assert_array_equal(y, np.arange(21))
+    assert np.issubdtype(x.dtype, np.integer)
+
+  def test_one_number_per_example(self):
+    arrays = make_split(21, labels=False)
+    x, y = self.extract(
+      make_batches({"test": arrays}),
+      lambda params, batch: batch["inputs"].mean((1, 2)),
+    )["test"]
+    expected = arrays["inputs"].astype(float).mean((1, 2))
+    np.testing.assert_allclose(x, expected, rtol=0, atol=1e-6)
+    assert y is None
+
+  def test_batches_of_several_widths(self):
+    rng = np.random.default_rng(0)
+    widths, length = (3, 5, 2), (4, 1, 2)
+    parts = [
+      {
+        "inputs": rng.normal(size=(8, n, 7)).astype(np.float32),
+        "label": rng.integers(9, size=(8, u)).astype(np.int32),
+        "valid": np.arange(8) < 8 - n,
+      }
+      for n, u in zip(widths, length, strict=True)
+    ]
+    x, y = self.extract(lambda split: parts)["test"]
+    rows = [(part, i) for part in parts for i in np.flatnonzero(part["valid"])]
+    assert (x.shape, y.shape) == ((14, 5), (14, 4))
+    for got_x, got_y, (part, i) in zip(x, y, rows, strict=True):
+      ids = np.asarray(predict(PARAMS, part))[i]
+      assert got_x.tolist() == [*ids, *[0] * (5 - len(ids))]
+      label = part["label"][i]
+      assert got_y.tolist() == [*label, *[-1] * (4 - len(label))]
+
+  def test_none_to_be_had(self):
+    with pytest.raises(ValueError, match="asks for predictions, and the obj"):
+      self.extract(make_batches({}), predict=None)
+
+  def test_unknown_split(self):
+    with pytest.raises(
+      ValueError, match="Predictions: unknown split 'test'; choose one of: val"
+    ):
+      self.extract(make_batches({}), splits=("val",))
+
+  def test_diverged_model(self):
+    arrays = make_split(8)
+    with pytest.raises(
+      ValueError, match="predictions of split 'test' are not finite"
+    ):
+      self.extract(
+        make_batches({"test": arrays}),
+        lambda params, batch: batch["inputs"][:, 0, 0] * jnp.nan,
+      )
+
+  def test_evaluators_of_both_kinds(self):
+    asked = []
+    splits = {"train": make_split(40), "test": make_split(21, seed=1)}
+    for arrays in splits.values():
+      arrays["label"] %= 3
+
+    def classes(params, batch):
+      return (batch["label"] + (batch["inputs"][:, 0, 0] > 1)) % 3
+
+    extractor = make_extractor(splits, predict=classes)
+
+    def extract(choice):
+      asked.append(choice)
+      return extractor(PARAMS, TEACHER_PARAMS, choice)
+
+    evaluators = {
+      "knn": EVALUATORS["knn"](k=3),
+      "scores": EVALUATORS["classification"](),
+      "numbers": EVALUATORS["regression"](),
+      "seen": EVALUATORS["classification"](split="train"),
+    }
+    results = evaluate(evaluators, extract)
+    assert asked == [Features(), Predictions(), Predictions("train")]
+    for name, split in (("scores", "test"), ("seen", "train")):
+      right = (splits[split]["inputs"][:, 0, 0] <= 1).mean()
+      assert results[f"{name}/accuracy"] == pytest.approx(right)
+    assert list(results)[-3:] == ["seen/accuracy", "seen/f1", "seen/matthews"]
+    assert results["numbers/mse"] > 0
 
 
 class TestLabelled:

@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 import pytest
 
 from d2v_jax.models.heads import RegressionHead

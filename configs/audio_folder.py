@@ -1,0 +1,85 @@
+"""data2vec on your own recordings; written for short utterances.
+
+  python -m d2v_jax.main --config=configs/audio_folder.py --workdir=RUN \\
+    --config.data.source.path=AUDIO --config.evaluation.evaluators=None
+
+AUDIO is a folder of wav, flac, ogg, opus or mp3 files at any depth. A table of
+files with labels, speakers and splits works too, and starts faster as its
+lengths need not be looked up (`python -m d2v_jax.data.manifest AUDIO
+FILES.tsv` writes one, to which you can add columns):
+
+  --config.data.source="{'name': 'manifest', 'path': 'FILES.tsv'}"
+
+Labels are used by the evaluators only. Longer recordings: set
+--config.data.buckets.lengths, in samples at 16 kHz; what is longer than the
+largest is cropped at random.
+
+Source: the algorithm is speech_base.py's; sizes, rates and the teacher's decay
+are for small models and short runs, see experiments/spoken_digits for what was
+measured with them and what was tried.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """A small model with the usual 50 frames a second."""
+  c = ml_collections.ConfigDict()
+  c.seed = 0
+  c.total_steps = 3000
+  c.batch_size = 32
+  c.log_every = 50
+  c.checkpoint_every = 500
+  c.modality = "speech"
+  c.compute_dtype = "float32"
+
+  c.data = dict(
+    source=dict(name="folder", path="data/audio"),
+    min_samples=2_000,
+    buckets=dict(lengths=(8_000, 16_000, 32_000)),
+    mask=dict(name="span", prob=0.65, length=5),
+    num_threads=2,
+    max_corrupt=100,
+  )
+  c.encoder = dict(
+    conv_layers=(
+      (64, 10, 5),
+      *((64, 3, 2),) * 2,
+      *((128, 3, 2),) * 2,
+      *((128, 2, 2),) * 2,
+    ),
+    width=192,
+    depth=4,
+    num_heads=6,
+    position_depth=3,
+    position_width=27,
+    position_groups=16,
+    dropout=0.1,
+  )
+  c.objective = dict(
+    name="data2vec",
+    target="ffn",
+    top_k=3,
+    layer_norms=("instance",),
+    loss_beta=0.0,
+    loss_scale="rsqrt",
+    head=dict(layers=1, initial="torch"),
+    ema=dict(
+      start=0.99, end=0.9995, anneal_steps=3000, tracked=("norm", "blocks")
+    ),
+  )
+  c.schedule = dict(
+    name="tri_stage", peak=1e-3, warmup_steps=200, hold_steps=1800
+  )
+  c.optimizer = dict(
+    b2=0.98, eps=1e-6, weight_decay=0.01, clip_norm=3.0, no_decay=()
+  )
+
+  c.evaluation = dict(
+    every=500,
+    train=dict(name="folder", path="data/audio/train", labels=True),
+    test=dict(name="folder", path="data/audio/test", labels=True),
+    batch_size=128,
+    evaluators=dict(linear_probe=dict(), knn=dict(), effective_rank=dict()),
+  )
+  return c

@@ -1,0 +1,58 @@
+"""Tones: data2vec on 500 bundled Mandarin syllables, on a CPU."""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the config."""
+  c = ml_collections.ConfigDict()
+  c.seed = 0
+  c.total_steps = 600
+  c.batch_size = 32
+  c.log_every = 50
+  c.checkpoint_every = 300
+  c.modality = "speech"
+
+  c.data = dict(
+    source=dict(name="tones", split="train"),
+    buckets=dict(lengths=(4800, 6400)),
+    mask=dict(name="span", prob=0.65, length=4),
+    num_threads=2,
+  )
+  c.encoder = dict(
+    conv_layers=((64, 10, 5), *((64, 3, 2),) * 4, *((64, 2, 2),) * 1),
+    width=96,
+    depth=3,
+    num_heads=4,
+    position_depth=2,
+    position_width=18,
+    position_groups=8,
+  )
+  c.objective = dict(
+    name="data2vec",
+    target="ffn",
+    top_k=3,
+    layer_norms=("instance",),
+    loss_beta=0.0,
+    loss_scale="rsqrt",
+    head=dict(layers=1, initial="torch"),
+    ema=dict(
+      start=0.99, end=0.999, anneal_steps=600, tracked=("norm", "blocks")
+    ),
+  )
+  c.schedule = dict(
+    name="tri_stage", peak=1e-3, warmup_steps=60, hold_steps=400
+  )
+  c.optimizer = dict(
+    b2=0.98, eps=1e-6, weight_decay=0.01, clip_norm=3.0, no_decay=()
+  )
+  c.health = dict(start_step=200)
+
+  c.evaluation = dict(
+    every=150,
+    train=dict(name="tones", split="train"),
+    test=dict(name="tones", split="test"),
+    batch_size=110,
+    evaluators=dict(linear_probe=dict(), knn=dict(), effective_rank=dict()),
+  )
+  return c

@@ -1,0 +1,54 @@
+"""Verses: data2vec on 5,682 bundled verses of the Bible, on a CPU."""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the config."""
+  c = ml_collections.ConfigDict()
+  c.seed = 0
+  c.total_steps = 600
+  c.batch_size = 32
+  c.log_every = 50
+  c.checkpoint_every = 300
+  c.modality = "text"
+
+  c.data = dict(
+    source=dict(name="kjv", split="train"),
+    tokenizer=dict(name="kjv"),
+    packing="complete",
+    buckets=dict(lengths=(64,)),
+    mask=dict(name="token", prob=0.3, length=1, random=0.0, keep=0.0),
+    num_threads=2,
+  )
+  c.encoder = dict(
+    vocab_size=2000,
+    max_tokens=64,
+    width=128,
+    depth=3,
+    num_heads=4,
+  )
+  c.objective = dict(
+    name="data2vec",
+    target="ffn",
+    top_k=3,
+    layer_norms=("layer",),
+    loss_beta=4.0,
+    loss_scale=1.0,
+    head=dict(layers=2, initial="normal"),
+    ema=dict(start=0.99, end=0.999, anneal_steps=600, tracked=("blocks",)),
+  )
+  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=60)
+  c.optimizer = dict(
+    b2=0.98, eps=1e-6, weight_decay=0.01, clip_norm=5.0, no_decay=()
+  )
+  c.health = dict(start_step=200)
+
+  c.evaluation = dict(
+    every=150,
+    train=dict(name="kjv", split="train"),
+    test=dict(name="kjv", split="test"),
+    batch_size=256,
+    evaluators=dict(linear_probe=dict(), knn=dict(), effective_rank=dict()),
+  )
+  return c

@@ -1,0 +1,64 @@
+"""Scores of predicted numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from d2v_jax.evaluators.features import Predictions, SplitFeatures
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression:
+  """Correlations and squared error of an objective's predictions.
+
+  Args:
+    split: Which split.
+
+  Source: the metrics of GLUE's STS-B, arXiv:1804.07461.
+  """
+
+  split: str = "test"
+
+  @property
+  def features(self) -> Predictions:
+    """What this evaluator asks for."""
+    return Predictions(self.split)
+
+  def __call__(self, features: SplitFeatures) -> dict[str, float]:
+    """Returns `pearson`, `spearman` and `mse`.
+
+    A correlation is 0 where it is not defined: if all predictions or all labels
+    are the same.
+
+    Args:
+      features: The split's predictions [n] float32 and labels [n].
+
+    Raises:
+      ValueError: If there are no labels, or there is not one number each.
+    """
+    from scipy.stats import rankdata  # slow to import
+
+    x, y = features[self.split]
+    for what, values in (("predictions", x), ("labels", y)):
+      if values is None or values.ndim != 1:
+        shape = "absent" if values is None else f"of shape {values.shape}"
+        raise ValueError(
+          f"Regression: the {what} of split {self.split!r} are {shape}; this "
+          "evaluator needs one number each, as objective 'regression' does"
+        )
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    return {
+      "pearson": correlation(x, y),
+      "spearman": correlation(rankdata(x), rankdata(y)),
+      "mse": float(np.mean((x - y) ** 2)),
+    }
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> float:
+  """Pearson correlation of x [n] and y [n]; 0 if either is constant."""
+  if np.ptp(x) == 0 or np.ptp(y) == 0:
+    return 0.0
+  x, y = x - x.mean(), y - y.mean()
+  return float(x @ y / np.sqrt((x @ x) * (y @ y)))

@@ -1,0 +1,208 @@
+"""Learning from labels: letters by CTC, classes, scores. No teacher.
+
+Source: data2vec sections 4.2 and 4.3 (fine-tuning) and the released code.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from d2v_jax import losses
+from d2v_jax.models.encoder import Encoder, EncoderOutput
+
+Params = dict[str, Any]
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Supervised:
+  """What the objectives of this file share.
+
+  Attributes:
+    encoder: the network.
+    head: (init, call) maps its tokens to outputs.
+    fresh: sub-trees that a run started from another run's student begins
+      anew. (data2vec has a head too, which is of no use here.)
+  """
+
+  encoder: Encoder
+  head: Any
+
+  fresh: ClassVar[tuple[str, ...]] = ("head",)
+
+  def init(self, rng: jax.Array, batch: Batch) -> Params:
+    """Fresh parameters: the encoder's sub-trees and `head`."""
+    encoder_rng, head_rng = jax.random.split(rng)
+    params = self.encoder.init(encoder_rng, batch)
+    tokens = self.encoder(params, batch).tokens
+    return {**params, "head": self.head.init(head_rng, tokens)}
+
+  def init_teacher(self, params: Params) -> Params:
+    """There is no teacher."""
+    return {}
+
+  def update_teacher(
+    self, teacher_params: Params, params: Params, step: jax.Array
+  ) -> tuple[Params, Metrics]:
+    """There is no teacher."""
+    return {}, {}
+
+  def encode(self, params: Params, batch: Batch) -> EncoderOutput:
+    """Features of the whole input, for evaluation."""
+    return self.encoder(params, batch)
+
+  def _hidden_inputs(self, params, batch, rng):
+    """The encoder's output in training, with the batch's mask if it has one."""
+    return self.encoder(params, batch, mask=batch.get("mask"), rng=rng)
+
+  def _labels(self, batch, ndim, kind):
+    name, shape = type(self).__name__, ("[B]", "[B, U]")[ndim - 1]
+    if "label" not in batch:
+      raise ValueError(
+        f"{name}: the batch has no `label`; set config.data.labels."
+      )
+    label = batch["label"]
+    if label.ndim != ndim or not jnp.issubdtype(label.dtype, kind):
+      raise ValueError(
+        f"{name}: labels must be {kind.__name__} {shape}, got {label.dtype} "
+        f"{list(label.shape)}; change config.data.labels or "
+        "config.objective.name."
+      )
+    return label
+
+
+@dataclasses.dataclass(frozen=True)
+class Ctc(_Supervised):
+  """Transcription: the letters in order, each over any number of frames.
+
+  Source: Graves et al. 2006; the released speech code, fine-tuning.
+  """
+
+  def loss(
+    self,
+    params: Params,
+    teacher_params: Params,
+    batch: Batch,
+    rng: jax.Array | None,
+  ) -> tuple[jax.Array, Metrics]:
+    """Mean CTC loss of the utterances of the global batch.
+
+    Args:
+      params: the network's.
+      teacher_params: {}.
+      batch: `inputs`, `label` [B, U] int filled with -1, `mask` [B, N] if
+        frames are hidden, and what the modality needs.
+      rng: key for dropout; None for none.
+
+    Returns:
+      Scalar, and metrics. `infeasible` is the share of utterances with more
+      labels than their frames can spell; their loss counts as 0.
+    """
+    label = self._labels(batch, 2, jnp.integer)
+    output = self._hidden_inputs(params, batch, rng)
+    logits = self.head(params["head"], output.tokens)
+    loss, feasible = losses.ctc_loss(logits, output.padding, label)
+    return loss.mean(), {
+      "infeasible": 1 - feasible.mean(dtype=loss.dtype),
+      "loss_weight": jnp.asarray(len(label), loss.dtype),
+    }
+
+  def predict(self, params: Params, batch: Batch) -> jax.Array:
+    """Likeliest output of each frame, [B, N] int32; blank (0) at padding."""
+    output = self.encoder(params, batch)
+    ids = self.head(params["head"], output.tokens).argmax(-1)
+    if output.padding is not None:
+      ids = jnp.where(output.padding, 0, ids)
+    return ids.astype(jnp.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification(_Supervised):
+  """One class per example, by cross entropy.
+
+  Attributes:
+    label_smoothing: share of the target that is spread over all classes.
+  """
+
+  label_smoothing: float = 0.0
+
+  def __post_init__(self):
+    if not 0 <= self.label_smoothing < 1:
+      raise ValueError(
+        "Classification: label_smoothing must be in [0, 1), got "
+        f"{self.label_smoothing}."
+      )
+
+  def loss(
+    self,
+    params: Params,
+    teacher_params: Params,
+    batch: Batch,
+    rng: jax.Array | None,
+  ) -> tuple[jax.Array, Metrics]:
+    """Mean cross entropy of the global batch, and its accuracy.
+
+    Args:
+      params: the network's.
+      teacher_params: {}.
+      batch: `inputs`, `label` [B] int, `mask` [B, N] if tokens are hidden, and
+        what the modality needs.
+      rng: key for dropout; None for none.
+    """
+    label = self._labels(batch, 1, jnp.integer)
+    output = self._hidden_inputs(params, batch, rng)
+    logits = self.head(params["head"], output.tokens, output.padding)
+    loss = losses.cross_entropy(logits, label, self.label_smoothing).mean()
+    return loss, {
+      "accuracy": (logits.argmax(-1) == label).mean(dtype=loss.dtype),
+      "loss_weight": jnp.asarray(len(label), loss.dtype),
+    }
+
+  def predict(self, params: Params, batch: Batch) -> jax.Array:
+    """Likeliest class of each example, [B] int32."""
+    output = self.encoder(params, batch)
+    logits = self.head(params["head"], output.tokens, output.padding)
+    return logits.argmax(-1).astype(jnp.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression(_Supervised):
+  """One score per example, by squared error; the head has one output."""
+
+  def __post_init__(self):
+    if self.head.num_outputs != 1:
+      raise ValueError(
+        "Regression: the head must have one output, got head.num_outputs="
+        f"{self.head.num_outputs}; set it to 1."
+      )
+
+  def loss(
+    self,
+    params: Params,
+    teacher_params: Params,
+    batch: Batch,
+    rng: jax.Array | None,
+  ) -> tuple[jax.Array, Metrics]:
+    """Mean squared error of the global batch.
+
+    Args:
+      params: the network's.
+      teacher_params: {}.
+      batch: `inputs`, `label` [B], `mask` [B, N] if tokens are hidden, and
+        what the modality needs.
+      rng: key for dropout; None for none.
+    """
+    label = self._labels(batch, 1, jnp.number)
+    output = self._hidden_inputs(params, batch, rng)
+    score = self.head(params["head"], output.tokens, output.padding)[:, 0]
+    loss = losses.regression_loss(score, label, beta=0.0).mean()
+    return loss, {"loss_weight": jnp.asarray(len(label), loss.dtype)}
+
+  def predict(self, params: Params, batch: Batch) -> jax.Array:
+    """Score of each example, [B] float32."""
+    output = self.encoder(params, batch)
+    score = self.head(params["head"], output.tokens, output.padding)[:, 0]
+    return score.astype(jnp.float32)
