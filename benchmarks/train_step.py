@@ -1,9 +1,11 @@
 """Measures the whole training step, beside the same step in PyTorch.
 
   python -m benchmarks.train_step --model vit_base --batch 8 --compile
+  python -m benchmarks.train_step --model speech_base --seconds 5 --batch 2
+  python -m benchmarks.train_step --model text_base --tokens 512 --batch 2
 
 Teacher forward, student forward and backward, clipping, AdamW and EMA through
-the same compiled function as a run, on one batch that stays on the device. If
+the same function as a run, compiled, on one batch that stays on the device. If
 torch and transformers are installed, the same algorithm in PyTorch takes turns
 with it, so that other load on the machine hits both; before that the two must
 agree over two updates from the same weights. Writes
@@ -29,75 +31,42 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import timing
+from benchmarks import timing, workloads
 from benchmarks.timing import Job
-from d2v_jax import config as config_lib
-from d2v_jax import experiment, train_state
-from d2v_jax.trainer import Trainer
+from d2v_jax import optimizer, train_state
+from d2v_jax.ema import Ema
+from d2v_jax.modalities import MODALITIES
+from d2v_jax.models.heads import RegressionHead
+from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.train_step import train_step
 
-MODELS = {
-  "vit_base": {},
-  "vit_small": {"width": 384, "num_heads": 6},
-  "vit_tiny": {"width": 192, "num_heads": 3},
-}
-# Changes of the encoder to time with --sweep.
-SWEEP = {
-  "ours, remat": {"remat": True},
-  "ours, drop path": {"drop_path": 0.25},
-  "ours, dropout": {"attention_dropout": 0.05},
-}
 STEPS_AGREE = 2
-
-
-def make_config(
-  path: str, model: str, batch_size: int, dtype: str, regularised: bool
-) -> dict[str, Any]:
-  """The experiment's config, made to run without data.
-
-  The rate and the teacher's decay are constant, and values at which two updates
-  show in the loss; neither changes the time of a step. scikit-learn's digits,
-  enlarged, are the data set, of which the benchmark keeps the masks.
-  """
-  c = config_lib.load(path)
-  c.batch_size, c.compute_dtype = batch_size, dtype
-  c.accumulate, c.num_devices = 1, 1
-  c.encoder.update(MODELS[model])
-  if not regularised:
-    c.encoder.update(drop_path=0.0, attention_dropout=0.0)
-  spec = config_lib.plain(c)
-  spec["data"]["source"] = {"name": "digits", "split": "train"}
-  spec["data"].update(num_threads=1, num_workers=0)
-  spec["objective"]["ema"] = {"start": 0.99, "end": 0.99}
-  spec["schedule"] = {"name": "constant", "peak": 1e-3}
-  spec["evaluation"] = {}
-  return spec
-
-
-def flops_per_image(encoder: dict[str, Any], channels: int) -> float:
-  """Matrix products of a step, two operations for each multiply-add.
-
-  Forward once for the teacher, three times for the student: its backward pass
-  is twice the forward one.
-  """
-  width, patch = encoder["width"], encoder["patch_size"]
-  patches = (encoder["image_size"] // patch) ** 2
-  tokens = patches + 1
-  embed = patches * patch**2 * channels * width
-  block = tokens * 12 * width**2 + 2 * tokens**2 * width
-  head = patches * width**2
-  encoder_macs = embed + encoder["depth"] * block
-  return 2.0 * (4 * encoder_macs + 3 * head)
 
 
 class Ours:
   """The library's step, compiled ahead of time, and its state."""
 
-  def __init__(self, trainer: Trainer, batch: dict[str, np.ndarray]):
-    self._trainer = trainer
-    self._batch = trainer.to_devices(batch)
+  def __init__(self, config: dict[str, Any], batch: dict[str, np.ndarray]):
+    dtype = config["compute_dtype"]
+    encoder = MODALITIES[config["modality"]].encoder(
+      **config["encoder"], compute_dtype=dtype
+    )
+    spec = dict(config["objective"])
+    head = RegressionHead(**spec.pop("head"), compute_dtype=dtype)
+    ema = Ema(**spec.pop("ema"))
+    schedule = optimizer.constant(**config["schedule"])
+    self._parts = {
+      "objective": Data2Vec(encoder=encoder, head=head, ema=ema, **spec),
+      "tx": optimizer.adamw(schedule, **config["optimizer"]),
+    }
+    self._batch = jax.device_put(batch)
+    key = jax.random.key(0)
+    create = functools.partial(train_state.create, **self._parts)
+    step = functools.partial(train_step, schedule=schedule, **self._parts)
+    step = jax.jit(step, donate_argnums=0)
     start = time.perf_counter()
-    self._step = trainer.step.lower(
-      trainer.abstract_state, self._batch
+    self._step = step.lower(
+      jax.eval_shape(create, key, self._batch), self._batch
     ).compile()
     self.compile_seconds = time.perf_counter() - start
     memory = self._step.memory_analysis()
@@ -107,19 +76,14 @@ class Ours:
       + memory.temp_size_in_bytes
       - memory.alias_size_in_bytes
     )
-    self.state = trainer.init_state()
+    self.state = jax.jit(create)(key, self._batch)
 
   def load(self, params: dict[str, Any]) -> None:
     """Starts from given student parameters; the teacher is their copy."""
-    parts = self._trainer.experiment
-    state = train_state.from_params(
-      jax.random.key(0),
-      jax.tree.map(jnp.array, params),
-      objective=parts.objective,
-      tx=parts.tx,
+    params = jax.tree.map(jnp.array, params)
+    self.state = train_state.from_params(
+      jax.random.key(0), params, **self._parts
     )
-    shardings = jax.tree.map(lambda a: a.sharding, self._trainer.abstract_state)
-    self.state = jax.device_put(state, shardings)
 
   def __call__(self) -> tuple[jax.Array, jax.Array]:
     """Starts one update; returns the loss and the gradient's norm."""
@@ -141,9 +105,7 @@ def check_agreement(ours: Ours, peer: Any, batch: tuple, dtype: str) -> dict:
   Raises:
     ValueError: if they do not compute the same.
   """
-  from benchmarks import torch_step
-
-  start = torch_step.tree(peer.student)
+  start = peer.tree(peer.student)
   ours.load(start)
   values = {"ours": [], "peer": []}
   for _ in range(STEPS_AGREE):
@@ -154,7 +116,8 @@ def check_agreement(ours: Ours, peer: Any, batch: tuple, dtype: str) -> dict:
     ("student", ours.state.params, peer.student),
     ("teacher", ours.state.teacher_params, peer.teacher),
   ):
-    found[f"{name}_change"] = _difference(start, mine, torch_step.tree(other))
+    before = {key: start[key] for key in mine}
+    found[f"{name}_change"] = _difference(before, mine, peer.tree(other))
   # Bfloat16 keeps 8 bits, and Adam's first updates are signs of gradients.
   loose = dtype != "float32"
   limits = {
@@ -193,23 +156,22 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     importlib.util.find_spec(name) for name in ("torch", "transformers")
   )
   record = {"machine": timing.machine(with_torch)}
-  setup = (args.config, args.model, args.batch, dtype)
-  plain = make_config(*setup, regularised=False)
-  config = make_config(*setup, regularised=args.regularised)
-  trainer = Trainer(experiment.from_config(plain))
-  batch = make_batch(trainer.experiment)
-  ours = Ours(trainer, batch)
+  setup = (args.model, args.config, args.batch, dtype)
+  plain = workloads.make_config(*setup, regularised=False)
+  config = workloads.make_config(*setup, regularised=args.regularised)
+  batch = workloads.make_batch(plain, args.seconds, args.tokens)
+  ours = Ours(plain, batch)
   peers = {}
   if with_torch:
     peers = _peers(args.compile, ours, plain, config, batch, device, record)
   variants = {"ours": config}
   if args.sweep:
-    for name, change in SWEEP.items():
+    for name, change in workloads.SWEEP[config["modality"]].items():
       variants[name] = {**config, "encoder": {**config["encoder"], **change}}
   jobs = {}
   for name, variant in variants.items():
     if variant != plain:
-      ours = Ours(Trainer(experiment.from_config(variant)), batch)
+      ours = Ours(variant, batch)
     jobs[name] = Job(ours, ours.wait)
     record.setdefault("compile_seconds", {})[name] = ours.compile_seconds
     record.setdefault("peak_bytes", {})[name] = ours.peak_bytes
@@ -221,21 +183,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
   return record | {
     "config": config,
     "masked": sorted(set(batch["mask"].sum(1).tolist())),
-    "flops_per_image": flops_per_image(config["encoder"], 3),
+    "shapes": {key: value.shape for key, value in batch.items()},
+    "flops_per_example": workloads.flops_per_example(config, batch),
     "matmul_peak": timing.matmul_peak(device, dtype, with_torch),
     "wall": timing.compare(wall, "ours"),
     "cpu": timing.compare(cpu, "ours"),
   }
-
-
-def make_batch(parts: experiment.Experiment) -> dict[str, np.ndarray]:
-  """Masks as the input pipeline draws them, and random images."""
-  batches = parts.batches()
-  batch = next(batches)
-  batches.close()
-  shape = batch["inputs"].shape
-  images = np.random.default_rng(0).standard_normal(shape, np.float32)
-  return {"inputs": images, "mask": batch["mask"]}
 
 
 def _peers(with_compile, ours, plain, config, batch, device, record):
@@ -260,18 +213,18 @@ def _peers(with_compile, ours, plain, config, batch, device, record):
 
 def report(record: dict[str, Any], batch: int) -> None:
   """Prints the table."""
-  work = batch * record["flops_per_image"]
+  work = batch * record["flops_per_example"]
   for clock in ("wall", "cpu"):
     peak = max(record["matmul_peak"][clock].values())
     print(f"{clock + ' s a step':16}{'median':>8}{'min':>8}{'max':>8}", end="")
-    print(f"{'images/s':>10}{'GFLOP/s':>10}{'of peak':>9}", end="")
+    print(f"{'examples/s':>12}{'GFLOP/s':>10}{'of peak':>9}", end="")
     print("   ours / it: of medians, by round (median, min, max)")
     for name, s in record[clock].items():
       rate = work / s["median"]
       print(
         f"{name:16}{s['median']:8.3f}{s['min']:8.3f}{s['max']:8.3f}", end=""
       )
-      print(f"{batch / s['median']:10.2f}{rate / 1e9:10.1f}", end="")
+      print(f"{batch / s['median']:12.2f}{rate / 1e9:10.1f}", end="")
       r = s["ratio_of_rounds"]
       print(f"{rate / peak:9.0%}{s['ratio_of_medians']:14.2f},", end="")
       print(f" {r['median']:.2f}, {r['min']:.2f} to {r['max']:.2f}")
@@ -287,9 +240,15 @@ def report(record: dict[str, Any], batch: int) -> None:
 def main() -> None:
   """Runs everything and writes the result."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--config", default="configs/vit_base.py")
-  parser.add_argument("--model", choices=sorted(MODELS), default="vit_base")
+  parser.add_argument(
+    "--model", choices=sorted(workloads.MODELS), default="vit_base"
+  )
+  parser.add_argument("--config", help="config file in place of the model's")
   parser.add_argument("--batch", type=int, default=8)
+  parser.add_argument(
+    "--seconds", type=float, default=5.0, help="of an utterance"
+  )
+  parser.add_argument("--tokens", type=int, default=512, help="of a text")
   parser.add_argument("--steps", type=int, default=1, help="a round")
   parser.add_argument("--repeats", type=int, default=5, help="rounds")
   parser.add_argument("--dtype", choices=("float32", "bfloat16"))
@@ -298,7 +257,7 @@ def main() -> None:
   parser.add_argument(
     "--regularised",
     action="store_true",
-    help="keep the config's drop path and attention dropout",
+    help="keep the config's dropout and drop path",
   )
   parser.add_argument(
     "--sweep", action="store_true", help="also time variants of ours"
