@@ -164,14 +164,18 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
   peers = {}
   if with_torch:
     peers = _peers(args.compile, ours, plain, config, batch, device, record)
-  variants = {"ours": config}
+  variants = {"ours": (config, batch)}
   if args.sweep:
     for name, change in workloads.SWEEP[config["modality"]].items():
-      variants[name] = {**config, "encoder": {**config["encoder"], **change}}
+      changed = {**config, "encoder": {**config["encoder"], **change}}
+      variants[name] = changed, batch
+    if config["modality"] == "speech":
+      padding = np.zeros_like(batch["mask"])
+      variants["ours, padding"] = config, {**batch, "padding": padding}
   jobs = {}
   for name, variant in variants.items():
-    if variant != plain:
-      ours = Ours(variant, batch)
+    if variant != (plain, batch):
+      ours = Ours(*variant)
     jobs[name] = Job(ours, ours.wait)
     record.setdefault("compile_seconds", {})[name] = ours.compile_seconds
     record.setdefault("peak_bytes", {})[name] = ours.peak_bytes

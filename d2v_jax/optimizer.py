@@ -81,6 +81,22 @@ def tri_stage(
   return schedule
 
 
+def linear(*, peak: float, total_steps: int, warmup_steps: int = 0) -> Schedule:
+  """Linear warm-up from 0, then linear to 0 at total_steps.
+
+  Source: the released text code's fine-tuning ("polynomial decay").
+  """
+  _check_phases("linear", total_steps, warmup_steps, 0)
+
+  def schedule(step):
+    warm = _warmup(step, 0.0, peak, warmup_steps)
+    left = (total_steps - step) / max(total_steps - warmup_steps, 1)
+    decayed = peak * jnp.clip(left, 0.0, 1.0)
+    return jnp.where(step < warmup_steps, warm, decayed)
+
+  return schedule
+
+
 def constant(
   *, peak: float, total_steps: int, warmup_steps: int = 0, start: float = 0.0
 ) -> Schedule:
@@ -94,7 +110,12 @@ def constant(
   return schedule
 
 
-SCHEDULES = {"cosine": cosine, "tri_stage": tri_stage, "constant": constant}
+SCHEDULES = {
+  "cosine": cosine,
+  "tri_stage": tri_stage,
+  "linear": linear,
+  "constant": constant,
+}
 
 
 def _warmup(step, start, peak, steps):
@@ -117,6 +138,7 @@ def adamw(
   b1: float = 0.9,
   b2: float = 0.999,
   eps: float = 1e-8,
+  uncorrected_eps: bool = False,
   clip_norm: float | None = None,
   layer_decay: float | None = None,
   no_decay: tuple[str, ...] = NO_DECAY,
@@ -131,6 +153,8 @@ def adamw(
     b1: decay of the first moment.
     b2: decay of the second moment.
     eps: added after bias correction, as in torch.optim.AdamW.
+    uncorrected_eps: add it before, as in fairseq, which trained the released
+      speech and text models: larger in effect in the first hundreds of updates.
     clip_norm: largest global L2 norm of the gradient; None does not clip.
     layer_decay: r, rate of layer i = r**(L + 1 - i) for fine-tuning; None or 1
       gives all the same rate. See `layer_scales`.
@@ -162,7 +186,8 @@ def adamw(
   parts = []
   if clip_norm is not None:
     parts.append(optax.clip_by_global_norm(clip_norm))
-  parts.append(optax.scale_by_adam(b1, b2, eps))
+  adam = _scale_by_fairseq_adam if uncorrected_eps else optax.scale_by_adam
+  parts.append(adam(b1, b2, eps))
   parts.append(
     optax.add_decayed_weights(
       weight_decay, mask=lambda params: decay_mask(params, no_decay)
@@ -175,6 +200,20 @@ def adamw(
   if frozen or freeze_steps:
     return _freezing(tx, frozen, freeze_steps)
   return tx
+
+
+def _scale_by_fairseq_adam(b1, b2, eps):
+  adam = optax.scale_by_adam(b1, b2, eps)
+
+  def update(grads, state, params=None):
+    _, state = adam.update(grads, state, params)
+    correction = jnp.sqrt(1 - b2**state.count) / (1 - b1**state.count)
+    updates = jax.tree.map(
+      lambda m, v: correction * m / (jnp.sqrt(v) + eps), state.mu, state.nu
+    )
+    return updates, state
+
+  return optax.GradientTransformation(adam.init, update)
 
 
 def decay_mask(params: Params, no_decay: tuple[str, ...] = NO_DECAY) -> Params:

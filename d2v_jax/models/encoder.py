@@ -41,16 +41,22 @@ class Encoder:
   """Feature encoder, masking, positions and Transformer as pure functions.
 
   Attributes:
-    module: Linen module called as module(batch, mask) -> EncoderOutput.
+    module: Linen module called as module(batch, mask) -> EncoderOutput; if
+      there are `features`, as module(batch, mask, features).
     grid: tokens along each axis of the input where that is fixed, e.g.
       (14, 14); () where it depends on the input.
     rescale: applied to fresh parameters, for initial values that depend on
       the layer's index.
+    features: Linen module (batch) -> tokens [B, N, D] below the mask, where
+      they are worth computing once for student and teacher; else None.
+    feature_parts: top-level sub-trees that those depend on.
   """
 
   module: nn.Module
   grid: tuple[int, ...] = ()
   rescale: Callable[[Params], Params] = lambda params: params
+  features: nn.Module | None = None
+  feature_parts: tuple[str, ...] = ()
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
     """Fresh parameters; only shapes and dtypes of the batch matter."""
@@ -65,6 +71,7 @@ class Encoder:
     *,
     mask: jax.Array | None = None,
     rng: jax.Array | None = None,
+    features: jax.Array | None = None,
   ) -> EncoderOutput:
     """Encodes a batch.
 
@@ -74,9 +81,15 @@ class Encoder:
       mask: [B, N] bool, True = replaced by the mask token; None = whole input.
       rng: key for dropout and drop path. None means none of either: that is
         how the teacher and the evaluators run.
+      features: what `encode_features` gave for the same batch, or None.
 
     Returns:
       EncoderOutput.
     """
     rngs = {} if rng is None else {"dropout": rng}
-    return self.module.apply({"params": params}, batch, mask, rngs=rngs)
+    given = () if features is None else (features,)
+    return self.module.apply({"params": params}, batch, mask, *given, rngs=rngs)
+
+  def encode_features(self, params: Params, batch: Batch) -> jax.Array:
+    """Tokens [B, N, D] below the mask, for encoders that have `features`."""
+    return self.features.apply({"params": params}, batch)

@@ -79,11 +79,37 @@ class FeatureProjection(nn.Module):
     )(x)
 
 
-class _Speech(nn.Module):
+class _Frames(nn.Module):
+  """Waveform [B, T] to projected frames [B, N, D]: what is below the mask."""
+
   conv_layers: tuple[tuple[int, int, int], ...]
   conv_norm: str
   conv_bias: bool
-  feature_grad_scale: float
+  grad_scale: float
+  width: int
+  compute_dtype: Any
+
+  @nn.compact
+  def __call__(self, batch):
+    audio = batch["inputs"]
+    if audio.ndim != 2:
+      raise ValueError(
+        f"speech: inputs must be samples [B, T], got {audio.shape}."
+      )
+    x = ConvFeatures(
+      self.conv_layers,
+      self.conv_norm,
+      self.conv_bias,
+      self.compute_dtype,
+      name="feature_encoder",
+    )(audio)
+    return FeatureProjection(
+      self.width, self.compute_dtype, name="feature_projection"
+    )(_scale_gradient(x, self.grad_scale))
+
+
+class _Speech(nn.Module):
+  frames: _Frames
   width: int
   depth: int
   num_heads: int
@@ -101,23 +127,11 @@ class _Speech(nn.Module):
   compute_dtype: Any
 
   @nn.compact
-  def __call__(self, batch, mask):
-    audio = batch["inputs"]
-    if audio.ndim != 2:
-      raise ValueError(
-        f"speech: inputs must be samples [B, T], got {audio.shape}."
-      )
-    x = ConvFeatures(
-      self.conv_layers,
-      self.conv_norm,
-      self.conv_bias,
-      self.compute_dtype,
-      name="feature_encoder",
-    )(audio)
-    x = _scale_gradient(x, self.feature_grad_scale)
-    x = FeatureProjection(
-      self.width, self.compute_dtype, name="feature_projection"
-    )(x)
+  def __call__(self, batch, mask, features=None):
+    if features is None:
+      nn.share_scope(self, self.frames)
+      features = self.frames(batch)
+    x = features
     # From here on the residual stream is float32, or float64 if params are.
     mask_token = self.param(
       "mask_token", nn.initializers.uniform(1.0), (self.width,)
@@ -128,7 +142,7 @@ class _Speech(nn.Module):
       if given is not None and given.shape != x.shape[:2]:
         raise ValueError(
           f"speech: {name} {given.shape} does not fit the frames "
-          f"{x.shape[:2]} of samples {audio.shape}."
+          f"{x.shape[:2]} of samples {batch['inputs'].shape}."
         )
     if mask is not None:
       x = jnp.where(mask[..., None], mask_token.astype(x.dtype), x)
@@ -266,11 +280,16 @@ def speech(
   kernel = position_width
   if position_depth > 1:
     kernel = max(3, position_width // position_depth)
-  module = _Speech(
+  frames = _Frames(
     conv_layers=tuple(tuple(layer) for layer in conv_layers),
     conv_norm=conv_norm,
     conv_bias=conv_bias,
-    feature_grad_scale=feature_grad_scale,
+    grad_scale=feature_grad_scale,
+    width=width,
+    compute_dtype=jnp.dtype(compute_dtype),
+  )
+  module = _Speech(
+    frames=frames,
     width=width,
     depth=depth,
     num_heads=num_heads,
@@ -287,4 +306,8 @@ def speech(
     remat=remat,
     compute_dtype=jnp.dtype(compute_dtype),
   )
-  return Encoder(module)
+  return Encoder(
+    module,
+    features=frames,
+    feature_parts=("feature_encoder", "feature_projection"),
+  )

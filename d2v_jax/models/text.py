@@ -75,15 +75,14 @@ class _Text(nn.Module):
     )
     if self.scale_embedding:
       x *= self.width**0.5
-    # Positions count real tokens, from PAD + 1 on.
-    place = PAD + jnp.cumsum(~padding, axis=1) * ~padding
     rows = self.max_tokens + PAD + 1
     if self.positions == "learned":
       shape = (rows, self.width)
       table = self.param("position_embedding", _embedding_init, shape)
     else:
       table = jnp.asarray(sinusoidal_positions(rows, self.width), x.dtype)
-    x += table[place]
+      table = table.at[PAD].set(0.0)
+    x += table[token_positions(padding)]
     if self.embedding_norm:
       x = transformer.layer_norm(_EPS, "embedding_norm")(x)
     x = transformer.dropout(self, x, self.dropout)
@@ -112,6 +111,14 @@ class _Text(nn.Module):
       block_cls=layers.block[:, :, 0],
       padding=padding,
     )
+
+
+def token_positions(padding: jax.Array) -> jax.Array:
+  """Rows of the position table for tokens with padding [B, N] bool.
+
+  Real tokens are counted from 2 on; padding has 1, as its token id is.
+  """
+  return PAD + jnp.cumsum(~padding, axis=1) * ~padding
 
 
 def _embedding_init(key, shape, dtype=jnp.float32):

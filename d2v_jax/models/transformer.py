@@ -211,14 +211,13 @@ class Block(nn.Module):
       if self.layer_scale:
         init = nn.initializers.constant(self.layer_scale)
         y *= self.param(gamma, init, x.shape[-1:])
-      kept = dropout(self, y, self.dropout)
       if self.drop_path and self.has_rng("dropout"):
         keep = 1.0 - drop_path_rate
-        chosen = jax.random.bernoulli(
+        kept = jax.random.bernoulli(
           self.make_rng("dropout"), keep, (x.shape[0], 1, 1)
         )
-        kept = jnp.where(chosen, kept / keep, 0.0)
-      x = x + kept
+        y = jnp.where(kept, y / keep, 0.0)
+      x = x + dropout(self, y, self.dropout)
       return (x if self.pre_norm else norm(x)), y
 
     self_attention = Attention(

@@ -85,11 +85,16 @@ class Data2Vec:
     return self.ema.init(params)
 
   def targets(
-    self, params: Params, teacher_params: Params, batch: Batch
+    self,
+    params: Params,
+    teacher_params: Params,
+    batch: Batch,
+    features: jax.Array | None = None,
   ) -> jax.Array:
     """What is regressed (section 3.3): y = 1/K sum of the last K layers.
 
-    The teacher sees the whole input and has no dropout.
+    The teacher sees the whole input and has no dropout. `features` are those
+    that it shares with the student, if they are known.
 
     Returns:
       [B, N, D] float32 without gradient.
@@ -98,7 +103,7 @@ class Data2Vec:
       ValueError: if the encoder has fewer than K layers.
     """
     teacher = ema.teacher(params, teacher_params)
-    output = self.encoder(teacher, batch)
+    output = self.encoder(teacher, batch, features=features)
     average = average_top_k(
       getattr(output, self.target),
       self.top_k,
@@ -109,10 +114,18 @@ class Data2Vec:
     return jax.lax.stop_gradient(average)
 
   def predictions(
-    self, params: Params, batch: Batch, rng: jax.Array | None
+    self,
+    params: Params,
+    batch: Batch,
+    rng: jax.Array | None,
+    features: jax.Array | None = None,
   ) -> jax.Array:
     """The student sees the masked input: [B, N, D]."""
-    output = self.encoder(params, batch, mask=batch["mask"], rng=rng)
+    if "mask" not in batch:
+      raise ValueError("Data2Vec: the batch has no mask; set config.data.mask.")
+    output = self.encoder(
+      params, batch, mask=batch["mask"], rng=rng, features=features
+    )
     return self.head(params["head"], output.tokens)
 
   def loss(
@@ -135,9 +148,10 @@ class Data2Vec:
       `loss_weight`, the number of masked tokens, is the weight of this loss
       among micro-batches.
     """
+    features = self._shared_features(params, teacher_params, batch)
+    x = self.predictions(params, batch, rng, features)
+    y = self.targets(params, teacher_params, batch, features)
     mask = batch["mask"]
-    y = self.targets(params, teacher_params, batch)
-    x = self.predictions(params, batch, rng)
     error = losses.regression_loss(x, y, self.loss_beta).sum(-1)
     scale = self.loss_scale
     if isinstance(scale, str):
@@ -148,6 +162,13 @@ class Data2Vec:
       "prediction_std": losses.masked_std(jax.lax.stop_gradient(x), mask),
       "loss_weight": mask.sum().astype(loss.dtype),
     }
+
+  def _shared_features(self, params, teacher_params, batch):
+    """What both networks would compute alike, if the teacher shares it."""
+    parts = set(self.encoder.feature_parts)
+    if not parts or parts & set(teacher_params):
+      return None
+    return self.encoder.encode_features(params, batch)
 
   def update_teacher(
     self, teacher_params: Params, params: Params, step: jax.Array

@@ -1,5 +1,7 @@
 """Pure functions against the reference, group by group of arrays."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +9,13 @@ import optax
 import pytest
 
 from d2v_jax import losses, optimizer
+from d2v_jax.data.layout import PAD, num_frames
 from d2v_jax.ema import Ema
 from d2v_jax.models import positions
+from d2v_jax.models.text import token_positions
 from d2v_jax.objectives.data2vec import average_top_k
 from tests.goldens import block_masks, span_masks
+from tests.goldens.speech import conv_layers
 
 
 def groups(arrays: dict[str, np.ndarray]) -> list[str]:
@@ -97,6 +102,24 @@ def _sincos2d(meta, arrays, mine):
     np.testing.assert_allclose(ours, value, rtol=0, atol=1e-6)
 
 
+def _sinusoidal(meta, arrays, mine):
+  table = positions.sinusoidal_positions(*mine["weights"].shape)
+  table[PAD] = 0.0  # as the text encoder does
+  np.testing.assert_allclose(table, mine["weights"], rtol=0, atol=1e-6)
+
+
+def _make_positions(meta, arrays, mine):
+  padding = jnp.asarray(mine["tokens"] == PAD)
+  np.testing.assert_array_equal(token_positions(padding), mine["positions"])
+
+
+def _convlen(meta, arrays, mine):
+  for i in _members(mine):
+    layers = conv_layers(meta["configs"][f"convlen/{i}"])
+    frames = num_frames(mine[f"{i}/in"], layers)
+    np.testing.assert_array_equal(frames, mine[f"{i}/out"])
+
+
 def _ema(meta, arrays, mine):
   for i in _members(mine):
     c = meta["configs"][f"ema/{i}"]
@@ -152,6 +175,20 @@ def _tri_stage(meta, arrays, mine):
     np.testing.assert_allclose(ours, mine[f"{i}/lr"], rtol=1e-5)
 
 
+def _polynomial(meta, arrays, mine):
+  for i in _members(mine):
+    c = meta["configs"][f"polynomial/{i}"]
+    schedule = optimizer.linear(
+      peak=c["lr"],
+      total_steps=c["total_num_update"],
+      warmup_steps=c["warmup_updates"],
+    )
+    ours = _rates(schedule, mine[f"{i}/steps"])
+    np.testing.assert_allclose(
+      ours, mine[f"{i}/lr"], rtol=1e-5, atol=1e-6 * c["lr"]
+    )
+
+
 def _beit_cosine(meta, arrays, mine):
   c = meta["configs"]["beit_cosine"]
   warmup = c["warmup_epochs"] * c["niter_per_ep"]
@@ -172,12 +209,13 @@ def _beit_cosine(meta, arrays, mine):
   )
 
 
-def _adam(meta, arrays, mine):
+def _adam(meta, arrays, mine, *, decay=True, fairseq=False):
   for i in _members(mine):
     c = meta["configs"][f"hp/{i}"]
     tx = optimizer.adamw(
       optimizer.constant(peak=c["lr"], total_steps=10),
-      weight_decay=0.0 if meta["no_decay"] else c["weight_decay"],
+      weight_decay=c["weight_decay"] if decay else 0.0,
+      uncorrected_eps=fairseq,
       b1=c["betas"][0],
       b2=c["betas"][1],
       eps=c["eps"],
@@ -239,17 +277,25 @@ CHECKS = {
     "targets": _targets,
     "gelu": _gelu,
   },
-  "pure_positions": {"relpos": _relpos, "sincos2d": _sincos2d},
+  "pure_positions": {
+    "relpos": _relpos,
+    "sincos2d": _sincos2d,
+    "sinusoidal": _sinusoidal,
+    "make_positions": _make_positions,
+    "convlen": _convlen,
+  },
   "pure_schedules": {
     "ema": _ema,
     "ema_beit": _ema_beit,
     "cosine": _cosine,
     "tri_stage": _tri_stage,
+    "polynomial": _polynomial,
     "beit_cosine": _beit_cosine,
   },
   "pure_optim": {
-    "torch_adamw": lambda m, a, x: _adam({**m, "no_decay": False}, a, x),
-    "torch_adam_nowd": lambda m, a, x: _adam({**m, "no_decay": True}, a, x),
+    "torch_adamw": _adam,
+    "torch_adam_nowd": functools.partial(_adam, decay=False),
+    "fairseq_adam": functools.partial(_adam, fairseq=True),
     "clip": _clip,
   },
 }
