@@ -61,7 +61,7 @@ def get_config() -> ml_collections.ConfigDict:
     loss_scale="rsqrt",
     head=dict(layers=1, initial="torch"),
     ema=dict(
-      start=0.99, end=0.9995, anneal_steps=2000, tracked=("norm", "blocks")
+      start=0.999, end=0.9998, anneal_steps=2000, tracked=("norm", "blocks")
     ),
   )
   c.schedule = dict(

@@ -1,10 +1,14 @@
 """Every shipped config builds, has its golden size, and trains a step."""
 
+import itertools
+import json
 import pathlib
 
 import jax
 import numpy as np
 import pytest
+import soundfile
+from tokenizers import pre_tokenizers
 
 from d2v_jax import config as config_lib
 from d2v_jax import experiment
@@ -20,22 +24,85 @@ PARAMETERS = {
   "digits": 345_408,
   "image_folder": 824_192,
   "fashion_mnist": 818_176,
+  "speech_base": 93_754_880,
+  "speech_large": 314_326_016,
+  "audio_folder": 2_115_904,
+  "finetune_speech": 2_084_445,
+  "tones": 431_168,
+  "text_base": 126_415_872,
+  "text_files": 3_488_832,
+  "finetune_text": 3_379_207,
+  "verses": 925_440,
 }
 
 
 # The others take one step in the slow tests.
-QUICK = ("vit_base", "image_folder")
+QUICK = ("vit_base", "image_folder", "speech_base", "text_base")
+
+# The data that come along, of each modality.
+BUNDLED = {"vision": "digits", "speech": "tones", "text": "kjv"}
 
 
-def load(name):
-  """The config with the bundled digits instead of its data."""
+@pytest.fixture(scope="module")
+def vocabularies(tmp_path_factory):
+  """Tokenizers that serve models of 8,000 and 50,265 tokens."""
+  folder = tmp_path_factory.mktemp("vocabularies")
+  return {size: vocabulary(folder / str(size), size) for size in (8000, 50265)}
+
+
+def vocabulary(folder, size):
+  """RoBERTa's two files with made-up words: bytes, then pairs of letters."""
+  folder.mkdir()
+  alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+  words, merges = list(alphabet), []
+  for parts in itertools.product(alphabet, repeat=2):
+    if len(words) == size - 5:
+      break
+    merges.append(" ".join(parts))
+    words.append("".join(parts))
+  words = ["<s>", "<pad>", "</s>", "<unk>", *words, "<mask>"]
+  ids = {word: i for i, word in enumerate(words)}
+  (folder / "vocab.json").write_text(json.dumps(ids))
+  (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+  return str(folder)
+
+
+def load(name, vocabularies):
+  """The config with bundled data instead of its own."""
   config = config_lib.load(str(CONFIGS / f"{name}.py"))
-  digits = {"name": "digits", "split": "train"}
-  config.data.source = digits
-  config.evaluation.train = digits
-  config.evaluation.test = {**digits, "split": "test"}
+  source = {"name": BUNDLED[config.modality], "split": "train"}
+  config.data.source = source
+  for split in ("train", "test"):
+    if split in config.evaluation:
+      config.evaluation[split] = {**source, "split": split}
   config.num_devices = 1
+  if config.modality == "text" and config.encoder.vocab_size in vocabularies:
+    path = vocabularies[config.encoder.vocab_size]
+    config.data.tokenizer = {"path": path}
+  if name == "finetune_text":
+    config.objective.head.num_outputs = 7
+  if config.modality == "speech":
+    # The bundled syllables are short, and have tones but no transcripts.
+    config.data.min_samples = 2000
+    config.data.buckets.lengths = (8000,)
+    config.evaluation.buckets = {"lengths": (8000,)}
+  if name == "finetune_speech":
+    config.data.source = {"name": "manifest", "path": transcripts(vocabularies)}
+    config.evaluation.test = config.data.source
   return config
+
+
+def transcripts(vocabularies):
+  """A table of three recordings with their words."""
+  folder = pathlib.Path(vocabularies[8000]).parent
+  table = folder / "files.tsv"
+  noise = np.random.default_rng(0).normal(0, 0.1, (3, 8000))
+  rows = ["path\ttext"]
+  for i, x in enumerate(noise):
+    soundfile.write(folder / f"{i}.flac", x, 16000)
+    rows.append(f"{i}.flac\tone two")
+  table.write_text("\n".join(rows) + "\n")
+  return str(table)
 
 
 def test_every_config_is_listed():
@@ -43,8 +110,8 @@ def test_every_config_is_listed():
 
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
-def test_number_of_parameters(name):
-  run = experiment.from_config(load(name))
+def test_number_of_parameters(name, vocabularies):
+  run = experiment.from_config(load(name, vocabularies))
   shapes = jax.eval_shape(
     run.objective.init, jax.random.key(0), run.example_batch
   )
@@ -54,7 +121,7 @@ def test_number_of_parameters(name):
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
 def test_top_level_fields(name):
-  config = load(name)
+  config = config_lib.load(str(CONFIGS / f"{name}.py"))
   for field in ("seed", "total_steps", "checkpoint_every", "log_every"):
     assert isinstance(config[field], int)
 
@@ -66,14 +133,17 @@ def test_top_level_fields(name):
     for name in sorted(PARAMETERS)
   ],
 )
-def test_one_step_at_reduced_width(name):
-  config = load(name)
+def test_one_step_at_reduced_width(name, vocabularies):
+  config = load(name, vocabularies)
   config.batch_size = 2
   config.accumulate = 1
   config.compute_dtype = "float32"
   config.encoder.width = 16
   config.encoder.num_heads = 2
-  config.encoder.depth = config.objective.top_k
+  config.encoder.depth = config.objective.get("top_k", 2)
+  if config.modality == "speech":
+    config.encoder.conv_layers = ((8, 16, 8), (8, 10, 5), (8, 8, 8))
+    config.encoder.position_groups = 2
   config.data.num_threads = 1
   run = experiment.from_config(config)
   trainer = Trainer(run)

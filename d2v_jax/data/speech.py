@@ -29,7 +29,8 @@ class TrainTransform:
     labels: example -> label; None for no label.
 
   Raises:
-    ValueError: `channel_mask` without `width`, or wrong `conv_layers`.
+    ValueError: `channel_mask` without `width` or `mask`, or wrong
+      `conv_layers`.
 
   Source: data2vec (arXiv 2202.03555) section 4.2 and its code, which crops each
   batch to its shortest utterance. Batches here have one of a few lengths, so
@@ -44,6 +45,11 @@ class TrainTransform:
 
   def __post_init__(self):
     layout.num_frames(0, self.conv_layers)  # raises when they are wrong
+    if self.channel_mask is not None and self.mask is None:
+      raise ValueError(
+        "TrainTransform: channel_mask hides channels beside hidden frames; "
+        "set config.data.mask too, with a small prob, or leave it out"
+      )
     if self.channel_mask is not None and (self.width is None or self.width < 1):
       raise ValueError(
         "TrainTransform: channel_mask needs the model's width, got "

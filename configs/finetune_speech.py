@@ -1,0 +1,59 @@
+"""CTC fine-tuning of a model pretrained by audio_folder.py, on transcripts.
+
+  python -m d2v_jax.main --config=configs/finetune_speech.py --workdir=RUN2 \\
+    --config.init_from=RUN --config.data.source.path=FILES.tsv \\
+    --config.evaluation.test.path=FILES.tsv
+
+FILES.tsv has the columns path, text and split (train, test). Without init_from
+it trains from scratch. Other letters than English ones:
+--config.data.labels.letters, and as many outputs and one for the blank:
+--config.objective.head.num_outputs. A wrong letter is an error that shows the
+string to set.
+
+Source: data2vec (arXiv 2202.03555) section 4.2; the released recipes freeze the
+convolutions, begin with the output layer alone, hide spans of frames and of
+channels, and have tri-stage rates, as here. Sizes and rates are for small
+models and short runs.
+"""
+
+import ml_collections
+
+from configs import audio_folder
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Fine-tuning on utterances of up to four seconds."""
+  c = audio_folder.get_config()
+  c.init_from = ""
+  c.total_steps = 1200
+  c.data = dict(
+    source=dict(name="manifest", path="files.tsv", split="train"),
+    min_samples=2_000,
+    buckets=dict(lengths=(16_000, 32_000, 64_000)),
+    labels=dict(name="letters", max_length=96),
+    mask=dict(name="span", prob=0.3, length=5),
+    channel_mask=dict(name="span", prob=0.1, length=16, min_masks=0),
+    num_threads=2,
+  )
+  c.encoder.feature_grad_scale = 0.0
+  c.encoder.activation_dropout = 0.1
+  c.objective = dict(name="ctc", head=dict(num_outputs=29))
+  c.schedule = dict(
+    name="tri_stage",
+    peak=1e-3,
+    warmup_steps=120,
+    hold_steps=480,
+    final_scale=0.05,
+  )
+  c.optimizer = dict(
+    b2=0.98, eps=1e-8, weight_decay=0.0, clip_norm=5.0, freeze_steps=100
+  )
+  c.evaluation = dict(
+    every=400,
+    test=dict(name="manifest", path="files.tsv", split="test"),
+    # Error rates count whole utterances, also long ones.
+    buckets=dict(lengths=(16_000, 32_000, 64_000, 256_000)),
+    batch_size=64,
+    evaluators=dict(wer=dict()),
+  )
+  return c

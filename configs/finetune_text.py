@@ -1,0 +1,53 @@
+"""Classification by a model pretrained by text_files.py, on a labelled table.
+
+  python -m d2v_jax.main --config=configs/finetune_text.py --workdir=RUN2 \\
+    --config.init_from=RUN --config.data.tokenizer.path=tokenizer.json \\
+    --config.data.source.path=TABLE.tsv \\
+    --config.evaluation.test.path=TABLE.tsv
+
+TABLE.tsv has the columns text, label and split (train, test). Without init_from
+it trains from scratch. The number of classes:
+--config.objective.head.num_outputs. Scores instead of classes:
+
+  --config.objective.name=regression --config.objective.head.num_outputs=1
+  --config.data.source.numeric=True --config.evaluation.test.numeric=True
+  --config.evaluation.evaluators="{'regression': {}}"
+
+Source: data2vec (arXiv 2202.03555) section 4.3; the released GLUE recipes have
+this head, weight decay on everything, and a linear schedule with 6 % warm-up.
+Sizes and rates are for small models and short runs.
+"""
+
+import ml_collections
+
+from configs import text_files
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Fine-tuning on texts of up to 128 tokens."""
+  c = text_files.get_config()
+  c.init_from = ""
+  c.total_steps = 1000
+  table = dict(name="table", path="table.tsv", label="label")
+  c.data = dict(
+    source=dict(**table, split="train"),
+    tokenizer=dict(path="tokenizer.json"),
+    buckets=dict(lengths=(32, 64, 128)),
+    labels=dict(name="label"),
+    num_threads=2,
+  )
+  c.objective = dict(
+    name="classification",
+    head=dict(num_outputs=2, pool="first", hidden=True),
+  )
+  c.schedule = dict(name="linear", peak=5e-4, warmup_steps=60)
+  c.optimizer = dict(
+    b2=0.98, eps=1e-6, weight_decay=0.1, clip_norm=5.0, no_decay=()
+  )
+  c.evaluation = dict(
+    every=250,
+    test=dict(**table, split="test"),
+    batch_size=256,
+    evaluators=dict(classification=dict()),
+  )
+  return c
