@@ -118,7 +118,9 @@ def test_evaluation_keeps_the_beginning():
 
 def test_errors():
   with pytest.raises(ValueError, match=r"channel_mask needs .* width=None"):
-    TrainTransform(channel_mask=first_half)
+    TrainTransform(mask=first_half, channel_mask=first_half)
+  with pytest.raises(ValueError, match=r"set config.data.mask too"):
+    TrainTransform(channel_mask=first_half, width=6)
   for transform in (TrainTransform, EvalTransform):
     with pytest.raises(ValueError, match="each of conv_layers must be"):
       transform(((1, 2),))
