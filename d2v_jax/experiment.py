@@ -256,6 +256,11 @@ def _train_data(row, spec, shared, grid):
     # An impossible mask should be an error now and not in a worker later.
     mask = given["mask"]
     config_lib.call(lambda: mask(np.random.default_rng(0), grid), {}, where)
+  if given["buckets"] is None and row.needs_buckets:
+    raise ConfigError(
+      f"{where}.buckets: examples differ in length; give the lengths of "
+      "batches, such as buckets=dict(lengths=(...,)), in samples or tokens."
+    )
   raw = config_lib.build(spec.pop("source", {}), row.sources, f"{where}.source")
   own = config_lib.parameters(row.train_source) - set(given)
   fields = {k: spec.pop(k) for k in list(spec) if k in own and k != "source"}

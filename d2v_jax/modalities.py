@@ -39,6 +39,7 @@ class Modality:
     eval_transform: builds example -> `inputs`, `label`.
     shared: arguments of the encoder that the data must agree on; written once,
       in config.encoder.
+    needs_buckets: examples differ in length, so batches need lengths.
   """
 
   encoder: Callable[..., Encoder]
@@ -49,6 +50,7 @@ class Modality:
   train_transform: Callable
   eval_transform: Callable
   shared: tuple[str, ...]
+  needs_buckets: bool = False
 
 
 MODALITIES = {
@@ -71,6 +73,7 @@ MODALITIES = {
     train_transform=speech.TrainTransform,
     eval_transform=speech.EvalTransform,
     shared=("conv_layers", "width"),
+    needs_buckets=True,
   ),
   "text": Modality(
     encoder=text_models.text,
@@ -81,5 +84,6 @@ MODALITIES = {
     train_transform=text.TrainTransform,
     eval_transform=text.EvalTransform,
     shared=("vocab_size", "max_tokens"),
+    needs_buckets=True,
   ),
 }

@@ -33,7 +33,8 @@ def main(tuxwords: str, out: str) -> None:
   with open(out, "w", encoding="utf-8") as f:
     f.write("path\ttext\tlang\tsplit\n")
     f.writelines("\t".join(row) + "\n" for row in rows)
-  print(f"{len(rows)} phrases, {sum(r[3] == 'test' for r in rows)} for the test")
+  tests = sum(row[3] == "test" for row in rows)
+  print(f"{len(rows)} phrases, {tests} for the test")
   print(f"{len(letters) + 1} letters: |{''.join(sorted(letters))}")
 
 
