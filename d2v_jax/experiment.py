@@ -219,8 +219,8 @@ def _objective(spec, network, compute_dtype):
 def _check_outputs(objective, data, source):
   """A supervised head must have as many outputs as there are labels."""
   outputs = objective.get("head", {}).get("num_outputs")
-  letters = _optional(dict(data), "labels", LABELS, "config.data")
-  wanted = getattr(letters, "num_outputs", None)
+  labels = _optional(dict(data), "labels", LABELS, "config.data")
+  wanted = getattr(labels, "num_outputs", None)
   if objective.get("name") == "classification":
     wanted = len(getattr(source, "class_names", ())) or outputs
   if wanted is not None and outputs != wanted:
@@ -245,17 +245,18 @@ def _accepted(constructor, given):
 def _train_data(row, spec, shared, grid):
   spec = dict(spec)
   where = "config.data"
-  given = {
-    **shared,
-    "labels": _optional(spec, "labels", LABELS, where),
-    "mask": _optional(spec, "mask", row.masks, where),
-    "channel_mask": _optional(spec, "channel_mask", row.masks, where),
-    "buckets": _buckets(spec, where),
-  }
+  taken = config_lib.parameters(row.train_source)
+  taken |= config_lib.parameters(row.train_transform)
+  tables = {"labels": LABELS, "mask": row.masks, "channel_mask": row.masks}
+  given = dict(shared)
+  for name, table in tables.items():
+    if name in taken:
+      given[name] = _optional(spec, name, table, where)
   if grid and given["mask"] is not None:
     # An impossible mask should be an error now and not in a worker later.
     mask = given["mask"]
     config_lib.call(lambda: mask(np.random.default_rng(0), grid), {}, where)
+  given["buckets"] = _buckets(spec, where) if row.needs_buckets else None
   if given["buckets"] is None and row.needs_buckets:
     raise ConfigError(
       f"{where}.buckets: examples differ in length; give the lengths of "
@@ -280,8 +281,8 @@ def _train_data(row, spec, shared, grid):
   allowed = ("num_threads", "num_workers", "max_corrupt")
   unknown = set(spec) - set(allowed)
   if unknown:
-    choices = {"augment", "labels", "mask", "source", *own, *allowed}
-    choices |= {"buckets"} if hasattr(source, "lengths") else set()
+    choices = {"augment", "source", *own, *allowed, *set(tables) & taken}
+    choices |= {"buckets"} if row.needs_buckets else set()
     raise ConfigError(
       f"{where}: unknown fields {sorted(unknown)}; choose from: "
       f"{', '.join(sorted(choices))}."
@@ -338,7 +339,9 @@ def _evaluation(row, spec, data, shared, num_devices):
       f"{where}: evaluators need {wanted} source, got "
       f"{sorted(splits) or 'none'}; add them or leave the evaluators out."
     )
-  buckets = _buckets(spec, where) or _buckets(dict(data), "config.data")
+  buckets = None
+  if row.needs_buckets:
+    buckets = _buckets(spec, where) or _buckets(dict(data), "config.data")
   fields = spec.pop("transform", {})
   batch_size = spec.pop("batch_size", 64 * num_devices)
   if batch_size % num_devices:
@@ -346,22 +349,25 @@ def _evaluation(row, spec, data, shared, num_devices):
       f"{where}.batch_size {batch_size} is not a multiple of {num_devices} "
       "devices; change it."
     )
-  passes = {}
-  if evaluators:  # else nobody needs the data to be there
-    passes = {
-      split: _evaluation_pass(
-        row,
-        config_lib.build(source, row.sources, f"{where}.{split}"),
-        fields,
-        f"{where}.{split}",
-        data=data,
-        given={**shared, "labels": labels},
-        batch_size=batch_size,
-        buckets=buckets,
-      )
-      for split, source in splits.items()
-      if split in needed
-    }
+  # Where nobody asks for them, the data need not be there.
+  sources = {
+    split: config_lib.build(splits[split], row.sources, f"{where}.{split}")
+    for split in sorted(needed)
+  }
+  _check_classes(sources, where)
+  passes = {
+    split: _evaluation_pass(
+      row,
+      source,
+      fields,
+      f"{where}.{split}",
+      data=data,
+      given={**shared, "labels": labels},
+      batch_size=batch_size,
+      buckets=buckets,
+    )
+    for split, source in sources.items()
+  }
   return config_lib.call(
     Evaluation,
     spec,
@@ -369,6 +375,17 @@ def _evaluation(row, spec, data, shared, num_devices):
     evaluators=evaluators,
     batches=lambda split: passes[split](),
   )
+
+
+def _check_classes(sources, where):
+  """Class numbers must mean the same in every split."""
+  names = {k: getattr(s, "class_names", ()) for k, s in sources.items()}
+  if all(names.values()) and len(set(names.values())) > 1:
+    raise ConfigError(
+      f"{where}: the splits have different classes: "
+      + "; ".join(f"{k} has {', '.join(n)}" for k, n in names.items())
+      + ". Both need examples (or the argument `classes`) of all."
+    )
 
 
 def _evaluator(spec, where, labels):

@@ -125,7 +125,7 @@ def summarise(
 def plot(
   lines: list[Record], baselines: dict[str, float], path: pathlib.Path
 ) -> None:
-  """Draws loss, standard deviations and accuracies over steps.
+  """Draws loss, standard deviations and accuracies or error rates over steps.
 
   Args:
     lines: those of metrics.jsonl.
@@ -137,15 +137,13 @@ def plot(
   matplotlib.use("Agg")
   from matplotlib import pyplot
 
-  accuracies = [
-    k
-    for k in dict.fromkeys(k for line in lines for k in line)
-    if k.endswith("/accuracy")
-  ]
+  names = dict.fromkeys(k for line in lines for k in line)
+  accuracies = [k for k in names if k.endswith("/accuracy")]
+  errors = [k for k in names if k.endswith(("/wer", "/cer"))]
   panels = {
     "loss": ["loss"],
     "standard deviation": ["target_std", "prediction_std"],
-    "accuracy": accuracies,
+    **({"error rate": errors} if errors else {"accuracy": accuracies}),
   }
   figure, axes = pyplot.subplots(
     1, len(panels), figsize=(13, 3.6), layout="constrained"
@@ -154,7 +152,7 @@ def plot(
     for name in names:
       points = [(line["step"], line[name]) for line in lines if name in line]
       if points:
-        marker = "o" if name in accuracies else None
+        marker = "o" if "/" in name else None
         axis.plot(*zip(*points, strict=True), label=name, marker=marker)
     axis.set(title=title, xlabel="step")
   for i, (name, value) in enumerate(baselines.items()):
