@@ -1,4 +1,21 @@
-"""Tones: data2vec on 500 bundled Mandarin syllables, on a CPU."""
+"""Tones: data2vec on 500 bundled Mandarin syllables, on a CPU.
+
+  python -m d2v_jax.main --config=configs/tones.py --workdir=runs/tones
+
+A check that speech works here, not a benchmark: 390 syllables of one voice to
+learn from, and the tone (1 to 4) of 110 others to be told. Expected, seed 0:
+linear probe 0.71 (untrained: 0.55), 20-NN 0.47 (0.41); the standard error is
+0.045. Log-mel features with logistic regression reach 0.964.
+
+Cost: two to three minutes on two CPU cores, start and five evaluations
+included.
+
+The algorithm is that of speech_base.py; the sizes are ours. Where it differs:
+  100 frames a second and shorter masks, as a syllable takes a quarter second.
+  decay 0.99 to 0.999: the run is short. At first the targets depend on little
+    but the position in the syllable (effective rank 2 at step 150); content
+    enters later. With 0.999 from the start, the probe ended at 0.53.
+"""
 
 import ml_collections
 

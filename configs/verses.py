@@ -1,4 +1,19 @@
-"""Verses: data2vec on 5,682 bundled verses of the Bible, on a CPU."""
+"""Verses: data2vec on 5,682 bundled verses of the Bible, on a CPU.
+
+  python -m d2v_jax.main --config=configs/verses.py --workdir=runs/verses
+
+A check that text works here, not a benchmark: of 1,322 verses the group of
+books (one of 7) is to be told. Expected, seed 0: linear probe 0.486 (untrained:
+0.470), 20-NN 0.438 (0.415); the standard error is 0.014. TF-IDF with logistic
+regression reaches 0.671. Two minutes are too short for text, see
+experiments/bible for half an hour.
+
+Cost: two to three minutes on two CPU cores, start and four evaluations
+included.
+
+The algorithm is that of text_base.py; sizes, rates and the teacher's decay are
+ours.
+"""
 
 import ml_collections
 
@@ -18,7 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
     tokenizer=dict(name="kjv"),
     packing="complete",
     buckets=dict(lengths=(64,)),
-    mask=dict(name="token", prob=0.3, length=1, random=0.0, keep=0.0),
+    mask=dict(name="token", prob=0.35, length=2, random=0.0, keep=0.0),
     num_threads=2,
   )
   c.encoder = dict(
@@ -36,16 +51,16 @@ def get_config() -> ml_collections.ConfigDict:
     loss_beta=4.0,
     loss_scale=1.0,
     head=dict(layers=2, initial="normal"),
-    ema=dict(start=0.99, end=0.999, anneal_steps=600, tracked=("blocks",)),
+    ema=dict(start=0.998, end=0.9998, anneal_steps=600, tracked=("blocks",)),
   )
-  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=60)
+  c.schedule = dict(name="cosine", peak=2e-3, warmup_steps=60)
   c.optimizer = dict(
     b2=0.98, eps=1e-6, weight_decay=0.01, clip_norm=5.0, no_decay=()
   )
   c.health = dict(start_step=200)
 
   c.evaluation = dict(
-    every=150,
+    every=200,
     train=dict(name="kjv", split="train"),
     test=dict(name="kjv", split="test"),
     batch_size=256,
