@@ -145,8 +145,10 @@ def plot(
     "standard deviation": ["target_std", "prediction_std"],
     **({"error rate": errors} if errors else {"accuracy": accuracies}),
   }
+  if "target_std" not in names:  # fine-tuning has no targets to spread
+    del panels["standard deviation"]
   figure, axes = pyplot.subplots(
-    1, len(panels), figsize=(13, 3.6), layout="constrained"
+    1, len(panels), figsize=(4.3 * len(panels), 3.6), layout="constrained"
   )
   for axis, (title, names) in zip(axes, panels.items(), strict=True):
     for name in names:
