@@ -37,7 +37,7 @@ PARAMETERS = {
 
 
 # The others take one step in the slow tests.
-QUICK = ("vit_base", "image_folder", "speech_base", "text_base")
+QUICK = ("vit_base", "tones", "verses")
 
 # The data that come along, of each modality.
 BUNDLED = {"vision": "digits", "speech": "tones", "text": "kjv"}

@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from d2v_jax.data import audio
+from d2v_jax.data import audio, layout
 from d2v_jax.data.speech import EvalTransform, TrainTransform
 
 LAYERS = ((8, 4, 2), (8, 3, 2))
@@ -63,8 +63,8 @@ def test_shorter_utterances_are_padded(samples):
     assert (inputs[:samples] == np.arange(1, samples + 1)).all()
     assert (inputs[samples:] == 0).all()
     assert padding.dtype == bool
-    assert padding.shape == (audio.num_frames(20, LAYERS),) == (4,)
-    assert (~padding).sum() == audio.num_frames(samples, LAYERS)
+    assert padding.shape == (layout.num_frames(20, LAYERS),) == (4,)
+    assert (~padding).sum() == layout.num_frames(samples, LAYERS)
     assert (np.diff(padding.astype(int)) >= 0).all()
 
 

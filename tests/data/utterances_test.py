@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from d2v_jax.data import audio
+from d2v_jax.data import audio, layout
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.labels import Letters, RecordLabel
 from d2v_jax.data.utterances import (
@@ -128,7 +128,7 @@ def test_labels_longer_than_their_frames():
 def test_training_and_evaluation():
   buckets = Buckets((1000, 2000))
   source = Records(records(399, 1040, 720, 2001, text=["A", "AAA", "B", "C"]))
-  given = {"labels": Letters(8), "conv_layers": audio.CONV_LAYERS}
+  given = {"labels": Letters(8), "conv_layers": layout.CONV_LAYERS}
   training = training_utterances(source, buckets=buckets, **given)
   # Three equal letters, two blanks and a boundary do not fit three frames;
   # what is longer than the largest bucket would lose its end.
