@@ -22,7 +22,7 @@ def make(**changes):
   network = text(**{**TINY, **changes})
   params = jax.jit(network.init)(jax.random.key(0), {"inputs": TOKENS})
   # Visible differences between positions and tokens.
-  return network, jax.tree.map(lambda x: 10 * x, params)
+  return network, jax.tree.map(lambda x: 3 * x, params)
 
 
 def test_positions_count_real_tokens():
