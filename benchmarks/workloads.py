@@ -94,7 +94,9 @@ def make_config(
     "mask": spec["data"]["mask"],
     "encoder": encoder,
     "objective": objective,
-    "optimizer": _complete(optimizer_lib.adamw, spec["optimizer"]),
+    # PyTorch's AdamW has no other epsilon; it costs the same.
+    "optimizer": _complete(optimizer_lib.adamw, spec["optimizer"])
+    | {"uncorrected_eps": False},
     "schedule": {"peak": 1e-4, "total_steps": spec["total_steps"]},
   }
 
