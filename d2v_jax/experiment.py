@@ -12,15 +12,13 @@ import optax
 
 from d2v_jax import config as config_lib
 from d2v_jax import health as health_lib
+from d2v_jax import inputs
 from d2v_jax import optimizer as optimizer_lib
 from d2v_jax import sharding as sharding_lib
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
-from d2v_jax.data.buckets import Buckets
-from d2v_jax.data.labels import LABELS, RecordLabel
-from d2v_jax.evaluators import EVALUATORS
-from d2v_jax.evaluators.features import Predictions
-from d2v_jax.modalities import MODALITIES, Modality
+from d2v_jax.data.labels import LABELS
+from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES, PARTS
 
 # What may change between a run and its continuation: nothing that the numbers
@@ -40,21 +38,6 @@ RESUMABLE = (
   "data.num_workers",
   "data.max_corrupt",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-  """Frozen-feature evaluation.
-
-  Attributes:
-    evaluators: metric prefix -> evaluator.
-    batches: split ('train' or 'test') -> host batches of that split in order.
-    every: updates between evaluations; 0 leaves only the first and the last.
-  """
-
-  evaluators: dict[str, Any]
-  batches: Callable[[str], Iterator[dict[str, np.ndarray]]]
-  every: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +62,7 @@ class Experiment:
   num_examples: int
   example_batch: dict[str, jax.ShapeDtypeStruct]
   batches: Callable[..., Iterator[dict[str, np.ndarray]]]
-  evaluation: Evaluation
+  evaluation: inputs.Evaluation
 
 
 def from_config(config: Any) -> Experiment:
@@ -158,8 +141,10 @@ def _build(
   network = config_lib.call(
     row.encoder, encoder, "config.encoder", compute_dtype=compute_dtype
   )
-  shared = _shared(row, encoder)
-  source, transform, options = _train_data(row, data, shared, network.grid)
+  shared = inputs.shared_arguments(row, encoder)
+  source, transform, options = inputs.train_data(
+    row, data, shared, network.grid
+  )
   _check_outputs(objective, data, source)
   rate = config_lib.build(
     schedule,
@@ -186,7 +171,9 @@ def _build(
     sharding=sharding,
     health=config_lib.call(health_lib.Health, health or {}, "config.health"),
     num_examples=len(source),
-    example_batch=_shapes(transform, source, batch_size, options["buckets"]),
+    example_batch=inputs.batch_shapes(
+      transform, source, batch_size, options["buckets"]
+    ),
     batches=functools.partial(
       pipeline.train_batches,
       source,
@@ -197,7 +184,7 @@ def _build(
       process_count=jax.process_count(),
       **options,
     ),
-    evaluation=_evaluation(row, evaluation, data, shared, mesh.size),
+    evaluation=inputs.evaluation_from(row, evaluation, data, shared, mesh.size),
   )
 
 
@@ -211,7 +198,7 @@ def _objective(spec, network, compute_dtype):
         constructor,
         spec[part],
         f"{where}.{part}",
-        **_accepted(constructor, given),
+        **inputs.accepted(constructor, given),
       )
   return config_lib.build(spec, OBJECTIVES, where, encoder=network)
 
@@ -219,7 +206,7 @@ def _objective(spec, network, compute_dtype):
 def _check_outputs(objective, data, source):
   """A supervised head must have as many outputs as there are labels."""
   outputs = objective.get("head", {}).get("num_outputs")
-  labels = _optional(dict(data), "labels", LABELS, "config.data")
+  labels = inputs.optional(dict(data), "labels", LABELS, "config.data")
   wanted = getattr(labels, "num_outputs", None)
   if objective.get("name") == "classification":
     wanted = len(getattr(source, "class_names", ())) or outputs
@@ -228,202 +215,3 @@ def _check_outputs(objective, data, source):
       f"config.objective.head.num_outputs: got {outputs}, but the labels have "
       f"{wanted} different values; set it to {wanted}."
     )
-
-
-def _shared(row: Modality, encoder: Spec) -> dict[str, Any]:
-  """What the data must agree on with the encoder, defaults included."""
-  defaults = inspect.signature(row.encoder).parameters
-  return {k: encoder.get(k, defaults[k].default) for k in row.shared}
-
-
-def _accepted(constructor, given):
-  """What the constructor has arguments for, and is there."""
-  allowed = config_lib.parameters(constructor)
-  return {k: v for k, v in given.items() if k in allowed and v is not None}
-
-
-def _train_data(row, spec, shared, grid):
-  spec = dict(spec)
-  where = "config.data"
-  taken = config_lib.parameters(row.train_source)
-  taken |= config_lib.parameters(row.train_transform)
-  tables = {"labels": LABELS, "mask": row.masks, "channel_mask": row.masks}
-  given = dict(shared)
-  for name, table in tables.items():
-    if name in taken:
-      given[name] = _optional(spec, name, table, where)
-  if grid and given["mask"] is not None:
-    # An impossible mask should be an error now and not in a worker later.
-    mask = given["mask"]
-    config_lib.call(lambda: mask(np.random.default_rng(0), grid), {}, where)
-  given["buckets"] = _buckets(spec, where) if row.needs_buckets else None
-  if given["buckets"] is None and row.needs_buckets:
-    raise ConfigError(
-      f"{where}.buckets: examples differ in length; give the lengths of "
-      "batches, such as buckets=dict(lengths=(...,)), in samples or tokens."
-    )
-  raw = config_lib.build(spec.pop("source", {}), row.sources, f"{where}.source")
-  own = config_lib.parameters(row.train_source) - set(given)
-  fields = {k: spec.pop(k) for k in list(spec) if k in own and k != "source"}
-  source = config_lib.call(
-    row.train_source,
-    fields,
-    where,
-    source=raw,
-    **_accepted(row.train_source, given),
-  )
-  transform = config_lib.call(
-    row.train_transform,
-    spec.pop("augment", {}),
-    f"{where}.augment",
-    **_accepted(row.train_transform, given),
-  )
-  allowed = ("num_threads", "num_workers", "max_corrupt")
-  unknown = set(spec) - set(allowed)
-  if unknown:
-    choices = {"augment", "source", *own, *allowed, *set(tables) & taken}
-    choices |= {"buckets"} if row.needs_buckets else set()
-    raise ConfigError(
-      f"{where}: unknown fields {sorted(unknown)}; choose from: "
-      f"{', '.join(sorted(choices))}."
-    )
-  config_lib.check_types(pipeline.train_batches, spec, where)
-  return source, transform, {**spec, "buckets": given["buckets"]}
-
-
-def _optional(spec, name, table, where):
-  part = spec.pop(name, None)
-  if part is None:
-    return None
-  return config_lib.build(part, table, f"{where}.{name}")
-
-
-def _buckets(spec, where):
-  part = spec.pop("buckets", None)
-  if part is None:
-    return None
-  return config_lib.call(Buckets, part, f"{where}.buckets")
-
-
-def _shapes(transform, source, batch_size, buckets):
-  example = source[0]
-  if buckets is not None:
-    example = {**example, "length": buckets.lengths[-1]}
-  example = transform(example, np.random.default_rng(0))
-  return {
-    key: jax.ShapeDtypeStruct((batch_size, *value.shape), value.dtype)
-    for key, value in example.items()
-    if key not in ("requested", "record")
-  }
-
-
-def _evaluation(row, spec, data, shared, num_devices):
-  spec = {k: v for k, v in spec.items() if v is not None}
-  where = "config.evaluation"
-  labels = _optional(dict(data), "labels", LABELS, "config.data")
-  evaluators = {
-    name: _evaluator({"name": name, **s}, f"{where}.evaluators.{name}", labels)
-    for name, s in (spec.pop("evaluators", None) or {}).items()
-    if s is not None
-  }
-  splits = {s: spec.pop(s) for s in ("train", "test") if s in spec}
-  needed = set()
-  for evaluator in evaluators.values():
-    wanted = evaluator.features
-    predicts = isinstance(wanted, Predictions)
-    needed |= {wanted.split} if predicts else {"train", "test"}
-  if needed - set(splits):
-    both = "both a `train` and a `test`"
-    wanted = both if len(needed) > 1 else f"a `{min(needed)}`"
-    raise ConfigError(
-      f"{where}: evaluators need {wanted} source, got "
-      f"{sorted(splits) or 'none'}; add them or leave the evaluators out."
-    )
-  buckets = None
-  if row.needs_buckets:
-    buckets = _buckets(spec, where) or _buckets(dict(data), "config.data")
-  fields = spec.pop("transform", {})
-  batch_size = spec.pop("batch_size", 64 * num_devices)
-  if batch_size % num_devices:
-    raise ConfigError(
-      f"{where}.batch_size {batch_size} is not a multiple of {num_devices} "
-      "devices; change it."
-    )
-  # Where nobody asks for them, the data need not be there.
-  sources = {
-    split: config_lib.build(splits[split], row.sources, f"{where}.{split}")
-    for split in sorted(needed)
-  }
-  _check_classes(sources, where)
-  passes = {
-    split: _evaluation_pass(
-      row,
-      source,
-      fields,
-      f"{where}.{split}",
-      data=data,
-      given={**shared, "labels": labels},
-      batch_size=batch_size,
-      buckets=buckets,
-    )
-    for split, source in sources.items()
-  }
-  return config_lib.call(
-    Evaluation,
-    spec,
-    where,
-    evaluators=evaluators,
-    batches=lambda split: passes[split](),
-  )
-
-
-def _check_classes(sources, where):
-  """Class numbers must mean the same in every split."""
-  names = {k: getattr(s, "class_names", ()) for k, s in sources.items()}
-  if all(names.values()) and len(set(names.values())) > 1:
-    raise ConfigError(
-      f"{where}: the splits have different classes: "
-      + "; ".join(f"{k} has {', '.join(n)}" for k, n in names.items())
-      + ". Both need examples (or the argument `classes`) of all."
-    )
-
-
-def _evaluator(spec, where, labels):
-  given = {}
-  # Given also when there are none, since the evaluator says what is missing.
-  if "labels" in config_lib.parameters(
-    EVALUATORS.get(spec["name"], Evaluation)
-  ):
-    given["labels"] = labels
-  return config_lib.build(spec, EVALUATORS, where, **given)
-
-
-def _evaluation_pass(
-  row, raw, fields, where, *, data, given, batch_size, buckets
-):
-  """Returns what starts a pass over the batches of a source of records."""
-  if given["labels"] is None and getattr(raw, "class_names", ()):
-    given = {**given, "labels": RecordLabel()}
-  own = config_lib.parameters(row.eval_source) - set(given) - {"source"}
-  source = config_lib.call(
-    row.eval_source,
-    {k: data[k] for k in own if k in data},
-    where,
-    source=raw,
-    **_accepted(row.eval_source, given),
-  )
-  transform = config_lib.call(
-    row.eval_transform,
-    fields,
-    "config.evaluation.transform",
-    **_accepted(row.eval_transform, given),
-  )
-  return functools.partial(
-    pipeline.eval_batches,
-    source,
-    transform,
-    batch_size=batch_size,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-    buckets=buckets,
-  )
