@@ -62,6 +62,17 @@ def run(moment, count, signum, report, arguments):
   return main.main(arguments)
 
 
+def keep_stdout_for_python():
+  """Sends what libraries print from C++, as Gloo does, to stderr instead.
+
+  It prints piece by piece and from several threads, into our own lines.
+  """
+  ours = os.dup(1)
+  os.dup2(2, 1)
+  sys.stdout = os.fdopen(ours, "w", buffering=1)
+
+
 if __name__ == "__main__":
+  keep_stdout_for_python()
   moment, count, signum, report, *arguments = sys.argv[1:]
   sys.exit(run(moment, int(count), int(signum), report, arguments))
