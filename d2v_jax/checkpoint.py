@@ -278,11 +278,66 @@ def load_item(
 
   newest = _newest_valid(epath.Path(directory).resolve(), read, [], step)
   if newest is None:
-    raise ValueError(
-      f"no checkpoint in {directory}; give the folder whose subfolders are "
-      "named by step."
-    )
+    raise _no_checkpoint(directory)
   return newest
+
+
+def describe(
+  directory: epath.PathLike, *, step: int | None = None
+) -> tuple[int, dict[str, PyTree]]:
+  """What the newest checkpoint that can be read holds; reads no array.
+
+  Args:
+    directory: as for `load_item`.
+    step: which checkpoint; None: the newest.
+
+  Returns:
+    The step, and item name -> tree of `jax.ShapeDtypeStruct`; {} if empty.
+
+  Raises:
+    NoValidCheckpoint, ValueError: as for `load_item`.
+  """
+
+  def read(path):
+    leaves = _together(lambda: _read_content(path))["leaves"]
+    items = {}
+    for name, text in leaves.items():
+      *parents, leaf = name.split("/")
+      kind = text.split(" ")[0]
+      if kind == _EMPTY:
+        parents, leaf = name.split("/"), None
+      node = items
+      for parent in parents:
+        node = node.setdefault(parent, {})
+      if leaf is not None:
+        dtype, shape = kind.rstrip("]").split("[")
+        shape = tuple(map(int, filter(None, shape.split(","))))
+        node[leaf] = jax.ShapeDtypeStruct(shape, dtype)
+    return items
+
+  newest = _newest_valid(epath.Path(directory).resolve(), read, [], step)
+  if newest is None:
+    raise _no_checkpoint(directory)
+  return newest
+
+
+def require_match(
+  path: epath.PathLike, found: dict[str, PyTree], wanted: dict[str, PyTree]
+) -> None:
+  """Compares names, shapes and dtypes of items with those that are wanted.
+
+  Raises:
+    CheckpointMismatch: names what differs.
+  """
+  kinds = {name: _kind(leaf) for name, leaf in _by_path(found).items()}
+  _require_match(path, kinds, wanted)
+
+
+def _no_checkpoint(directory):
+  return ValueError(
+    f"no checkpoint in {directory}; give the folder whose subfolders are named "
+    "by step."
+  )
 
 
 def _newest_valid(

@@ -26,7 +26,7 @@ class ConfigError(ValueError):
 
 
 def load(path: str) -> ml_collections.ConfigDict:
-  """Runs a config file's get_config().
+  """Runs a config file's get_config(), or get_config(x) for `file.py:x`.
 
   The folder above the file's own is importable while it runs, so that
   configs/vit_large.py can start from configs/vit_base.py.
@@ -34,6 +34,8 @@ def load(path: str) -> ml_collections.ConfigDict:
   Raises:
     ConfigError: if there is no such file or it does not give a config.
   """
+  path, _, argument = path.partition(".py:")
+  path += ".py" if argument else ""
   file = pathlib.Path(path)
   if not file.is_file() or file.suffix != ".py":
     near = sorted(str(p) for p in file.parent.glob("*.py"))
@@ -47,7 +49,7 @@ def load(path: str) -> ml_collections.ConfigDict:
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
       raise ValueError("it has no function get_config()")
-    config = module.get_config()
+    config = module.get_config(*filter(None, [argument]))
   except Exception as e:
     raise ConfigError(
       f"config file {path} failed: {type(e).__name__}: {e}"

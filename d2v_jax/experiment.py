@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from etils import epath
 
 from d2v_jax import config as config_lib
 from d2v_jax import health as health_lib
-from d2v_jax import inputs
+from d2v_jax import inputs, pretrained
 from d2v_jax import optimizer as optimizer_lib
 from d2v_jax import sharding as sharding_lib
 from d2v_jax.config import ConfigError, Spec
@@ -53,6 +54,7 @@ class Experiment:
   checkpoint_every: int
   checkpoints: dict[str, Any]
   init_from: str
+  init_model: str
   objective: Any
   tx: optax.GradientTransformation
   schedule: optimizer_lib.Schedule
@@ -65,13 +67,20 @@ class Experiment:
   evaluation: inputs.Evaluation
 
 
-def from_config(config: Any) -> Experiment:
+def from_config(
+  config: Any, workdir: epath.PathLike | None = None
+) -> Experiment:
   """Builds a run from a config; its fields are the arguments of `_build`.
+
+  Args:
+    config: what it leaves out is as in the run of `init_from`, where one is
+      given.
+    workdir: where the run lives, if that is known.
 
   Raises:
     ConfigError: names the field, what was got and what is allowed.
   """
-  spec = config_lib.plain(config)
+  spec = pretrained.inherit(config, workdir)
   missing = [
     name
     for name, p in inspect.signature(_build).parameters.items()
@@ -104,6 +113,7 @@ def _build(
   num_devices: int | None = None,
   compute_dtype: str = "float32",
   init_from: str = "",
+  init_model: str = "student",
 ) -> Experiment:
   for name, value in (
     ("total_steps", total_steps),
@@ -146,6 +156,9 @@ def _build(
     row, data, shared, network.grid
   )
   _check_outputs(objective, data, source)
+  learned = _objective(objective, network, compute_dtype)
+  # Weight decay must not move what an objective keeps frozen.
+  still = {"freeze_steps": total_steps} if _is_frozen(learned) else {}
   rate = config_lib.build(
     schedule,
     optimizer_lib.SCHEDULES,
@@ -162,9 +175,10 @@ def _build(
     checkpoint_every=checkpoint_every,
     checkpoints=dict(checkpoints or {}),
     init_from=init_from,
-    objective=_objective(objective, network, compute_dtype),
+    init_model=init_model,
+    objective=learned,
     tx=config_lib.call(
-      optimizer_lib.adamw, optimizer, "config.optimizer", schedule=rate
+      optimizer_lib.adamw, optimizer, "config.optimizer", schedule=rate, **still
     ),
     schedule=rate,
     mesh=mesh,
@@ -184,12 +198,24 @@ def _build(
       process_count=jax.process_count(),
       **options,
     ),
-    evaluation=inputs.evaluation_from(row, evaluation, data, shared, mesh.size),
+    evaluation=inputs.evaluation_from(
+      row,
+      evaluation,
+      data,
+      shared,
+      mesh.size,
+      # Class numbers are learned from these records.
+      learned_from=source if hasattr(learned, "predict") else None,
+    ),
   )
 
 
+def _is_frozen(objective):
+  return getattr(objective, "frozen", False)
+
+
 def _objective(spec, network, compute_dtype):
-  spec = dict(spec)
+  spec = {k: v for k, v in spec.items() if v is not None}
   where = "config.objective"
   for part, constructor in PARTS.get(spec.get("name"), {}).items():
     if part in spec:

@@ -18,7 +18,7 @@ from d2v_jax.data import pipeline
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.labels import LABELS, RecordLabel
 from d2v_jax.evaluators import EVALUATORS
-from d2v_jax.evaluators.features import Predictions
+from d2v_jax.evaluators.features import Predictions, is_split
 from d2v_jax.modalities import Modality
 
 
@@ -28,7 +28,7 @@ class Evaluation:
 
   Attributes:
     evaluators: metric prefix -> evaluator.
-    batches: split ('train' or 'test') -> host batches of that split in order.
+    batches: split ('train', 'test', 'test_...') -> its host batches in order.
     every: updates between evaluations; 0 leaves only the first and the last.
   """
 
@@ -127,8 +127,28 @@ def batch_shapes(transform, source, batch_size, buckets):
   }
 
 
-def evaluation_from(row, spec, data, shared, num_devices):
-  """Evaluators and batches of config.evaluation."""
+def evaluation_from(
+  row: Modality,
+  spec: Spec,
+  data: Spec,
+  shared: dict[str, Any],
+  num_devices: int,
+  learned_from: Any = None,
+) -> Evaluation:
+  """Evaluators and batches of config.evaluation.
+
+  Args:
+    row: the modality.
+    spec: config.evaluation.
+    data: config.data.
+    shared: from `shared_arguments`.
+    num_devices: that batches are split over.
+    learned_from: source of a supervised objective, whose classes must be those
+      of the splits; or None.
+
+  Raises:
+    ConfigError: names the field, what was got and what is allowed.
+  """
   spec = {k: v for k, v in spec.items() if v is not None}
   where = "config.evaluation"
   labels = optional(dict(data), "labels", LABELS, "config.data")
@@ -137,15 +157,17 @@ def evaluation_from(row, spec, data, shared, num_devices):
     for name, s in (spec.pop("evaluators", None) or {}).items()
     if s is not None
   }
-  splits = {s: spec.pop(s) for s in ("train", "test") if s in spec}
+  splits = {s: spec.pop(s) for s in list(spec) if is_split(s)}
   needed = set()
   for evaluator in evaluators.values():
     wanted = evaluator.features
     predicts = isinstance(wanted, Predictions)
     needed |= {wanted.split} if predicts else {"train", "test"}
   if needed - set(splits):
-    both = "both a `train` and a `test`"
-    wanted = both if len(needed) > 1 else f"a `{min(needed)}`"
+    both = {"train", "test"} <= needed
+    order = sorted(needed, key=lambda s: (s != "train", s))
+    names = "` and a `".join(order)
+    wanted = f"both a `{names}`" if both else f"a `{names}`"
     raise ConfigError(
       f"{where}: evaluators need {wanted} source, got "
       f"{sorted(splits) or 'none'}; add them or leave the evaluators out."
@@ -165,9 +187,9 @@ def evaluation_from(row, spec, data, shared, num_devices):
     split: config_lib.build(splits[split], row.sources, f"{where}.{split}")
     for split in sorted(needed)
   }
-  _check_classes(sources, where)
+  _check_classes({"config.data.source": learned_from, **sources}, where)
   passes = {
-    split: _evaluation_pass(
+    split: evaluation_pass(
       row,
       source,
       fields,
@@ -191,11 +213,17 @@ def evaluation_from(row, spec, data, shared, num_devices):
 def _check_classes(sources, where):
   """Class numbers must mean the same in every split."""
   names = {k: getattr(s, "class_names", ()) for k, s in sources.items()}
-  if all(names.values()) and len(set(names.values())) > 1:
+  names = {k: n for k, n in names.items() if n}
+  if len(set(names.values())) > 1:
+    common = set.intersection(*map(set, names.values()))
+    own = {k: [x for x in n if x not in common][:8] for k, n in names.items()}
+    listed = "; ".join(
+      f"{k} has {len(names[k])}, of its own {', '.join(x) or 'none'}"
+      for k, x in own.items()
+    )
     raise ConfigError(
-      f"{where}: the splits have different classes: "
-      + "; ".join(f"{k} has {', '.join(n)}" for k, n in names.items())
-      + ". Both need examples (or the argument `classes`) of all."
+      f"{where}: the splits have different classes: {listed}. Each needs "
+      "examples (or the argument `classes`) of all."
     )
 
 
@@ -209,10 +237,29 @@ def _evaluator(spec, where, labels):
   return config_lib.build(spec, EVALUATORS, where, **given)
 
 
-def _evaluation_pass(
-  row, raw, fields, where, *, data, given, batch_size, buckets
-):
-  """Returns what starts a pass over the batches of a source of records."""
+def evaluation_pass(
+  row: Modality,
+  raw: Any,
+  fields: Spec,
+  where: str,
+  *,
+  data: Spec,
+  given: dict[str, Any],
+  batch_size: int,
+  buckets: Buckets | None,
+) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+  """What starts a pass over the batches of a source of records.
+
+  Args:
+    row: the modality.
+    raw: source of records.
+    fields: config.evaluation.transform.
+    where: the source's path in the config, for errors.
+    data: config.data, of which evaluation takes what it has arguments for.
+    given: shared arguments, and `labels` or None.
+    batch_size: rows of a global batch.
+    buckets: lengths of batches, or None.
+  """
   if given["labels"] is None and getattr(raw, "class_names", ()):
     given = {**given, "labels": RecordLabel()}
   own = config_lib.parameters(row.eval_source) - set(given) - {"source"}

@@ -1,7 +1,9 @@
-"""Pretrains, or evaluates a finished run.
+"""Pretrains, fine-tunes, probes, or evaluates a finished run.
 
   python -m d2v_jax.main --config=configs/digits.py --workdir=runs/digits
   python -m d2v_jax.main --mode=evaluate --workdir=runs/digits
+  python -m d2v_jax.main --config=configs/probe_digits.py \\
+    --config.init_from=runs/digits --workdir=runs/digits_probe
 
 The same command starts a run or continues it from its newest checkpoint.
 Any field of the config, and any argument of what it builds, can be set:
@@ -70,15 +72,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(mode: str, config: Any, workdir: Any) -> int:
-  import jax
+  from d2v_jax import experiment, probe, train
 
-  from d2v_jax import experiment, train
-
-  run = experiment.from_config(config)
+  if probe.is_probe(config):
+    _report(*probe.run(config, workdir))
+    return 0
+  run = experiment.from_config(config, workdir)
   if mode == "evaluate":
-    step, results = train.evaluate(run, workdir)
-    if jax.process_index() == 0:
-      print(json.dumps({"step": step, **results}))
+    _report(*train.evaluate(run, workdir))
     return 0
   try:
     train.train(run, workdir)
@@ -86,6 +87,13 @@ def _run(mode: str, config: Any, workdir: Any) -> int:
     print(f"{e}; run the same command to go on.", file=sys.stderr)
     return 128 + e.signum
   return 0
+
+
+def _report(step, results):
+  import jax
+
+  if jax.process_index() == 0:
+    print(json.dumps({"step": step, **results}))
 
 
 def _parse(argv):
@@ -159,6 +167,9 @@ def _config(config_lib, flags, overrides, workdir):
 
   if flags.config is not None:
     config = config_lib.load(flags.config)
+    if flags.mode == "evaluate" and (workdir / "run.json").exists():
+      # The network is the one that lies there.
+      config.init_from = str(workdir)
   else:
     config = ml_collections.ConfigDict(provenance.read(workdir)["config"])
   for path, value in overrides:

@@ -35,7 +35,7 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
   """Trains to the end, from the newest valid checkpoint if there is one.
 
   Order of restoration: the newest valid checkpoint in the workdir, then the
-  student of config.init_from, then random values.
+  weights of config.init_from, then random values.
 
   Raises:
     Interrupted: after SIGTERM or SIGINT, with the state saved.
@@ -250,7 +250,7 @@ def _check_resumable(run: Experiment, loop: dict[str, Any]) -> None:
       "the workdir holds a run of another config, which cannot be continued "
       "with this one:\n  " + "\n  ".join(lines) + "\nUse the old values, or "
       "another --workdir; --config.init_from=OLD_WORKDIR starts a new run from "
-      "the old one's student."
+      "the old one's weights."
     )
 
 

@@ -1,14 +1,14 @@
 """An experiment made concrete: shardings, compiled step, feature extraction."""
 
+import dataclasses
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
 
-from d2v_jax import checkpoint, sharding, train_state
+from d2v_jax import checkpoint, pretrained, sharding, train_state
 from d2v_jax.evaluators import evaluate
 from d2v_jax.evaluators.features import FeatureExtractor
 from d2v_jax.experiment import Experiment
@@ -62,6 +62,7 @@ class Trainer:
       experiment.evaluation.batches,
       self.to_devices,
       predict=getattr(experiment.objective, "predict", None),
+      scores=getattr(experiment.objective, "scores", None),
     )
 
   def to_devices(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -69,42 +70,57 @@ class Trainer:
     return sharding.to_devices(batch, self._batch_sharding)
 
   def init_state(self) -> TrainState:
-    """Fresh state, or one around the student of config.init_from.
+    """Fresh state, or one around the weights of config.init_from.
 
-    Sub-trees that the objective names `fresh` are never taken from there; all
-    others must be there with the same shapes.
+    Sub-trees that the objective names `fresh` are never taken from there, nor
+    is the head of another objective; all others must be there with the same
+    shapes. The teacher is the other run's where that has one, else a copy of
+    the new student.
     """
 
-    def create(given):
+    def create(params, teacher_params):
       batch = {
         key: jnp.zeros(s.shape, s.dtype)
         for key, s in self.experiment.example_batch.items()
       }
       state = self._create(self._rng, batch)
-      return self._from_params(state.rng, {**state.params, **given})
+      state = self._from_params(state.rng, {**state.params, **params})
+      teacher_params = {**state.teacher_params, **teacher_params}
+      return dataclasses.replace(state, teacher_params=teacher_params)
 
     create = jax.jit(create, out_shardings=self._state_sharding)
-    return create(self._given_params())
+    return create(*self._given_params())
 
-  def _given_params(self) -> dict[str, Any]:
-    """The student of config.init_from without its `fresh` sub-trees."""
-    source = self.experiment.init_from
-    if not source:
-      return {}
-    fresh = getattr(self.experiment.objective, "fresh", ())
-    wanted = self.abstract_state.params.items()
+  def _given_params(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Student and teacher of config.init_from, as far as they are taken."""
+    run = self.experiment
+    if not run.init_from:
+      return {}, {}
+    wanted, name = self.abstract_state.params, run.config["objective"]["name"]
     try:
-      _, params = checkpoint.load_item(
-        epath.Path(source) / "checkpoints",
-        "params",
-        {name: tree for name, tree in wanted if name not in fresh},
-        ignore=fresh,
+      source = pretrained.Source(run.init_from)
+      source.require(run.init_model)
+      taken = source.taken_by(run.objective, name, wanted)
+      read = functools.partial(
+        source.read,
+        encoder=run.objective.encoder,
+        mesh=run.mesh,
+        rule=run.sharding,
       )
+      params = read(taken, model=run.init_model)
+      checkpoint.require_match(
+        source.path,
+        {"params": params},
+        {"params": {k: wanted[k] for k in wanted if k in taken}},
+      )
+      tracked = source.averaged & set(self.abstract_state.teacher_params)
+      teacher_params = read(tracked & taken, model="teacher")
     except ValueError as e:
       raise ValueError(
-        f"config.init_from must be the workdir of a run, got {source!r}: {e}"
+        "config.init_from must be the workdir of a run, got "
+        f"{run.init_from!r}: {e}"
       ) from e
-    return params
+    return params, teacher_params
 
   def state_at(self, step: int, items: dict[str, Any]) -> TrainState:
     """The state that a checkpoint of this run stands for."""

@@ -109,7 +109,7 @@ def summarise(
     "python": start["python"],
     "versions": start["versions"],
     "devices": start["devices"],
-    "host": f"{_cpu()}, {os.cpu_count()} cores",
+    "host": f"{cpu()}, {os.cpu_count()} cores",
     "minutes_of_training": _minutes(lines, run["config"]["batch_size"]),
     "first": evaluated[0] if evaluated else {},
     "final": evaluated[-1] if evaluated else {},
@@ -195,7 +195,8 @@ def _minutes(lines, batch_size):
   return round(seconds / 60, 2)
 
 
-def _cpu():
+def cpu() -> str:
+  """Name of this machine's processor."""
   try:
     info = pathlib.Path("/proc/cpuinfo").read_text()
   except OSError:

@@ -10,6 +10,7 @@ processes need about a second to agree where to stop. It appends to the file
 REPORT one JSON line for each batch and each evaluation.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -62,17 +63,23 @@ def run(moment, count, signum, report, arguments):
   return main.main(arguments)
 
 
-def keep_stdout_for_python():
+@contextlib.contextmanager
+def stdout_of_our_own():
   """Sends what libraries print from C++, as Gloo does, to stderr instead.
 
   It prints piece by piece and from several threads, into our own lines.
   """
   ours = os.dup(1)
   os.dup2(2, 1)
-  sys.stdout = os.fdopen(ours, "w", buffering=1)
+  with (
+    os.fdopen(ours, "w", buffering=1) as stream,
+    contextlib.redirect_stdout(stream),
+  ):
+    yield
 
 
 if __name__ == "__main__":
-  keep_stdout_for_python()
   moment, count, signum, report, *arguments = sys.argv[1:]
-  sys.exit(run(moment, int(count), int(signum), report, arguments))
+  with stdout_of_our_own():
+    status = run(moment, int(count), int(signum), report, arguments)
+  sys.exit(status)

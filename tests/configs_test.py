@@ -31,13 +31,21 @@ PARAMETERS = {
   "tones": 431_168,
   "text_base": 126_415_872,
   "text_files": 3_488_832,
+  "finetune_librispeech": 93_186_589,
   "finetune_text": 3_379_207,
+  "probe_attentive": 86_856_538,
+  "finetune_imagenet": 86_435_128,
+  "finetune_images": 85_673_818,
+  "finetune_glue": 124_650_247,
   "verses": 925_440,
 }
 
 
 # The others take one step in the slow tests.
 QUICK = ("vit_base", "tones", "verses")
+
+# They train nothing: the network is that of another run.
+PROBES = {"probe_digits", "probe_images", "probe_audio", "probe_text"}
 
 # The data that come along, of each modality.
 BUNDLED = {"vision": "digits", "speech": "tones", "text": "kjv"}
@@ -76,19 +84,21 @@ def load(name, vocabularies):
     if split in config.evaluation:
       config.evaluation[split] = {**source, "split": split}
   config.num_devices = 1
-  if config.modality == "text" and config.encoder.vocab_size in vocabularies:
-    path = vocabularies[config.encoder.vocab_size]
-    config.data.tokenizer = {"path": path}
-  if name == "finetune_text":
+  vocab_size = config.encoder.get("vocab_size", 50_265)
+  if config.modality == "text" and vocab_size in vocabularies:
+    config.data.tokenizer = {"path": vocabularies[vocab_size]}
+  if name in ("finetune_text", "finetune_glue"):
     config.objective.head.num_outputs = 7
   if config.modality == "speech":
     # The bundled syllables are short, and have tones but no transcripts.
     config.data.min_samples = 2000
     config.data.buckets.lengths = (8000,)
     config.evaluation.buckets = {"lengths": (8000,)}
-  if name == "finetune_speech":
+  if name in ("finetune_speech", "finetune_librispeech"):
     config.data.source = {"name": "manifest", "path": transcripts(vocabularies)}
-    config.evaluation.test = config.data.source
+    for split in config.evaluation:
+      if split.startswith("test"):
+        config.evaluation[split] = config.data.source
   return config
 
 
@@ -106,7 +116,8 @@ def transcripts(vocabularies):
 
 
 def test_every_config_is_listed():
-  assert {p.stem for p in CONFIGS.glob("*.py")} == PARAMETERS.keys()
+  listed = PARAMETERS.keys() | PROBES
+  assert {p.stem for p in CONFIGS.glob("*.py")} == listed
 
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
@@ -144,6 +155,8 @@ def test_one_step_at_reduced_width(name, vocabularies):
   if config.modality == "speech":
     config.encoder.conv_layers = ((8, 16, 8), (8, 10, 5), (8, 8, 8))
     config.encoder.position_groups = 2
+  if config.objective.get("mixing"):
+    config.objective.mixing.group = 2
   config.data.num_threads = 1
   run = experiment.from_config(config)
   trainer = Trainer(run)

@@ -1,10 +1,12 @@
-"""Every command of the pages on speech and text works, at a small size."""
+"""Every command of the pages works, at a small size."""
 
 import importlib
 import json
+import pathlib
 import re
 import shlex
 
+import cv2
 import numpy as np
 import pytest
 
@@ -31,9 +33,10 @@ SMALL = {
     *_RUN,
     f"--config.encoder.vocab_size={_VOCABULARY}",
   ),
+  ("vision", "d2v_jax.main"): (*_RUN, "--config.data.num_threads=2"),
   ("text", "d2v_jax.data.tokenizer"): (f"--vocab_size={_VOCABULARY}",),
 }
-PAGES = ("speech", "text")
+PAGES = ("speech", "text", "vision")
 _COMMAND = "python -m "
 
 
@@ -53,8 +56,11 @@ def commands(block):
 def call(page, words):
   """Runs a command in this process; returns its exit status."""
   _, _, module, *arguments = words
-  if "--mode=evaluate" not in arguments:  # else the run's config is small
+  # Otherwise the run is small already.
+  if not {"--mode=evaluate", "--config=configs/probe_images.py"} & {*arguments}:
     arguments += SMALL.get((page, module), ())
+  if "--config=configs/finetune_imagenet.py" in arguments:
+    arguments += ("--config.objective.mixing.group=None",)
   return importlib.import_module(module).main(arguments)
 
 
@@ -69,13 +75,40 @@ def write_speech(folder):
     files[f"{name}.{kind}"] = recordings.encoded(sound, kind)
     files[f"{name}.txt"] = f"{word}\n"
   subsets = (
-    "train-clean-100 train-clean-360 train-other-500 dev-clean dev-other"
+    "train-clean-100 train-clean-360 train-other-500 dev-clean dev-other "
+    "test-clean test-other"
   )
   for subset in subsets.split():
     chapter = f"LibriSpeech/{subset}/19/198/19-198"
     sound = recordings.sine(33_000)
     files[f"{chapter}-0000.flac"] = recordings.encoded(sound, "flac")
     files[f"{chapter}.trans.txt"] = "19-198-0000 NORTHANGER ABBEY\n"
+  files["words.arpa"] = (
+    "\\data\\\nngram 1=4\n\n\\1-grams:\n"
+    "-9 <s>\n-1 </s>\n-0.5 yes\n-0.5 no\n\n\\end\\\n"
+  )
+  recordings.write_files(folder, files)
+
+
+def write_vision(folder):
+  """Two classes of images, and an ImageNet of one image a class."""
+  rng = np.random.default_rng(0)
+  names = [
+    f"images/{split}/{kind}/{i}.png"
+    for split, count in (("train", 30), ("test", 8))
+    for kind in ("cat", "dog")
+    for i in range(count)
+  ]
+  names += [
+    f"imagenet/{split}/n{i:08d}/{i}.JPEG"
+    for split in ("train", "val")
+    for i in range(1000)
+  ]
+  files = {}
+  for name in names:
+    pixels = rng.integers(0, 156, (8, 8, 3)) + 99 * ("cat" in name)
+    _, data = cv2.imencode(pathlib.Path(name).suffix, pixels.astype(np.uint8))
+    files[name] = data.tobytes()
   recordings.write_files(folder, files)
 
 
@@ -98,6 +131,12 @@ def write_text(folder):
     "reviews.tsv": "\n".join(reviews) + "\n",
     "pairs.tsv": "\n".join(pairs) + "\n",
   }
+  for name in ("train", "dev"):
+    a, b = sentences(40), sentences(40)
+    labels = ("entailment", "not_entailment") * 20
+    rows = ["index\tsentence1\tsentence2\tlabel"]
+    rows += ["\t".join(r) for r in zip("0" * 40, a, b, labels, strict=True)]
+    files[f"glue_data/RTE/{name}.tsv"] = "\n".join(rows) + "\n"
   recordings.write_files(folder, files)
 
 
@@ -116,7 +155,8 @@ def recorded(folder):
 def test_every_command_works(
   page, tmp_path, monkeypatch, capsys, cached_compilation
 ):
-  {"speech": write_speech, "text": write_text}[page](tmp_path)
+  write = {"speech": write_speech, "text": write_text, "vision": write_vision}
+  write[page](tmp_path)
   (tmp_path / "configs").symlink_to(runs.ROOT / "configs")
   monkeypatch.chdir(tmp_path)
   for block in blocks(f"docs/{page}.md"):
@@ -140,7 +180,8 @@ def test_every_command_is_found(page):
   for words in found:
     for word in words:
       if word.startswith("--config="):
-        assert (runs.ROOT / word.removeprefix("--config=")).is_file(), word
+        file = word.removeprefix("--config=").partition(":")[0]
+        assert (runs.ROOT / file).is_file(), word
 
 
 def test_the_readme_repeats_the_pages():

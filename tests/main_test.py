@@ -206,10 +206,13 @@ WRONG = {
   "sharding=fdsp": ["config.sharding: unknown 'fdsp'", "replicated, fsdp"],
   "evaluation.evaluators.nn={}": [
     "config.evaluation.evaluators.nn.name: unknown 'nn'",
-    "knn, linear_probe",
+    "knn, layer_curve",
   ],
   "objective.target=fnn": ["unknown target 'fnn'", "block, ffn, attention"],
-  "encoder.positions=rel": ["unknown positions 'rel'", "relative, absolute"],
+  "encoder.positions=rel": [
+    "unknown positions 'rel'",
+    "relative, relative_layers",
+  ],
   "objective.ema.schedule=x": ["config.objective.ema: Ema: unknown schedule"],
   "data.source.split=dev": ["config.data.source", "unknown split 'dev'"],
   # values
@@ -354,7 +357,7 @@ def test_a_run_in_plain_lines(tmp_path, compilation_cache):
   assert record["starts"][0]["devices"] == "1 x cpu"
 
 
-def test_a_run_from_another_ones_student(tmp_path, capsys, cached_compilation):
+def test_a_run_from_another_ones_weights(tmp_path, capsys, cached_compilation):
   old, new = tmp_path / "old", tmp_path / "new"
   arguments = [
     f"--config={runs.TINY}",
@@ -368,13 +371,17 @@ def test_a_run_from_another_ones_student(tmp_path, capsys, cached_compilation):
   # The first update of a warm-up has rate 0.
   arguments += ["--config.total_steps=1"]
   assert main.main([*arguments, f"--config.init_from={old}"]) == 0
-  (_, student), (_, started) = runs.state(old), runs.state(new)
-  for name in student:
+  (_, given), (_, started) = runs.state(old), runs.state(new)
+  (line,) = runs.metrics(new)
+  assert line["step"] == 1
+  decay = line["ema_decay"]
+  for name, student in given.items():
     if name.startswith("params"):
-      assert (student[name] == started[name]).all(), name
-      teacher = started.get(name.replace("params", "teacher_params", 1))
-      assert abs(teacher - started[name]).max() <= 1e-7
-  assert [x["step"] for x in runs.metrics(new)] == [1]
+      assert (student == started[name]).all(), name
+      # The teacher goes on from the old one, and has moved once.
+      name = name.replace("params", "teacher_params", 1)
+      teacher = decay * given[name] + (1 - decay) * student
+      assert abs(teacher - started[name]).max() <= 1e-6
 
 
 def test_the_traceback_is_there_when_asked_for(tmp_path, monkeypatch):

@@ -107,7 +107,8 @@ def test_evaluates_predictions(pretraining):
   trainer = Trainer(fine_tuning(pretraining))
   state = trainer.init_state()
   results = trainer.evaluate(state.params, state.teacher_params)
-  assert list(results) == ["scores/accuracy", "scores/f1", "scores/matthews"]
+  measured = ("accuracy", "f1", "accuracy_f1", "matthews", "top5_accuracy")
+  assert list(results) == [f"scores/{name}" for name in measured]
   assert 0 <= results["scores/accuracy"] < 0.5
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from d2v_jax.data import tables
+from d2v_jax.data.glue import Glue
 from d2v_jax.data.text_files import TextFiles
 from d2v_jax.data.token_cache import Tokens
 
@@ -203,6 +204,7 @@ class TfdsText:
 
 
 SOURCES = {
+  "glue": Glue,
   "kjv": Kjv,
   "lines": TextFiles,
   "table": TextTable,

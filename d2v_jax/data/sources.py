@@ -196,18 +196,22 @@ class Decoded:
     source: what to decode.
     channels: 1 (grey) or 3 (RGB).
 
+  Attributes:
+    class_names: the source's, or ().
+
   Raises:
     ValueError: other `channels`, an empty source, or, when an item is read,
       no decodable record at all.
   """
 
-  def __init__(self, source: Source, channels: int):
+  def __init__(self, source: Source, channels: int = 3):
     if channels not in (1, 3):
       raise ValueError(f"Decoded: channels must be 1 or 3, got {channels}")
     if len(source) == 0:
       raise ValueError("Decoded: the source has no records")
     self._source = source
     self._channels = channels
+    self.class_names = getattr(source, "class_names", ())
 
   def __len__(self) -> int:
     return len(self._source)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from d2v_jax.data import masking
+from d2v_jax.data.rand_augment import RandAugment
 
 Example = dict[str, Any]
 Mask = masking.BlockMask | masking.RandomMask
@@ -21,7 +22,7 @@ cv2.setNumThreads(1)
 
 @dataclasses.dataclass(frozen=True)
 class TrainTransform:
-  """Random resized crop, flip, colour jitter and the mask, for one image.
+  """Random crop, flip, colour jitter or RandAugment, and mask of one image.
 
   None or 0 turns a step off. Without a crop the whole image is resized to the
   square, if it is not of that size already.
@@ -35,25 +36,28 @@ class TrainTransform:
     flip: probability of a horizontal flip.
     color_jitter: strengths x of brightness, contrast and saturation, each a
       factor drawn from U(max(0, 1 - x), 1 + x), in random order.
+    rand_augment: RandAugment, or its arguments, in place of colour jitter.
 
   Raises:
-    ValueError: an argument is outside its range.
+    ValueError: an argument is outside its range, or two exclude each other.
 
   Source: data2vec (arXiv 2202.03555) section 4.1, with the settings of its
   code and torchvision's meaning of each. The reference jitters first, then
   flips and crops. We crop first, which leaves several times fewer pixels to
   touch: crop and flip commute with changes of single pixels, and contrast still
   turns about the mean of the whole image, so only rounding and clipping before
-  instead of after the resizing differ. Resizing: see `resize`.
+  instead of after the resizing differ. Resizing: see `resize`. RandAugment
+  comes after crop and flip, as in fine-tuning by the reference.
   """
 
   image_size: int
   patch_size: int
-  mask: Mask | None
+  mask: Mask | None = None
   crop_scale: tuple[float, float] | None = (0.08, 1.0)
   crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
   flip: float = 0.5
   color_jitter: tuple[float, float, float] | None = (0.4, 0.4, 0.4)
+  rand_augment: RandAugment | None = None
 
   def __post_init__(self):
     if self.patch_size < 1 or self.image_size % self.patch_size:
@@ -76,6 +80,15 @@ class TrainTransform:
         "TrainTransform: color_jitter must be None or three strengths >= 0 "
         f"(brightness, contrast, saturation), got {jitter}"
       )
+    if self.rand_augment is not None:
+      if jitter is not None:
+        raise ValueError(
+          f"TrainTransform: color_jitter is {jitter}, but rand_augment changes "
+          "colours itself; set one of them to None"
+        )
+      # A config has a dict of its arguments.
+      built = RandAugment.of(self.rand_augment)
+      object.__setattr__(self, "rand_augment", built)
 
   @property
   def grid(self) -> tuple[int, int]:
@@ -106,6 +119,8 @@ class TrainTransform:
       image = image[:, ::-1]
     if self.color_jitter is not None:
       image = jitter_colors(rng, image, self.color_jitter, _mean(whole))
+    if self.rand_augment is not None:
+      image = self.rand_augment(np.ascontiguousarray(image), rng)
     out = {"inputs": np.ascontiguousarray(image)}
     if self.mask is not None:
       out["mask"] = self.mask(rng, self.grid).reshape(-1)

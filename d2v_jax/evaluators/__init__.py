@@ -14,7 +14,9 @@ from d2v_jax.evaluators.classification import Classification
 from d2v_jax.evaluators.effective_rank import EffectiveRank
 from d2v_jax.evaluators.features import Features, Predictions, SplitFeatures
 from d2v_jax.evaluators.knn import Knn
+from d2v_jax.evaluators.layer_curve import LayerCurve
 from d2v_jax.evaluators.linear_probe import LinearProbe
+from d2v_jax.evaluators.low_shot import LowShot
 from d2v_jax.evaluators.regression import Regression
 from d2v_jax.evaluators.wer import Wer
 
@@ -35,6 +37,8 @@ class Evaluator(Protocol):
 EVALUATORS = {
   "knn": Knn,
   "linear_probe": LinearProbe,
+  "layer_curve": LayerCurve,
+  "low_shot": LowShot,
   "effective_rank": EffectiveRank,
   "classification": Classification,
   "regression": Regression,

@@ -11,7 +11,7 @@ from d2v_jax.evaluators.features import Predictions, SplitFeatures, labelled
 
 @dataclasses.dataclass(frozen=True)
 class Classification:
-  """Accuracy, F1 and Matthews correlation of an objective's predictions.
+  """Accuracy, F1 and Matthews correlation of an objective's scores.
 
   Args:
     split: Which split.
@@ -24,29 +24,42 @@ class Classification:
   @property
   def features(self) -> Predictions:
     """What this evaluator asks for."""
-    return Predictions(self.split)
+    return Predictions(self.split, scores=True)
 
   def __call__(self, features: SplitFeatures) -> dict[str, float]:
-    """Returns `accuracy`, `f1` and `matthews`.
+    """Returns `accuracy`, `f1` and `matthews`, of the class that scores most.
+
+    And `accuracy_f1`, the mean of the first two, as GLUE scores MRPC and QQP.
+    And `top5_accuracy`, if there are more than 5 classes: the share of examples
+    whose class is among the five that score most.
 
     F1 is that of class 1 if there is no class above 1, else the mean over
     classes that occur. Matthews correlation is 0 where it is not defined, for
     instance if all predictions are the same.
 
     Args:
-      features: The split's predictions [n] int32 and labels [n].
+      features: The split's scores [n, C] float32 and labels [n].
 
     Raises:
-      ValueError: If predictions or labels are not class numbers.
+      ValueError: If there are no scores of classes, or labels are not class
+        numbers below C.
     """
     from sklearn import metrics  # slow to import
 
-    x, y = labelled(features, self.split)
-    if x.ndim != 1 or not np.issubdtype(x.dtype, np.integer):
+    scores, y = labelled(features, self.split)
+    if scores.ndim != 2 or not np.issubdtype(scores.dtype, np.floating):
       raise ValueError(
-        f"Classification: predictions are {x.dtype} of shape {x.shape}; this "
-        "evaluator needs one class each, as objective 'classification' makes"
+        f"Classification: scores are {scores.dtype} of shape {scores.shape}; "
+        "this evaluator needs one for each class, as objective "
+        "'classification' makes"
       )
+    if y.max() >= scores.shape[1]:
+      raise ValueError(
+        f"Classification: split {self.split!r} has label {y.max()}, but the "
+        f"model has {scores.shape[1]} classes; evaluate on the classes that it "
+        "was trained on"
+      )
+    x = scores.argmax(1)
     classes = np.union1d(x, y)
     f1 = metrics.f1_score(
       y,
@@ -57,8 +70,20 @@ class Classification:
     )
     # scikit-learn warns where there is one class only.
     matthews = metrics.matthews_corrcoef(y, x) if len(classes) > 1 else 0.0
-    return {
-      "accuracy": float(np.mean(x == y)),
+    accuracy = float(np.mean(x == y))
+    results = {
+      "accuracy": accuracy,
       "f1": float(f1),
+      "accuracy_f1": (accuracy + float(f1)) / 2,
       "matthews": float(matthews),
     }
+    if scores.shape[1] > 5:
+      results["top5_accuracy"] = float(np.mean(_rank(scores, y) < 5))
+    return results
+
+
+def _rank(scores, y):
+  """How many classes [n] come before class y; of equal ones, the lower do."""
+  own = np.take_along_axis(scores, y[:, None], 1)
+  lower = np.arange(scores.shape[1]) < y[:, None]
+  return ((scores > own) | ((scores == own) & lower)).sum(1)

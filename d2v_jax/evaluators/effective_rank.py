@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from d2v_jax.evaluators.features import Features, SplitFeatures
+from d2v_jax.evaluators.features import Features, SplitFeatures, one_vector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,8 @@ class EffectiveRank:
   features: Features = dataclasses.field(default_factory=Features)
 
   def __post_init__(self):
-    object.__setattr__(self, "features", Features.of(self.features))
+    features = one_vector(self.features, "EffectiveRank")
+    object.__setattr__(self, "features", features)
     if self.max_rows < 1:
       raise ValueError(
         f"EffectiveRank: max_rows is {self.max_rows}; choose at least 1 "

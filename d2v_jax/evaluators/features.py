@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 MODELS = ("teacher", "student")
 POOLS = ("mean", "cls")
+ALL = "all"
 
-# Split name -> features [n, D] float32 and labels [n] (None: no labels). In
-# place of features, predictions [n] or [n, N]; letters are labels [n, U].
+# Split name -> features [n, D] (all layers: [n, L + 1, D]) float32 and labels
+# [n] (None: no labels). In place of features, predictions [n] or [n, N], or
+# scores [n, C] or [n, N, V]; letters are labels [n, U].
 SplitFeatures = Mapping[str, tuple[np.ndarray, np.ndarray | None]]
 
 
@@ -31,7 +33,8 @@ class Features:
     model: `'teacher'`, or `'student'`.
     layers: None for the final output (after the final norm, if there is one),
       or the layers whose block outputs are averaged, counted from 0; negative
-      ones count from the last layer.
+      ones count from the last layer. `'all'` for every block's output and then
+      the final one, side by side.
     pool: `'mean'` over the real tokens, or `'cls'` for the CLS token.
 
   Raises:
@@ -39,17 +42,17 @@ class Features:
   """
 
   model: str = "teacher"
-  layers: tuple[int, ...] | None = None
+  layers: tuple[int, ...] | str | None = None
   pool: str = "mean"
 
   def __post_init__(self):
     _check_choice("model", self.model, MODELS)
     _check_choice("pool", self.pool, POOLS)
-    if self.layers is not None:
-      if isinstance(self.layers, int) or not len(self.layers):
+    if self.layers not in (None, ALL):
+      if isinstance(self.layers, int | str) or not len(self.layers):
         raise ValueError(
           f"Features: layers is {self.layers!r}; give at least one layer in a "
-          "tuple, such as (-1,), or None for the final output"
+          "tuple, such as (-1,), None for the final output, or 'all'"
         )
       # A config may give a list, which could not be hashed.
       object.__setattr__(self, "layers", tuple(self.layers))
@@ -65,10 +68,51 @@ class Predictions:
   """Asks for what the objective predicts, in place of features.
 
   Args:
-    split: The only split of which it is computed.
+    split: The only split of which it is computed: `train`, `test`, or one whose
+      name begins with `test_`.
+    scores: Whether scores are wanted, of every class or (at each frame) letter,
+      and not only what is likeliest.
+
+  Raises:
+    ValueError: If no split can have this name.
   """
 
   split: str = "test"
+  scores: bool = False
+
+  def __post_init__(self):
+    if not is_split(self.split):
+      raise ValueError(
+        f"Predictions: unknown split {self.split!r}; choose train, test, or a "
+        "further one named test_..., such as test_other"
+      )
+
+
+def one_vector(
+  choice: Features | Mapping[str, Any], evaluator: str
+) -> Features:
+  """Returns features of which each example has one vector.
+
+  Args:
+    choice: Which features; or a dict of `Features` arguments.
+    evaluator: Its name, for the error.
+
+  Raises:
+    ValueError: If all layers are asked for.
+  """
+  features = Features.of(choice)
+  if features.layers == ALL:
+    raise ValueError(
+      f"{evaluator}: features.layers is 'all', and this evaluator measures one "
+      "vector for each example; choose a layer, such as (-1,), or None for the "
+      "final output, or measure each layer with LayerCurve ('layer_curve')"
+    )
+  return features
+
+
+def is_split(name: str) -> bool:
+  """Whether a split may have this name."""
+  return name in ("train", "test") or name.startswith("test_")
 
 
 def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
@@ -79,7 +123,7 @@ def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
     features: Which layers to take and how to pool them.
 
   Returns:
-    [B, D], float32.
+    [B, D], float32; [B, L + 1, D] for all layers and the final output.
 
   Raises:
     ValueError: If a layer is out of range, or there is no CLS token to take.
@@ -90,8 +134,14 @@ def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
       "Features: pool is 'cls' but this model has no CLS token; "
       "use pool='mean', or a model with a CLS token"
     )
+  final = output.cls if use_cls else output.tokens
   if features.layers is None:
-    values = output.cls if use_cls else output.tokens
+    values = final
+  elif features.layers == ALL:
+    layers = output.block_cls if use_cls else output.block
+    every = (*layers, final)
+    pooled = [_over_tokens(x, output.padding, use_cls) for x in every]
+    return jnp.stack(pooled, axis=1)
   else:
     depth = len(output.block)
     for layer in features.layers:
@@ -102,12 +152,17 @@ def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
         )
     layers = output.block_cls if use_cls else output.block
     values = layers[np.array(features.layers)].mean(0, dtype=jnp.float32)
+  return _over_tokens(values, output.padding, use_cls)
+
+
+def _over_tokens(values, padding, use_cls):
+  """Mean over the real tokens; of a CLS token there is only one."""
   values = values.astype(jnp.float32)
   if use_cls:
     return values
-  if output.padding is None:
+  if padding is None:
     return values.mean(1)
-  real = ~output.padding[..., None]
+  real = ~padding[..., None]
   # Rows that fill a batch may have no real token at all.
   return jnp.where(real, values, 0).sum(1) / jnp.maximum(real.sum(1), 1)
 
@@ -126,6 +181,7 @@ class FeatureExtractor:
     to_device: Callable[[Mapping[str, np.ndarray]], Mapping[str, jax.Array]],
     splits: tuple[str, ...] = ("train", "test"),
     predict: Callable[..., jax.Array] | None = None,
+    scores: Callable[..., jax.Array] | None = None,
   ):
     """Binds an objective's encoder to the data.
 
@@ -135,9 +191,11 @@ class FeatureExtractor:
         number on every host. Keys as in training, with `label` if there are
         labels and `valid` [B] False for rows that only fill a batch.
       to_device: Puts a host's part of a batch on devices, as global arrays.
-      splits: Which splits to extract.
+      splits: Of which splits features are extracted.
       predict: `predict(params, batch) -> [B]` or `[B, N]`, an objective's;
         None if it has nothing to predict.
+      scores: `scores(params, batch) -> [B, C]` or `[B, N, V]`, an objective's;
+        None if it has none.
     """
     self._batches = batches
     self._to_device = to_device
@@ -149,7 +207,8 @@ class FeatureExtractor:
       return pool_features(encode(params, batch), features)
 
     self._embed = jax.jit(embed, static_argnames="features")
-    self._predict = predict and jax.jit(predict)
+    self._predict = {False: predict, True: scores}
+    self._predict = {k: f and jax.jit(f) for k, f in self._predict.items()}
 
   def __call__(
     self,
@@ -169,15 +228,16 @@ class FeatureExtractor:
       without fill rows. Labels are None where the batches have none. With
       several hosts the order of rows is not that of the data set.
       Predictions come in place of features and of their split alone. Where
-      batches have different widths, predictions [n, N] are padded with 0 and
-      labels [n, U] with -1.
+      batches have different widths, predictions [n, N] are padded with 0,
+      scores [n, N, V] with frames that are certainly blank, and labels [n, U]
+      with -1.
 
     Raises:
-      ValueError: If a split is unknown or empty, features are not finite, or
-        there is nothing that predicts.
+      ValueError: If a split is empty, features are not finite, or there is
+        nothing that predicts.
     """
     if isinstance(features, Predictions):
-      return self._predictions(params, features.split)
+      return self._predictions(params, features)
 
     def embed(batch):
       return self._embed(params, teacher_params, batch, features)
@@ -185,15 +245,16 @@ class FeatureExtractor:
     what = f"{features.model} features"
     return {split: self._extract(embed, split, what) for split in self._splits}
 
-  def _predictions(self, params, split):
-    if self._predict is None:
+  def _predictions(self, params, wanted):
+    predict, split = self._predict[wanted.scores], wanted.split
+    if predict is None:
+      what = "scores" if wanted.scores else "predictions"
       raise ValueError(
-        "FeatureExtractor: an evaluator asks for predictions, and the "
-        "objective makes none; remove it from config.evaluation.evaluators, or "
-        "choose a supervised objective (classification, ctc, regression)"
+        f"FeatureExtractor: an evaluator asks for {what}, and the objective "
+        "makes none; remove it from config.evaluation.evaluators, or choose a "
+        "supervised objective (classification, ctc, regression)"
       )
-    _check_choice("split", split, self._splits, "Predictions")
-    predict = functools.partial(self._predict, params)
+    predict = functools.partial(predict, params)
     return {split: self._extract(predict, split, "predictions")}
 
   def _extract(self, compute, split, what):
@@ -213,7 +274,7 @@ class FeatureExtractor:
         f"FeatureExtractor: split {split!r} gave no examples; name a split "
         "that has some"
       )
-    x = _concatenate(xs, 0)
+    x = _concatenate(xs, _certain_blank(xs[0]) if xs[0].ndim == 3 else 0)
     if not np.isfinite(x).all():
       raise ValueError(
         f"FeatureExtractor: the {what} of split {split!r} are not finite: the "
@@ -222,13 +283,19 @@ class FeatureExtractor:
     return x, _concatenate(ys, -1) if ys else None
 
 
+def _certain_blank(scores):
+  """Log-probabilities [V] of a frame at which CTC says nothing."""
+  return np.where(np.arange(scores.shape[-1]), -1e9, 0).astype(scores.dtype)
+
+
 def _concatenate(arrays, fill):
-  """Rows of [n] or [n, m] arrays, filled at their ends to the widest."""
+  """Rows of [n] or [n, m, ...] arrays, filled at their ends to the widest."""
   if arrays[0].ndim == 1:
     return np.concatenate(arrays)
   widest = max(a.shape[1] for a in arrays)
   rows, row = sum(map(len, arrays)), 0
-  filled = np.full((rows, widest), fill, arrays[0].dtype)
+  shape = (rows, widest, *arrays[0].shape[2:])
+  filled = np.full(shape, fill, arrays[0].dtype)
   for a in arrays:
     filled[row : row + len(a), : a.shape[1]] = a
     row += len(a)
@@ -266,8 +333,8 @@ def labelled(
   return x, y.astype(np.int32)
 
 
-def _check_choice(name, value, choices, where="Features"):
+def _check_choice(name, value, choices):
   if value not in choices:
     raise ValueError(
-      f"{where}: unknown {name} {value!r}; choose one of: {', '.join(choices)}"
+      f"Features: unknown {name} {value!r}; choose one of: {', '.join(choices)}"
     )

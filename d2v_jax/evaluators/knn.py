@@ -9,7 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from d2v_jax.evaluators.features import Features, SplitFeatures, labelled
+from d2v_jax.evaluators.features import (
+  Features,
+  SplitFeatures,
+  labelled,
+  one_vector,
+)
 
 # Test rows compared with the bank at a time; bounds memory, not the result.
 _CHUNK = 256
@@ -33,7 +38,8 @@ class Knn:
   features: Features = dataclasses.field(default_factory=Features)
 
   def __post_init__(self):
-    object.__setattr__(self, "features", Features.of(self.features))
+    features = one_vector(self.features, "Knn")
+    object.__setattr__(self, "features", features)
     if self.k < 1 or self.temperature <= 0:
       raise ValueError(
         f"Knn: k is {self.k} and temperature {self.temperature}; k must be "

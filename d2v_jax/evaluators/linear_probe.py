@@ -12,7 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from d2v_jax.evaluators.features import Features, SplitFeatures, labelled
+from d2v_jax.evaluators.features import (
+  Features,
+  SplitFeatures,
+  labelled,
+  one_vector,
+)
+from d2v_jax.evaluators.interval import summary
 
 # Rows classified at a time; bounds memory, not the result.
 _CHUNK = 2**14
@@ -33,6 +39,7 @@ class Selection(NamedTuple):
   learning_rate: float
   weight_decay: float
   validation_accuracy: float
+  validation_loss: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +57,7 @@ class LinearProbe:
     batch_size: Examples per step; at most the whole split.
     holdout: Share of the training split held out to choose.
     seed: Of the held-out rows and of the order of batches.
+    seeds: How often all of it is repeated, with seeds counted from `seed`.
     features: Which features; or a dict of `Features` arguments.
   """
 
@@ -59,19 +67,21 @@ class LinearProbe:
   batch_size: int = 512
   holdout: float = 0.1
   seed: int = 0
+  seeds: int = 1
   features: Features = dataclasses.field(default_factory=Features)
 
   def __post_init__(self):
-    object.__setattr__(self, "features", Features.of(self.features))
+    features = one_vector(self.features, "LinearProbe")
+    object.__setattr__(self, "features", features)
     if not len(self.learning_rates) or not len(self.weight_decays):
       raise ValueError(
         f"LinearProbe: learning_rates is {self.learning_rates} and "
         f"weight_decays {self.weight_decays}; give at least one of each"
       )
-    if self.steps < 1 or self.batch_size < 1:
+    if self.steps < 1 or self.batch_size < 1 or self.seeds < 1:
       raise ValueError(
-        f"LinearProbe: steps is {self.steps} and batch_size "
-        f"{self.batch_size}; both must be at least 1"
+        f"LinearProbe: steps is {self.steps}, batch_size {self.batch_size} "
+        f"and seeds {self.seeds}; each must be at least 1"
       )
     if not 0 < self.holdout < 1:
       raise ValueError(
@@ -88,7 +98,12 @@ class LinearProbe:
     Returns:
       `accuracy` on the test split; `train_accuracy`, which is far above it
       when the splits' features differ in kind; and what was chosen:
-      `learning_rate`, `weight_decay` and their `validation_accuracy`.
+      `learning_rate`, `weight_decay` and their `validation_accuracy`. With
+      several seeds `accuracy` is the mean, and there are `accuracy_std`,
+      `accuracy_low` and `accuracy_high`: its standard deviation over seeds
+      and the 95 % interval of the mean, which tell how much chance in
+      fitting matters, not the choice of examples; the rest is that of the
+      first seed.
 
     Raises:
       ValueError: If a split has no labels, or the training split is too small
@@ -96,12 +111,23 @@ class LinearProbe:
     """
     x, y = labelled(features, "train")
     test_x, test_y = labelled(features, "test")
-    probe, selection = self.fit(x, y)
-    return {
-      "accuracy": float(score(probe, test_x, test_y)[0][0]),
+    fits = self.fits(x, y)
+    accuracies = [score(probe, test_x, test_y)[0][0] for probe, _ in fits]
+    results = summary("accuracy", accuracies)
+    if self.seeds > 1:
+      results["accuracy_std"] = float(np.std(accuracies, ddof=1))
+    probe, chosen = fits[0]
+    return results | {
       "train_accuracy": float(score(probe, x, y)[0][0]),
-      **selection._asdict(),
+      "learning_rate": chosen.learning_rate,
+      "weight_decay": chosen.weight_decay,
+      "validation_accuracy": chosen.validation_accuracy,
     }
+
+  def fits(self, x: np.ndarray, y: np.ndarray) -> list[tuple[Probe, Selection]]:
+    """Does what `fit` does, once for each seed."""
+    seeds = range(self.seed, self.seed + self.seeds)
+    return [dataclasses.replace(self, seed=seed).fit(x, y) for seed in seeds]
 
   def fit(self, x: np.ndarray, y: np.ndarray) -> tuple[Probe, Selection]:
     """Chooses the hyperparameters and trains with them.
@@ -132,7 +158,8 @@ class LinearProbe:
     # Few held-out examples often tie in accuracy; the loss then decides.
     best = np.lexsort((loss, -accuracy))[0]
     probe = self._train(x, y, [grid[best]], classes)
-    return probe, Selection(*map(float, (*grid[best], accuracy[best])))
+    chosen = (*grid[best], accuracy[best], loss[best])
+    return probe, Selection(*map(float, chosen))
 
   def _train(self, x, y, grid, classes):
     batch_size = min(self.batch_size, len(x))
@@ -142,6 +169,20 @@ class LinearProbe:
     order = order[: self.steps * batch_size].reshape(self.steps, batch_size)
     pairs = np.asarray(grid, np.float32).T
     return _train(x, y, order.astype(np.int32), *pairs, classes=classes)
+
+
+def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Gives what standardises features.
+
+  Args:
+    x: [n, D] float32.
+
+  Returns:
+    Mean [D] and standard deviation [D], 1 where a feature is constant.
+  """
+  mean, std = x.mean(0), x.std(0)
+  # A constant feature keeps its scale; rounding may give it a tiny std.
+  return mean, jnp.where(std > 1e-6 * jnp.abs(mean), std, 1)
 
 
 def score(
@@ -169,9 +210,7 @@ def score(
 
 @functools.partial(jax.jit, static_argnames="classes")
 def _train(x, y, order, learning_rates, weight_decays, *, classes):
-  mean, std = x.mean(0), x.std(0)
-  # A constant feature keeps its scale; rounding may give it a tiny std.
-  std = jnp.where(std > 1e-6 * jnp.abs(mean), std, 1)
+  mean, std = moments(x)
   x = (x - mean) / std
 
   def train_one(learning_rate, weight_decay):

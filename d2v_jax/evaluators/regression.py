@@ -27,7 +27,7 @@ class Regression:
     return Predictions(self.split)
 
   def __call__(self, features: SplitFeatures) -> dict[str, float]:
-    """Returns `pearson`, `spearman` and `mse`.
+    """Returns `pearson`, `spearman`, their mean `pearson_spearman`, and `mse`.
 
     A correlation is 0 where it is not defined: if all predictions or all labels
     are the same.
@@ -49,9 +49,12 @@ class Regression:
           "evaluator needs one number each, as objective 'regression' does"
         )
     x, y = x.astype(np.float64), y.astype(np.float64)
+    pearson = correlation(x, y)
+    spearman = correlation(rankdata(x), rankdata(y))
     return {
-      "pearson": correlation(x, y),
-      "spearman": correlation(rankdata(x), rankdata(y)),
+      "pearson": pearson,
+      "spearman": spearman,
+      "pearson_spearman": (pearson + spearman) / 2,
       "mse": float(np.mean((x - y) ** 2)),
     }
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+from flax import errors
 
 Params = dict[str, Any]
 Batch = dict[str, jax.Array]
@@ -50,6 +51,12 @@ class Encoder:
     features: Linen module (batch) -> tokens [B, N, D] below the mask, where
       they are worth computing once for student and teacher; else None.
     feature_parts: top-level sub-trees that those depend on.
+    prepare: (batch) -> batch with raw inputs made what the network computes on,
+      such as uint8 images normalised; nothing happens to prepared ones.
+    resize: parameters (any of the top-level sub-trees) saved for another input
+      size -> for this one; those that fit come back as they are.
+    left_out: top-level sub-trees that another setting of this encoder has and
+      this one does without.
   """
 
   module: nn.Module
@@ -57,6 +64,9 @@ class Encoder:
   rescale: Callable[[Params], Params] = lambda params: params
   features: nn.Module | None = None
   feature_parts: tuple[str, ...] = ()
+  prepare: Callable[[Batch], Batch] = lambda batch: batch
+  resize: Callable[[Params], Params] = lambda params: params
+  left_out: tuple[str, ...] = ()
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
     """Fresh parameters; only shapes and dtypes of the batch matter."""
@@ -85,10 +95,20 @@ class Encoder:
 
     Returns:
       EncoderOutput.
+
+    Raises:
+      ValueError: the parameters, or the batch, are of another network.
     """
     rngs = {} if rng is None else {"dropout": rng}
     given = () if features is None else (features,)
-    return self.module.apply({"params": params}, batch, mask, *given, rngs=rngs)
+    try:
+      return self.module.apply(
+        {"params": params}, batch, mask, *given, rngs=rngs
+      )
+    except errors.FlaxError as e:
+      raise ValueError(
+        f"the parameters do not fit the arguments of the encoder: {e}"
+      ) from e
 
   def encode_features(self, params: Params, batch: Batch) -> jax.Array:
     """Tokens [B, N, D] below the mask, for encoders that have `features`."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from d2v_jax.models.initializers import torch_uniform
-from d2v_jax.models.transformer import beit_init
+from d2v_jax.models.transformer import beit_init, layer_norm, padding_bias
 
 _zeros = nn.initializers.zeros
 # Name -> (inputs of each output -> initial values of weight and bias).
@@ -18,20 +18,57 @@ INITIAL: dict[str, Callable[[int], tuple[Any, Any]]] = {
   "normal": lambda fan_in: (nn.initializers.normal(0.02), _zeros),
   "torch": lambda fan_in: (torch_uniform(fan_in), torch_uniform(fan_in)),
   "xavier": lambda fan_in: (nn.initializers.xavier_uniform(), _zeros),
+  # The released vision fine-tuning: std 0.02, then times 0.001.
+  "small": lambda fan_in: (nn.initializers.normal(2e-5), _zeros),
 }
-POOLS = ("mean", "first")
+POOLS = ("mean", "first", "attentive")
+
+
+class _AttentivePool(nn.Module):
+  """What one learned query finds among the tokens.
+
+  The query is learned as it meets the keys, so it has no product of its own;
+  the map that follows the pool takes the place of an output product.
+  """
+
+  num_heads: int
+  compute_dtype: Any
+
+  @nn.compact
+  def __call__(self, tokens, padding):
+    batch, length, width = tokens.shape
+    heads = (batch, length, self.num_heads, width // self.num_heads)
+    if padding is not None:
+      tokens = jnp.where(padding[..., None], 0, tokens)
+    query = self.param("query", nn.initializers.normal(0.02), heads[2:])
+    # Xavier, as PyTorch's attention. A key bias would have no effect.
+    dense = {
+      "dtype": self.compute_dtype,
+      "kernel_init": nn.initializers.xavier_uniform(),
+    }
+    key = nn.Dense(width, use_bias=False, name="key", **dense)(tokens)
+    value = nn.Dense(width, name="value", **dense)(tokens).reshape(heads)
+    logits = jnp.einsum("hd,bnhd->bhn", query, key.reshape(heads))
+    logits *= heads[3] ** -0.5
+    if padding is not None:
+      logits += padding_bias(padding)[:, 0]
+    pooled = jnp.einsum("bhn,bnhd->bhd", jax.nn.softmax(logits), value)
+    return pooled.reshape(batch, width)
 
 
 class _Mlp(nn.Module):
-  """Linear maps fc1, fc2, ... with an activation between."""
+  """Linear maps fc1, fc2, ... with an activation between; a norm before."""
 
   widths: tuple[int, ...]
   activation: Callable[[jax.Array], jax.Array]
   initial: str
   compute_dtype: Any
+  norm: bool = False
 
   @nn.compact
   def __call__(self, x):
+    if self.norm:
+      x = layer_norm(1e-6, "norm")(x)
     for i, width in enumerate(self.widths):
       if i:
         x = self.activation(x)
@@ -127,14 +164,18 @@ class PooledHead:
   """One vector per example, then Linear D -> C, or D -> D, tanh, D -> C.
 
   Source: the released text code, fine-tuning on GLUE, is pool='first' (its
-  token <s>) with hidden=True.
+  token <s>) with hidden=True; the released vision code is pool='mean' with
+  norm=True and initial='small'.
 
   Attributes:
     num_outputs: C, number of classes, or 1 for a score.
-    pool: 'mean' over the real tokens, or the 'first' token.
+    pool: 'mean' over the real tokens, the 'first' token, or 'attentive': the
+      attention of a learned query over the real tokens.
     hidden: whether there is the layer D -> D with tanh.
     compute_dtype: dtype of the products.
-    initial: initial values, as for `LinearHead`.
+    initial: initial values, as for `LinearHead`, or 'small' (std 2e-5).
+    norm: whether the pooled vector goes through a LayerNorm.
+    num_heads: of the attentive pool; must divide D.
   """
 
   num_outputs: int
@@ -142,15 +183,26 @@ class PooledHead:
   hidden: bool = False
   compute_dtype: str = "float32"
   initial: str = "torch"
+  norm: bool = False
+  num_heads: int = 8
 
   def __post_init__(self):
     _check_outputs(self)
     _check_choice(self, "pool", POOLS)
     _check_choice(self, "initial", INITIAL)
+    if self.num_heads < 1:
+      raise ValueError(
+        f"PooledHead: num_heads must be 1 or more, got {self.num_heads}."
+      )
 
   def init(self, rng: jax.Array, tokens: jax.Array) -> dict[str, Any]:
     """Parameters for tokens [B, N, D]."""
-    return self._module(tokens).init(rng, tokens[:, 0])["params"]
+    params = self._module(tokens).init(rng, tokens[:, 0])["params"]
+    if self.pool != "attentive":
+      return params
+    pool_rng = jax.random.fold_in(rng, 1)
+    pool = self._attention(tokens).init(pool_rng, tokens, None)["params"]
+    return {**params, "pool": pool}
 
   def __call__(
     self,
@@ -161,6 +213,9 @@ class PooledHead:
     """Maps tokens [B, N, D], with padding [B, N] or None, to [B, C]."""
     if self.pool == "first":
       pooled = tokens[:, 0]
+    elif self.pool == "attentive":
+      attention = self._attention(tokens)
+      pooled = attention.apply({"params": params["pool"]}, tokens, padding)
     elif padding is None:
       pooled = tokens.mean(1)
     else:
@@ -170,9 +225,19 @@ class PooledHead:
       pooled = jnp.where(real, tokens, 0).sum(1) / count
     return self._module(tokens).apply({"params": params}, pooled)
 
+  def _attention(self, tokens):
+    width = tokens.shape[-1]
+    if width % self.num_heads:
+      raise ValueError(
+        f"PooledHead: num_heads {self.num_heads} does not divide the width "
+        f"{width}; change config.objective.head.num_heads."
+      )
+    return _AttentivePool(self.num_heads, jnp.dtype(self.compute_dtype))
+
   def _module(self, tokens):
     widths = (*(tokens.shape[-1],) * self.hidden, self.num_outputs)
-    return _Mlp(widths, jnp.tanh, self.initial, jnp.dtype(self.compute_dtype))
+    dtype = jnp.dtype(self.compute_dtype)
+    return _Mlp(widths, jnp.tanh, self.initial, dtype, self.norm)
 
 
 def _gelu(x):

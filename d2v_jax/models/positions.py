@@ -10,6 +10,9 @@ import numpy as np
 from d2v_jax.models.convolution import grouped_conv
 from d2v_jax.models.initializers import torch_uniform
 
+# Last rows of a relative position table, for pairs with the CLS token.
+SPECIAL_ROWS = 3
+
 
 def relative_position_index(grid: tuple[int, int]) -> np.ndarray:
   """Row of the relative position table for each pair of tokens, CLS first.
@@ -25,7 +28,7 @@ def relative_position_index(grid: tuple[int, int]) -> np.ndarray:
   """
   height, width = grid
   row, column = np.divmod(np.arange(height * width), width)
-  size = (2 * height - 1) * (2 * width - 1) + 3
+  size = (2 * height - 1) * (2 * width - 1) + SPECIAL_ROWS
   index = np.empty((1 + height * width,) * 2, np.int32)
   index[1:, 1:] = (
     (row[:, None] - row[None] + height - 1) * (2 * width - 1)
@@ -83,7 +86,7 @@ def sinusoidal_positions(length: int, width: int) -> np.ndarray:
 
 
 class RelativePositionBias(nn.Module):
-  """One table of logit biases, shared by all layers; zero at the start."""
+  """One table of logit biases, of a layer or of all; zero at the start."""
 
   grid: tuple[int, int]
   num_heads: int
@@ -93,7 +96,7 @@ class RelativePositionBias(nn.Module):
   def __call__(self) -> jax.Array:
     """Returns the bias [heads, N, N], with CLS first if there is one."""
     height, width = self.grid
-    size = (2 * height - 1) * (2 * width - 1) + 3
+    size = (2 * height - 1) * (2 * width - 1) + SPECIAL_ROWS
     shape = (size, self.num_heads)
     table = self.param("table", nn.initializers.zeros, shape)
     index = relative_position_index(self.grid)

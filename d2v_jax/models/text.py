@@ -127,7 +127,7 @@ def _embedding_init(key, shape, dtype=jnp.float32):
 
 def text(
   *,
-  vocab_size: int,
+  vocab_size: int = 50_265,
   max_tokens: int = 512,
   width: int = 768,
   depth: int = 12,
@@ -150,7 +150,8 @@ def text(
   the blocks in the teacher and shares the rest.
 
   Args:
-    vocab_size: tokens, `<mask>` included, which is the last one.
+    vocab_size: tokens, `<mask>` included, which is the last one; RoBERTa's by
+      default.
     max_tokens: longest input; the learned positions have two rows more, as the
       first two ids are never a place.
     width: D.

@@ -7,6 +7,7 @@ when the inputs are); only matrix products run in `compute_dtype`. With a layer
 scale of 1e-4 a bfloat16 residual stream would round each layer's update away.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -173,7 +174,8 @@ class Block(nn.Module):
   g1, g2 are the layer scale (absent when `layer_scale` is 0), DP drops elements
   (`dropout`) and whole branches per example (`drop_path`) during training and
   scales what it keeps. `layer_drop` skips the layer for the whole batch and
-  scales nothing.
+  scales nothing. `own_bias` makes the module whose output [heads, N, N] is this
+  layer's own attention bias.
   """
 
   num_heads: int
@@ -187,6 +189,7 @@ class Block(nn.Module):
   activation_dropout: float = 0.0
   drop_path: bool = False
   layer_drop: float = 0.0
+  own_bias: Callable[[], nn.Module] | None = None
   kernel_init: Initializer = beit_init
   compute_dtype: Dtype = jnp.float32
 
@@ -235,6 +238,9 @@ class Block(nn.Module):
       self.compute_dtype,
       name="mlp",
     )
+    if self.own_bias is not None:
+      own = self.own_bias()()
+      bias = own if bias is None else bias + own
     skipped = x
     x, attention = branch(
       lambda y: self_attention(y, bias),

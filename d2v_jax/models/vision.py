@@ -4,6 +4,7 @@ Source: data2vec section 4.1 and the released vision code; Bao et al. 2021
 (arXiv 2106.08254).
 """
 
+import functools
 import math
 from typing import Any
 
@@ -13,10 +14,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from d2v_jax.models import positions as positions_lib
-from d2v_jax.models import transformer
-from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.models import resizing, transformer
+from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput
 
-POSITIONS = ("relative", "absolute", "sincos")
+POSITIONS = ("relative", "relative_layers", "absolute", "sincos")
+
+
+def normalise(
+  images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]
+) -> jax.Array:
+  """uint8 images scaled to [0, 1] and normalised; others as they are.
+
+  It runs on the device, where bytes are cheaper to bring than floats.
+
+  Args:
+    images: [B, H, W, C].
+    mean: one value per channel, or one for all; subtracted.
+    std: likewise; divided by.
+
+  Returns:
+    [B, H, W, C] float32, or what was given.
+
+  Raises:
+    ValueError: for a wrong number of values.
+  """
+  if images.dtype != jnp.uint8:
+    return images
+  channels = images.shape[-1]
+  for name, value in (("mean", mean), ("std", std)):
+    if len(value) not in (1, channels):
+      raise ValueError(
+        f"vit: {name} has {len(value)} values for {channels} channels; "
+        f"give one value per channel in encoder.{name}."
+      )
+  return (images.astype(jnp.float32) / 255.0 - jnp.array(mean)) / jnp.array(std)
 
 
 class PatchEmbed(nn.Module):
@@ -24,20 +55,11 @@ class PatchEmbed(nn.Module):
 
   patch_size: int
   width: int
-  mean: tuple[float, ...]
-  std: tuple[float, ...]
   compute_dtype: Any
 
   @nn.compact
   def __call__(self, images: jax.Array) -> jax.Array:
-    """Maps images [B, H, W, C] to tokens [B, N, D], row by row.
-
-    uint8 images are scaled to [0, 1] and normalised here, on the device, with
-    `mean` and `std` per channel; float images are taken as they are.
-    """
-    if images.dtype == jnp.uint8:
-      images = images.astype(jnp.float32) / 255.0
-      images = (images - jnp.array(self.mean)) / jnp.array(self.std)
+    """Maps images [B, H, W, C] to tokens [B, N, D], row by row."""
     batch, height, width, channels = images.shape
     p = self.patch_size
     patches = images.reshape(batch, height // p, p, width // p, p, channels)
@@ -63,6 +85,7 @@ class _Vit(nn.Module):
   positions: str
   cls_token: bool
   pre_norm: bool
+  final_norm: bool
   layer_scale: float
   norm_eps: float
   drop_path: float
@@ -79,21 +102,9 @@ class _Vit(nn.Module):
         f"vit: inputs must be [B, {size[0]}, {size[1]}, C] images, got "
         f"{images.shape}; set encoder.image_size to the size of the data."
       )
-    channels = images.shape[3]
-    for name, value in (("mean", self.mean), ("std", self.std)):
-      if images.dtype == jnp.uint8 and len(value) not in (1, channels):
-        raise ValueError(
-          f"vit: {name} has {len(value)} values for {channels} channels; "
-          f"give one value per channel in encoder.{name}."
-        )
     x = PatchEmbed(
-      self.patch_size,
-      self.width,
-      self.mean,
-      self.std,
-      self.compute_dtype,
-      name="feature_encoder",
-    )(images)
+      self.patch_size, self.width, self.compute_dtype, name="feature_encoder"
+    )(normalise(images, self.mean, self.std))
     # From here on the residual stream is float32, or float64 if params are.
     token = (1, 1, self.width)
     mask_token = self.param("mask_token", transformer.beit_init, token)
@@ -115,11 +126,14 @@ class _Vit(nn.Module):
       x += self.param(
         "position_embedding", transformer.beit_init, (1, *x.shape[1:])
       )
-    bias = None
-    if self.positions == "relative":
-      bias = positions_lib.RelativePositionBias(
-        self.grid, self.num_heads, self.cls_token, name="relative_position_bias"
-      )()
+    relative = functools.partial(
+      positions_lib.RelativePositionBias,
+      self.grid,
+      self.num_heads,
+      self.cls_token,
+      name="relative_position_bias",
+    )
+    bias = relative()() if self.positions == "relative" else None
     if not self.pre_norm:
       x = transformer.layer_norm(self.norm_eps, "norm")(x)
     x, layers = transformer.stacked_blocks(
@@ -133,9 +147,10 @@ class _Vit(nn.Module):
       norm_eps=self.norm_eps,
       attention_dropout=self.attention_dropout,
       drop_path=self.drop_path > 0,
+      own_bias=relative if self.positions == "relative_layers" else None,
       compute_dtype=self.compute_dtype,
     )(x, jnp.linspace(0.0, self.drop_path, self.depth), bias)
-    if self.pre_norm:
+    if self.pre_norm and self.final_norm:
       x = transformer.layer_norm(self.norm_eps, "norm")(x)
     return EncoderOutput(
       tokens=x[:, prefix:],
@@ -160,6 +175,10 @@ def _rescale(params):
   return {**params, "blocks": blocks}
 
 
+def _prepare(batch: Batch, mean, std) -> Batch:
+  return {**batch, "inputs": normalise(batch["inputs"], mean, std)}
+
+
 def vit(
   *,
   image_size: int = 224,
@@ -171,6 +190,7 @@ def vit(
   positions: str = "relative",
   cls_token: bool = True,
   pre_norm: bool = True,
+  final_norm: bool = True,
   layer_scale: float = 1e-4,
   norm_eps: float = 1e-6,
   drop_path: float = 0.0,
@@ -189,10 +209,13 @@ def vit(
     depth: L.
     num_heads: attention heads; must divide the width.
     mlp_ratio: hidden width of the feed-forward part over D.
-    positions: 'relative' (bias shared by all layers, the paper's), 'absolute'
-      (learned) or 'sincos' (fixed).
+    positions: 'relative' (bias shared by all layers, the paper's),
+      'relative_layers' (one for each layer), 'absolute' (learned) or 'sincos'
+      (fixed).
     cls_token: prepend a CLS token; it is never masked and has no loss.
     pre_norm: norm before (the paper's ViT) or after each branch.
+    final_norm: with pre_norm, norm after the last layer. The released
+      fine-tuning has none: there the head normalises what it has pooled.
     layer_scale: initial scale of each branch; 0 leaves the scale out.
     norm_eps: epsilon of the model's norms.
     drop_path: rate of the last layer; grows linearly from 0 in the first.
@@ -203,10 +226,13 @@ def vit(
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
   Returns:
-    Encoder with tokens [B, (image_size / patch_size)**2, width].
+    Encoder with tokens [B, (image_size / patch_size)**2, width]. Its `resize`
+    interpolates learned positions, 'absolute' and relative ones, from another
+    square grid of patches.
 
   Raises:
-    ValueError: for sizes that do not divide and unknown names.
+    ValueError: for sizes that do not divide, unknown names, and final_norm
+      without pre_norm.
 
   Source: data2vec section 4.1; released vision code for biases, layer scale and
   initial values.
@@ -226,6 +252,11 @@ def vit(
       f"vit: unknown positions {positions!r}; choose one of: "
       f"{', '.join(POSITIONS)}."
     )
+  if not (final_norm or pre_norm):
+    raise ValueError(
+      "vit: final_norm=False needs pre_norm=True, since with pre_norm=False "
+      "each layer ends with its own norm; leave one of them out."
+    )
   transformer.check_rates(
     "vit", drop_path=drop_path, attention_dropout=attention_dropout
   )
@@ -242,6 +273,7 @@ def vit(
     positions=positions,
     cls_token=cls_token,
     pre_norm=pre_norm,
+    final_norm=final_norm,
     layer_scale=layer_scale,
     norm_eps=norm_eps,
     drop_path=drop_path,
@@ -249,4 +281,11 @@ def vit(
     remat=remat,
     compute_dtype=jnp.dtype(compute_dtype),
   )
-  return Encoder(module, grid, _rescale)
+  return Encoder(
+    module,
+    grid,
+    _rescale,
+    prepare=functools.partial(_prepare, mean=module.mean, std=module.std),
+    resize=functools.partial(resizing.fit, grid=grid, prefix=int(cls_token)),
+    left_out=() if final_norm else ("norm",),
+  )

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from d2v_jax import losses
+from d2v_jax.mixing import Mixing
 from d2v_jax.models.encoder import Encoder, EncoderOutput
 
 Params = dict[str, Any]
@@ -118,6 +119,19 @@ class Ctc(_Supervised):
       ids = jnp.where(output.padding, 0, ids)
     return ids.astype(jnp.int32)
 
+  def scores(self, params: Params, batch: Batch) -> jax.Array:
+    """Log-probabilities of each frame, [B, N, V] float32.
+
+    At padding that of the blank (0) is 0, and the others' are -1e9.
+    """
+    output = self.encoder(params, batch)
+    logits = self.head(params["head"], output.tokens).astype(jnp.float32)
+    log_p = jax.nn.log_softmax(logits)
+    if output.padding is None:
+      return log_p
+    blank = jnp.where(jnp.arange(log_p.shape[-1]), -1e9, 0.0)
+    return jnp.where(output.padding[..., None], blank, log_p)
+
 
 @dataclasses.dataclass(frozen=True)
 class Classification(_Supervised):
@@ -125,9 +139,15 @@ class Classification(_Supervised):
 
   Attributes:
     label_smoothing: share of the target that is spread over all classes.
+    mixing: mixes the examples in training, and their labels with them.
+    frozen: only the head learns (probing): the encoder runs as in evaluation
+      and its gradients are 0. So that weight decay does not move its weights,
+      a run from a config has the optimizer freeze them, too.
   """
 
   label_smoothing: float = 0.0
+  mixing: Mixing | None = None
+  frozen: bool = False
 
   def __post_init__(self):
     if not 0 <= self.label_smoothing < 1:
@@ -145,17 +165,35 @@ class Classification(_Supervised):
   ) -> tuple[jax.Array, Metrics]:
     """Mean cross entropy of the global batch, and its accuracy.
 
+    Where examples are mixed, the cross entropies with both labels count as much
+    as these do in the mixture, and the accuracy is that of the label which
+    counts more.
+
     Args:
       params: the network's.
       teacher_params: {}.
       batch: `inputs`, `label` [B] int, `mask` [B, N] if tokens are hidden, and
         what the modality needs.
-      rng: key for dropout; None for none.
+      rng: key for dropout and mixing; None for neither.
     """
     label = self._labels(batch, 1, jnp.integer)
+    mixed = self.mixing is not None and rng is not None
+    if mixed:
+      mixing_rng, rng = jax.random.split(rng)
+      batch = self.encoder.prepare(batch)
+      inputs, other, weight = self.mixing(mixing_rng, batch["inputs"], label)
+      batch = {**batch, "inputs": inputs}
+    if self.frozen:
+      head = params["head"]
+      params, rng = {**jax.lax.stop_gradient(params), "head": head}, None
     output = self._hidden_inputs(params, batch, rng)
     logits = self.head(params["head"], output.tokens, output.padding)
-    loss = losses.cross_entropy(logits, label, self.label_smoothing).mean()
+    loss = losses.cross_entropy(logits, label, self.label_smoothing)
+    if mixed:
+      second = losses.cross_entropy(logits, other, self.label_smoothing)
+      loss = weight * loss + (1 - weight) * second
+      label = jnp.where(weight >= 0.5, label, other)
+    loss = loss.mean()
     return loss, {
       "accuracy": (logits.argmax(-1) == label).mean(dtype=loss.dtype),
       "loss_weight": jnp.asarray(len(label), loss.dtype),
@@ -163,9 +201,13 @@ class Classification(_Supervised):
 
   def predict(self, params: Params, batch: Batch) -> jax.Array:
     """Likeliest class of each example, [B] int32."""
+    return self.scores(params, batch).argmax(-1).astype(jnp.int32)
+
+  def scores(self, params: Params, batch: Batch) -> jax.Array:
+    """Logits of each example, [B, C] float32."""
     output = self.encoder(params, batch)
     logits = self.head(params["head"], output.tokens, output.padding)
-    return logits.argmax(-1).astype(jnp.int32)
+    return logits.astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -216,6 +216,7 @@ def test_tfds_errors(tfds_dir, tmp_path):
 
 def test_the_table_of_sources():
   assert sorted(documents.SOURCES) == [
+    "glue",
     "kjv",
     "lines",
     "table",

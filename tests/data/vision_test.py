@@ -4,6 +4,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageStat
 
 from d2v_jax.data import masking, vision
+from d2v_jax.data.rand_augment import RandAugment
 
 MARKS = {"requested": 5, "record": 7}
 
@@ -88,6 +89,22 @@ def test_flip():
   image = picture(64, 64)
   out = plain(flip=1.0)({"image": image, **MARKS}, np.random.default_rng(0))
   np.testing.assert_array_equal(out["inputs"], image[:, ::-1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rand_augment_comes_after_the_flip(channels):
+  image = picture(64, 64, channels)
+  settings = {"magnitude": 8, "std": 0.2, "layers": 3}
+  transform = plain(flip=1.0, rand_augment=settings)
+  assert transform.rand_augment == RandAugment(8, 0.2, 3)
+  for seed in range(10):
+    out = transform({"image": image, **MARKS}, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    rng.random()  # the flip
+    flipped = np.ascontiguousarray(image[:, ::-1])
+    expected = RandAugment(8, 0.2, 3)(flipped, rng)
+    np.testing.assert_array_equal(out["inputs"], expected)
+    assert out["inputs"].flags.c_contiguous
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.3])
@@ -235,6 +252,14 @@ def test_evaluation_without_a_crop_keeps_the_whole_image():
     ({"crop_ratio": (2.0, 1.0)}, "crop_ratio must be"),
     ({"flip": 2.0}, "flip is a probability"),
     ({"color_jitter": (0.4, 0.4)}, "three strengths"),
+    (
+      {"color_jitter": (0.4, 0.4, 0.4), "rand_augment": {}},
+      "rand_augment changes colours itself; set one of them to None",
+    ),
+    (
+      {"rand_augment": {"depth": 2}},
+      "choose from: fill, layers, magnitude, std",
+    ),
   ],
 )
 def test_errors(changes, message):

@@ -7,9 +7,11 @@ from d2v_jax.evaluators.features import Predictions
 classification = EVALUATORS["classification"]
 
 
-def score(x, y, **kwargs):
-  x, y = np.asarray(x, np.int32), np.asarray(y, np.int32)
-  return classification(**kwargs)({kwargs.get("split", "test"): (x, y)})
+def score(x, y, classes=3, **kwargs):
+  """Of predicted classes x: each scores most by far."""
+  scores = np.eye(classes, dtype=np.float32)[np.asarray(x)]
+  y = np.asarray(y, np.int32)
+  return classification(**kwargs)({kwargs.get("split", "test"): (scores, y)})
 
 
 def reference(x, y, classes):
@@ -33,6 +35,7 @@ def test_two_classes_by_hand():
     {
       "accuracy": 0.7,
       "f1": 6 / 9,
+      "accuracy_f1": (0.7 + 6 / 9) / 2,
       "matthews": (3 * 4 - 1 * 2) / np.sqrt(4 * 5 * 5 * 6),
     }
   )
@@ -44,12 +47,14 @@ def test_is_the_definition(classes):
   y = rng.integers(classes, size=200)
   x = np.where(rng.random(200) < 0.6, y, rng.integers(classes, size=200))
   accuracy, f1, matthews = reference(x, y, classes)
+  f1 = f1[1] if classes == 2 else f1.mean()
   expected = {
     "accuracy": accuracy,
-    "f1": f1[1] if classes == 2 else f1.mean(),
+    "f1": f1,
+    "accuracy_f1": (accuracy + f1) / 2,
     "matthews": matthews,
   }
-  assert score(x, y) == pytest.approx(expected)
+  assert score(x, y, classes) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -63,22 +68,53 @@ def test_is_the_definition(classes):
   ],
 )
 def test_where_matthews_is_not_defined(x, y, accuracy, f1):
-  assert score(x, y) == {"accuracy": accuracy, "f1": f1, "matthews": 0}
+  mean = (accuracy + f1) / 2
+  assert score(x, y) == {
+    "accuracy": accuracy,
+    "f1": f1,
+    "accuracy_f1": mean,
+    "matthews": 0,
+  }
 
 
-def test_asks_for_predictions_of_its_split():
-  assert classification().features == Predictions("test")
-  assert classification(split="train").features == Predictions("train")
+@pytest.mark.parametrize("classes", [6, 20])
+def test_top5_is_that_of_sorted_scores(classes):
+  rng = np.random.default_rng(classes)
+  scores = rng.normal(size=(300, classes)).astype(np.float32)
+  y = rng.integers(classes, size=300).astype(np.int32)
+  best = np.argsort(-scores, axis=1)
+  got = classification()({"test": (scores, y)})
+  assert got["accuracy"] == pytest.approx((best[:, 0] == y).mean())
+  expected = (best[:, :5] == y[:, None]).any(1).mean()
+  assert got["top5_accuracy"] == pytest.approx(expected)
+
+
+def test_top5_of_equal_scores():
+  # Ten equal ones: the first five come first, as the first is the prediction.
+  scores, y = np.zeros((10, 10), np.float32), np.arange(10, dtype=np.int32)
+  got = classification()({"test": (scores, y)})
+  assert (got["accuracy"], got["top5_accuracy"]) == (0.1, 0.5)
+
+
+def test_no_top5_of_five_classes():
+  assert "top5_accuracy" not in score([1, 2], [1, 1], classes=5)
+  assert score([1, 2], [1, 1], classes=6)["top5_accuracy"] == 1
+
+
+def test_asks_for_scores_of_its_split():
+  assert classification().features == Predictions("test", scores=True)
+  assert classification(split="train").features == Predictions("train", True)
   assert score([1], [1], split="train")["accuracy"] == 1
 
 
 @pytest.mark.parametrize(
   ("x", "y", "message"),
   [
-    (np.zeros(2), np.zeros(2, int), r"predictions are float64 of shape \(2,\)"),
+    (np.zeros(2), np.zeros(2, int), r"scores are float64 of shape \(2,\)"),
     (np.zeros((2, 3), int), np.zeros(2, int), r"int64 of shape \(2, 3\)"),
-    (np.zeros(2, int), np.zeros(2), "one class number >= 0"),
-    (np.zeros(2, int), None, "split 'test' has no labels"),
+    (np.zeros((2, 3)), np.zeros(2), "one class number >= 0"),
+    (np.zeros((2, 3)), None, "split 'test' has no labels"),
+    (np.zeros((2, 3)), np.array([0, 3]), "has label 3, but the model has 3"),
   ],
 )
 def test_errors(x, y, message):

@@ -57,3 +57,10 @@ class TestEffectiveRank:
   def test_max_rows(self):
     with pytest.raises(ValueError, match="max_rows is 0; choose at least 1"):
       EffectiveRank(max_rows=0)
+
+
+def test_all_layers_are_another_evaluator_s():
+  with pytest.raises(
+    ValueError, match=r"EffectiveRank: features\.layers is 'all', and"
+  ):
+    EffectiveRank(features={"layers": "all"})

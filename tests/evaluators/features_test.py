@@ -49,11 +49,19 @@ class TestFeatures:
       ({"pool": "max"}, "unknown pool 'max'; choose one of: mean, cls"),
       ({"layers": ()}, r"layers is \(\); give at least one layer in a tuple"),
       ({"layers": 3}, r"layers is 3; give at least one layer in a tuple"),
+      ({"layers": "best"}, r"layers is 'best'; .* final output, or 'all'"),
     ],
   )
   def test_errors(self, kwargs, message):
     with pytest.raises(ValueError, match=message):
       Features(**kwargs)
+
+  @pytest.mark.parametrize("split", ["val", "tests", ""])
+  def test_a_split_that_cannot_be(self, split):
+    with pytest.raises(
+      ValueError, match=f"Predictions: unknown split {split!r}; choose train, t"
+    ):
+      Predictions(split)
 
 
 class TestPoolFeatures:
@@ -84,6 +92,21 @@ class TestPoolFeatures:
       rtol=0,
       atol=1e-6,
     )
+
+  @pytest.mark.parametrize("pool", ["mean", "cls"])
+  @pytest.mark.parametrize("padded", [False, True])
+  def test_all_layers_and_the_final_output(self, pool, padded):
+    output = make_output()
+    if padded:
+      padding = np.arange(5) >= np.array([5, 2, 1])[:, None]
+      output = output._replace(padding=jnp.asarray(padding))
+    choices = [*((i,) for i in range(6)), None]
+    alone = [
+      pool_features(output, Features("teacher", c, pool)) for c in choices
+    ]
+    together = pool_features(output, Features("teacher", "all", pool))
+    np.testing.assert_array_equal(together, np.stack(alone, 1))
+    assert together.shape == (3, 7, 4)
 
   @pytest.mark.parametrize("layers", [None, (1, -1)])
   def test_mean_leaves_padding_out(self, layers):
@@ -338,11 +361,35 @@ class TestPredictions:
     with pytest.raises(ValueError, match="asks for predictions, and the obj"):
       self.extract(make_batches({}), predict=None)
 
-  def test_unknown_split(self):
-    with pytest.raises(
-      ValueError, match="Predictions: unknown split 'test'; choose one of: val"
-    ):
-      self.extract(make_batches({}), splits=("val",))
+  def test_scores_of_letters_end_with_certain_blanks(self):
+    def scores(params, batch):
+      return jax.nn.log_softmax(batch["inputs"] @ params["embed"])
+
+    rng = np.random.default_rng(0)
+    parts = [
+      {"inputs": rng.normal(size=(8, n, 7)).astype(np.float32)} for n in (3, 5)
+    ]
+    extractor = FeatureExtractor(
+      predict, lambda split: parts, to_devices, predict=predict, scores=scores
+    )
+    wanted = Predictions("test_other", scores=True)
+    x, _ = extractor(PARAMS, {}, wanted)["test_other"]
+    width = PARAMS["embed"].shape[1]
+    assert x.shape == (16, 5, width)
+    for i, part in enumerate(parts):
+      logits = part["inputs"].astype(float) @ PARAMS["embed"]
+      expected = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+      n = part["inputs"].shape[1]
+      np.testing.assert_allclose(
+        x[8 * i : 8 * i + 8, :n], expected, rtol=0, atol=1e-5
+      )
+    np.testing.assert_array_equal(x[:8, 3:, 0], 0)
+    np.testing.assert_array_equal(x[:8, 3:, 1:], np.float32(-1e9))
+
+  def test_no_scores_to_be_had(self):
+    extractor = make_extractor({}, predict=predict)
+    with pytest.raises(ValueError, match="asks for scores, and the objective"):
+      extractor(PARAMS, {}, Predictions(scores=True))
 
   def test_diverged_model(self):
     arrays = make_split(8)
@@ -363,7 +410,11 @@ class TestPredictions:
     def classes(params, batch):
       return (batch["label"] + (batch["inputs"][:, 0, 0] > 1)) % 3
 
-    extractor = make_extractor(splits, predict=classes)
+    extractor = make_extractor(
+      splits,
+      predict=classes,
+      scores=lambda *args: jax.nn.one_hot(classes(*args), 3),
+    )
 
     def extract(choice):
       asked.append(choice)
@@ -376,11 +427,15 @@ class TestPredictions:
       "seen": EVALUATORS["classification"](split="train"),
     }
     results = evaluate(evaluators, extract)
-    assert asked == [Features(), Predictions(), Predictions("train")]
+    assert asked == [
+      Features(),
+      Predictions(scores=True),
+      Predictions(),
+      Predictions("train", scores=True),
+    ]
     for name, split in (("scores", "test"), ("seen", "train")):
       right = (splits[split]["inputs"][:, 0, 0] <= 1).mean()
       assert results[f"{name}/accuracy"] == pytest.approx(right)
-    assert list(results)[-3:] == ["seen/accuracy", "seen/f1", "seen/matthews"]
     assert results["numbers/mse"] > 0
 
 

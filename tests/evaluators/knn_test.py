@@ -95,3 +95,8 @@ class TestKnn:
   def test_arguments(self, kwargs):
     with pytest.raises(ValueError, match="k must be at least 1 and the temp"):
       Knn(**kwargs)
+
+
+def test_all_layers_are_another_evaluator_s():
+  with pytest.raises(ValueError, match=r"Knn: features\.layers is 'all', and"):
+    Knn(features={"layers": "all"})

@@ -1,6 +1,9 @@
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
@@ -105,6 +108,31 @@ class TestLinearProbe:
     np.testing.assert_array_equal(first.weights, again.weights)
     assert np.abs(first.weights - other.weights).max() > 0
 
+  def test_several_seeds(self, small):
+    make = functools.partial(LinearProbe, (0.03, 0.3), steps=5, batch_size=32)
+    each = [make(seed=seed)(small) for seed in (3, 4, 5)]
+    results = make(seed=3, seeds=3)(small)
+    accuracies = [r.pop("accuracy") for r in each]
+    mean, sem = np.mean(accuracies), stats.sem(accuracies)
+    low, high = stats.t.interval(0.95, 2, loc=mean, scale=sem)
+    assert sem > 0
+    assert results.pop("accuracy") == pytest.approx(mean, abs=1e-12)
+    assert results.pop("accuracy_low") == pytest.approx(low, abs=1e-9)
+    assert results.pop("accuracy_high") == pytest.approx(high, abs=1e-9)
+    assert results.pop("accuracy_std") == pytest.approx(
+      np.std(accuracies, ddof=1), abs=1e-12
+    )
+    assert results == each[0]
+
+  def test_one_seed_has_no_interval(self, small):
+    assert list(LinearProbe(steps=5)(small)) == [
+      "accuracy",
+      "train_accuracy",
+      "learning_rate",
+      "weight_decay",
+      "validation_accuracy",
+    ]
+
   def test_scale_and_offset_of_features_do_not_matter(self, small):
     rng = np.random.default_rng(0)
     scale = 2.0 ** rng.integers(-10, 10, 64)
@@ -158,8 +186,16 @@ class TestLinearProbe:
     [
       ({"learning_rates": ()}, "give at least one of each"),
       ({"weight_decays": ()}, "give at least one of each"),
-      ({"steps": 0}, "steps is 0 and batch_size 512; both must be at least 1"),
-      ({"batch_size": 0}, "both must be at least 1"),
+      (
+        {"steps": 0},
+        "steps is 0, batch_size 512 and seeds 1; each must be at least 1",
+      ),
+      ({"batch_size": 0}, "batch_size 0 and seeds 1; each must be at least 1"),
+      ({"seeds": 0}, "seeds 0; each must be at least 1"),
+      (
+        {"features": {"layers": "all"}},
+        "LinearProbe: features.layers is 'all', .* with LayerCurve",
+      ),
       ({"holdout": 1.0}, "holdout is 1.0; choose a share"),
     ],
   )

@@ -20,6 +20,9 @@ def test_by_hand():
   assert got["spearman"] == pytest.approx(0.5)
   # Deviations -2 -1 3 and -5/3 4/3 1/3.
   assert got["pearson"] == pytest.approx(3 / np.sqrt(14 * 42 / 9))
+  assert got["pearson_spearman"] == pytest.approx(
+    (0.5 + 3 / np.sqrt(14 * 42 / 9)) / 2
+  )
   assert got["mse"] == pytest.approx((0 + 4 + 9) / 3)
 
 
@@ -32,10 +35,13 @@ def test_is_scipy_s(ties):
     x, y = x.round(), y.round()
   got = score(x, y)
   x, y = x.astype(np.float32), y.astype(np.float32)
+  pearson = scipy.stats.pearsonr(x, y).statistic
+  spearman = scipy.stats.spearmanr(x, y).statistic
   assert got == pytest.approx(
     {
-      "pearson": scipy.stats.pearsonr(x, y).statistic,
-      "spearman": scipy.stats.spearmanr(x, y).statistic,
+      "pearson": pearson,
+      "spearman": spearman,
+      "pearson_spearman": (pearson + spearman) / 2,
       "mse": np.mean((x - y) ** 2),
     },
     rel=1e-5,
@@ -47,7 +53,8 @@ def test_is_scipy_s(ties):
 )
 def test_a_constant_has_no_correlation(x, y):
   got = score(x, y)
-  assert (got["pearson"], got["spearman"]) == (0, 0)
+  names = ("pearson", "spearman", "pearson_spearman")
+  assert [got[name] for name in names] == [0, 0, 0]
 
 
 def test_asks_for_predictions_of_its_split():

@@ -3,8 +3,8 @@ import pytest
 
 from d2v_jax.data.labels import Letters, RecordLabel
 from d2v_jax.evaluators import EVALUATORS
+from d2v_jax.evaluators import wer as wer_lib
 from d2v_jax.evaluators.features import Predictions
-from d2v_jax.evaluators.wer import collapse
 
 LETTERS = Letters(16, "|ABC")
 
@@ -19,18 +19,6 @@ def score(predicted, references, **kwargs):
   x = np.array([frames(p.ljust(width, "0")) for p in predicted], np.int32)
   y = np.stack([LETTERS({"text": text}) for text in references])
   return EVALUATORS["wer"](LETTERS, **kwargs)({"test": (x, y)})
-
-
-def test_collapse():
-  for path, expected in (
-    ("", ""),
-    ("000", ""),
-    ("2", "2"),
-    ("0022203300", "23"),
-    ("2202", "22"),
-    ("20210", "221"),
-  ):
-    assert collapse(np.array(frames(path), int)).tolist() == frames(expected)
 
 
 def test_edits_counted_by_hand():
@@ -63,6 +51,70 @@ def test_the_last_boundary_may_be_missing_and_there_may_be_many():
 def test_asks_for_predictions_of_its_split():
   wer = EVALUATORS["wer"](LETTERS, split="train")
   assert wer.features == Predictions("train")
+  wer = EVALUATORS["wer"](LETTERS, split="train", decoder={"beam": 5})
+  assert wer.features == Predictions("train", scores=True)
+
+
+LM = """\
+\\data\\
+ngram 1=4
+ngram 2=2
+
+\\1-grams:
+-9 <s>
+-1 </s>
+-1 AB
+-1 AC
+
+\\2-grams:
+-0.1 AB AC
+-3 AB AB
+\\end\\
+"""
+
+
+def test_a_decoder_and_its_language_model(tmp_path, monkeypatch, capsys):
+  (tmp_path / "lm.arpa").write_text(LM)
+  # AB AB, of which the last B could nearly be a C; then nothing.
+  frames = np.full((7, 5), 0.01)
+  frames[range(7), [2, 3, 1, 2, 0, 3, 0]] = 0.96
+  frames[5, 3:] = 0.49, 0.48
+  blanks = np.where(np.arange(5) > 0, -1e9, 0.0) + np.zeros((7, 1))
+  x = np.stack([np.log(frames), blanks]).astype(np.float32)
+  y = np.stack([LETTERS({"text": "AB AC"}), LETTERS({"text": "AB"})])
+  splits = {"test": (x, y)}
+  wer = EVALUATORS["wer"](LETTERS, decoder={"beam": 10})
+  assert wer(splits) == {"wer": 2 / 3, "cer": 3 / 7}
+  lm = {"lm": str(tmp_path / "lm.arpa")}
+  wer = EVALUATORS["wer"](LETTERS, decoder=lm)
+  assert wer(splits) == {"wer": 1 / 3, "cer": 2 / 7}
+  assert capsys.readouterr().err == ""
+  monkeypatch.setattr(wer_lib, "_PROGRESS_SECONDS", 0)
+  wer(splits)
+  assert "decoded 1 of 2 utterances of test\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ("decoder", "message"),
+  [
+    ({"beams": 5}, r"decoder\.beams: unknown field \(did you mean 'beam'\?\);"),
+    ({"letters": "|A"}, r"decoder\.letters: unknown field"),
+    ({"beam": "5"}, r"decoder\.beam: got '5', but it must be an int"),
+    ({"lm": "none.arpa"}, "decoder: BeamSearch: .* no such file: none.arpa"),
+  ],
+)
+def test_decoders_that_cannot_be_built(decoder, message):
+  with pytest.raises(ValueError, match=message):
+    EVALUATORS["wer"](LETTERS, decoder=decoder)
+
+
+def test_scores_that_are_none():
+  wer = EVALUATORS["wer"](LETTERS, decoder={})
+  x, y = np.zeros((1, 3), int), np.ones((1, 3), int)
+  with pytest.raises(
+    ValueError, match=r"scores of split 'test' are int64 \(1,"
+  ):
+    wer({"test": (x, y)})
 
 
 def test_labels_that_are_no_letters():

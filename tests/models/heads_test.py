@@ -25,6 +25,12 @@ def linear(p, x):
   return x @ p["kernel"] + p["bias"]
 
 
+def normed(p, x):
+  x = x - x.mean(-1, keepdims=True)
+  std = np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)
+  return x / std * p["scale"] + p["bias"]
+
+
 def gelu(x):
   return 0.5 * x * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
 
@@ -81,8 +87,63 @@ class TestMaps:
       expected = linear(p["fc2" if hidden else "fc1"], pooled)
       np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
 
-  def test_a_row_of_padding_alone_is_finite(self):
-    head = PooledHead(2)
+  @pytest.mark.parametrize("norm", [False, True])
+  @pytest.mark.parametrize("num_heads", [1, 3])
+  def test_attentive(self, num_heads, norm):
+    with jax.enable_x64(True):
+      x = make_tokens()
+      lengths = [5, 2, 1]
+      padding = np.arange(5) >= np.array(lengths)[:, None]
+      x[padding] = np.nan
+      head = PooledHead(
+        4,
+        "attentive",
+        compute_dtype="float64",
+        norm=norm,
+        num_heads=num_heads,
+      )
+      p = draw(head, make_tokens())
+      assert p["pool"]["query"].shape == (num_heads, WIDTH // num_heads)
+      got = head(p, x, padding)
+      whole = head(p, make_tokens(), None)
+    size = WIDTH // num_heads
+
+    def one(row):
+      keys, values = (
+        row @ p["pool"]["key"]["kernel"],
+        linear(p["pool"]["value"], row),
+      )
+      parts = []
+      for h in range(num_heads):
+        of = slice(h * size, (h + 1) * size)
+        weights = np.exp(keys[:, of] @ p["pool"]["query"][h] / np.sqrt(size))
+        parts.append(weights @ values[:, of] / weights.sum())
+      pooled = np.concatenate(parts)
+      if norm:
+        pooled = normed(p["norm"], pooled)
+      return linear(p["fc1"], pooled)
+
+    expected = [one(row[:n]) for row, n in zip(x, lengths, strict=True)]
+    np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+      whole, [one(row) for row in make_tokens()], rtol=1e-9, atol=1e-9
+    )
+
+  @pytest.mark.parametrize("hidden", [False, True])
+  def test_norm_of_what_is_pooled(self, hidden):
+    with jax.enable_x64(True):
+      x = make_tokens()
+      head = PooledHead(4, "mean", hidden, "float64", norm=True)
+      p = draw(head, x)
+      expected = normed(p["norm"], x.mean(1))
+      if hidden:
+        expected = np.tanh(linear(p["fc1"], expected))
+      expected = linear(p["fc2" if hidden else "fc1"], expected)
+      np.testing.assert_allclose(head(p, x, None), expected, rtol=1e-9)
+
+  @pytest.mark.parametrize("pool", ["mean", "attentive"])
+  def test_a_row_of_padding_alone_is_finite(self, pool):
+    head = PooledHead(2, pool, num_heads=2)
     x = make_tokens().astype(np.float32)
     p = head.init(jax.random.key(0), x)
     assert np.isfinite(head(p, x, np.ones((3, 5), bool))).all()
@@ -103,6 +164,7 @@ class TestInitialValues:
       (RegressionHead(initial="normal"), 0.02, None, 0),
       # Uniform on +-b has std b / sqrt(3).
       (RegressionHead(initial="torch"), 0.05 / 3**0.5, 0.05, 0.05 / 3**0.5),
+      (PooledHead(100, initial="small"), 2e-5, None, 0),
       (PooledHead(100), 0.05 / 3**0.5, 0.05, 0.05 / 3**0.5),
       # Xavier: b = sqrt(6 / (400 + 100)).
       (LinearHead(100), 0.012**0.5 / 3**0.5, 0.012**0.5, 0),
@@ -124,6 +186,10 @@ def test_products_in_a_lower_precision():
   for head, arguments in (
     (LinearHead(4, "bfloat16"), (x,)),
     (PooledHead(4, compute_dtype="bfloat16"), (x, None)),
+    (
+      PooledHead(4, "attentive", compute_dtype="bfloat16", num_heads=2),
+      (x, None),
+    ),
   ):
     p = head.init(jax.random.key(0), x)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(p))
@@ -143,7 +209,14 @@ def test_products_in_a_lower_precision():
     (lambda: PooledHead(0), "PooledHead: num_outputs must be 1 or more"),
     (
       lambda: PooledHead(2, pool="max"),
-      "PooledHead: unknown pool 'max'; choose one of: mean, first",
+      "PooledHead: unknown pool 'max'; choose one of: mean, first, attentive",
+    ),
+    (lambda: PooledHead(2, num_heads=0), "num_heads must be 1 or more, got 0"),
+    (
+      lambda: PooledHead(2, "attentive", num_heads=4).init(
+        jax.random.key(0), make_tokens()
+      ),
+      "num_heads 4 does not divide the width 6; change config.obj",
     ),
   ],
 )

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from d2v_jax.models import transformer
 from d2v_jax.models.positions import relative_position_index
 from d2v_jax.models.vision import vit
 
@@ -77,6 +78,71 @@ def test_uint8_images_are_normalised_on_the_device():
   np.testing.assert_allclose(
     network(params, raw).tokens, expected, rtol=0, atol=1e-5
   )
+
+
+def test_prepare_normalises_once():
+  network = vit(**TINY, mean=(0.5, 0.4, 0.3), std=(0.25,))
+  raw = {**images(np.uint8), "label": np.array([1, 2])}
+  prepared = network.prepare(raw)
+  expected = (raw["inputs"] / 255.0 - (0.5, 0.4, 0.3)) / 0.25
+  assert prepared["inputs"].dtype == jnp.float32
+  np.testing.assert_allclose(prepared["inputs"], expected, rtol=0, atol=1e-6)
+  assert prepared["label"] is raw["label"]
+  assert network.prepare(prepared)["inputs"] is prepared["inputs"]
+  with pytest.raises(ValueError, match="mean has 3 values for 4 channels"):
+    network.prepare(images(np.uint8, channels=4))
+
+
+def test_a_relative_table_for_each_layer():
+  batch = images()
+  shared = vit(**TINY, layer_scale=0.5)
+  params = jax.jit(shared.init)(jax.random.key(0), batch)
+  shape = params.pop("relative_position_bias")["table"].shape
+  tables = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+  network = vit(**TINY, layer_scale=0.5, positions="relative_layers")
+  fresh = jax.eval_shape(network.init, jax.random.key(0), batch)
+  own = fresh["blocks"]["relative_position_bias"]
+  assert jax.tree.map(jnp.shape, own) == {"table": (2, *shape)}
+
+  def run(tables, remat=False):
+    blocks = {**params["blocks"], "relative_position_bias": {"table": tables}}
+    encoder = vit(
+      **TINY, layer_scale=0.5, positions="relative_layers", remat=remat
+    )
+    return encoder({**params, "blocks": blocks}, batch)
+
+  output = jax.jit(run)(tables)
+  # The first layer is that of the shared table; the second is a layer of its
+  # own on top of it.
+  first = shared(
+    {**params, "relative_position_bias": {"table": tables[0]}}, batch
+  )
+  np.testing.assert_allclose(output.block[0], first.block[0], atol=1e-6)
+  x = jnp.concatenate([output.block_cls[0][:, None], output.block[0]], 1)
+  bias = tables[1][relative_position_index((2, 2))].transpose(2, 0, 1)
+  layer = transformer.Block(num_heads=2, hidden=64, layer_scale=0.5)
+  second = jax.tree.map(lambda p: p[1], params["blocks"])
+  expected, _ = layer.apply({"params": second}, x, 0.0, bias)
+  np.testing.assert_allclose(output.block[1], expected[:, 1:], atol=1e-6)
+  # Both learn, also where activations are computed again.
+  gradients = [
+    jax.jit(jax.grad(lambda t, r=remat: run(t, r).tokens.var()))(tables)
+    for remat in (False, True)
+  ]
+  np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-8)
+  assert np.abs(gradients[0]).max((1, 2)).min() > 0
+
+
+def test_without_the_final_norm():
+  batch = images()
+  network = vit(**TINY, final_norm=False)
+  assert network.left_out == ("norm",)
+  assert vit(**TINY).left_out == ()
+  params = jax.jit(network.init)(jax.random.key(0), batch)
+  assert "norm" not in params
+  output = network(params, batch)
+  np.testing.assert_array_equal(output.tokens, output.block[-1])
+  np.testing.assert_array_equal(output.cls, output.block_cls[-1])
 
 
 def test_no_rng_means_no_dropout():
@@ -160,6 +226,7 @@ def test_mask_token_replaces_masked_patches():
     ({"patch_size": 3}, "image_size 8 is not a multiple of patch_size 3"),
     ({"num_heads": 3}, "width 16 is not a multiple of num_heads 3"),
     ({"positions": "rope"}, "unknown positions 'rope'; choose one of: rel"),
+    ({"final_norm": False, "pre_norm": False}, "final_norm=False needs pre_n"),
     ({"drop_path": 1.0}, r"drop_path must be in \[0, 1\), got 1.0"),
     ({"attention_dropout": -1}, r"attention_dropout must be in \[0, 1\)"),
   ],

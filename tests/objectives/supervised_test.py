@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from d2v_jax import losses, optimizer, train_state
+from d2v_jax.mixing import Mixing
 from d2v_jax.models.encoder import EncoderOutput
 from d2v_jax.models.heads import LinearHead, PooledHead
 from d2v_jax.models.vision import vit
@@ -148,6 +149,9 @@ class Fake:
     none = jnp.zeros((0, *tokens.shape))
     return EncoderOutput(tokens, none, none, none, padding=batch.get("padding"))
 
+  def prepare(self, batch):
+    return {**batch, "inputs": jnp.asarray(batch["inputs"], jnp.float32)}
+
 
 PATHS = ("11023033", "20111000", "31200000")
 
@@ -221,6 +225,23 @@ class TestCtc:
     logits = self.objective.head(params["head"], logits)
     np.testing.assert_array_equal(ids, np.asarray(logits).argmax(-1))
 
+  @pytest.mark.parametrize("padded", [True, False])
+  def test_scores_are_log_probabilities(self, padded):
+    batch = utterances()
+    if not padded:
+      del batch["padding"]
+    params = self.objective.init(jax.random.key(0), batch)
+    scores = self.objective.scores(params, batch)
+    assert (scores.shape, scores.dtype) == ((3, 8, 4), jnp.float32)
+    hidden = np.tanh(batch["inputs"] @ np.asarray(params["blocks"]["kernel"]))
+    fc1 = jax.tree.map(np.asarray, params["head"]["fc1"])
+    expected = log_softmax(hidden @ fc1["kernel"] + fc1["bias"])
+    if padded:
+      expected[batch["padding"]] = [0, -1e9, -1e9, -1e9]
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
+    predicted = self.objective.predict(params, batch)
+    np.testing.assert_array_equal(predicted, scores.argmax(-1))
+
   def test_accumulation_is_one_batch(self):
     # Four utterances as two micro-batches, one of which is partly infeasible.
     batch = {k: v[[0, 1, 2, 0]] for k, v in utterances().items()}
@@ -268,6 +289,9 @@ class TestClassification:
     classes = objective.predict(params, batch)
     assert classes.dtype == jnp.int32
     np.testing.assert_array_equal(classes, logits.argmax(1))
+    scores = objective.scores(params, batch)
+    assert scores.dtype == jnp.float32
+    np.testing.assert_allclose(scores, logits, rtol=1e-5, atol=1e-6)
     share = (logits.argmax(1) == batch["label"]).mean()
     np.testing.assert_allclose(metrics["accuracy"], share, rtol=1e-6)
     assert metrics["loss_weight"] == 6
@@ -293,6 +317,113 @@ class TestClassification:
     predicted = objective.predict(state.params, batch)
     np.testing.assert_array_equal(predicted, batch["label"])
     assert state.teacher_params == {}
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeMixing:
+  """Halves the inputs; the partner is the next; weights are given."""
+
+  weights: tuple[float, ...]
+
+  def __call__(self, rng, inputs, labels):
+    return inputs / 2, jnp.roll(labels, -1), jnp.array(self.weights)
+
+
+class TestMixing:
+  weights = (0.9, 0.1, 0.5, 0.0, 1.0, 0.4)
+
+  def test_loss_by_hand(self):
+    objective = Classification(
+      Fake(dropout=0.0), PooledHead(3), 0.1, FakeMixing(self.weights)
+    )
+    batch = examples()
+    params = objective.init(jax.random.key(0), batch)
+    loss, metrics = objective.loss(params, {}, batch, jax.random.key(0))
+    logits = outputs(params, {**batch, "inputs": batch["inputs"] / 2})
+    # timm: both labels smoothed, then mixed.
+    labels = batch["label"], np.roll(batch["label"], -1)
+    own, other = (np.full((6, 3), 0.1 / 3) for _ in range(2))
+    for target, label in zip((own, other), labels, strict=True):
+      target[np.arange(6), label] = 1 - 0.1 + 0.1 / 3
+    weight = np.array(self.weights)[:, None]
+    target = weight * own + (1 - weight) * other
+    expected = -(target * log_softmax(logits)).sum(-1).mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    larger = np.where(np.array(self.weights) >= 0.5, *labels)
+    share = (logits.argmax(1) == larger).mean()
+    np.testing.assert_allclose(metrics["accuracy"], share, rtol=1e-6)
+
+  def test_not_without_a_key(self):
+    batch = examples()
+    mixed, plain = (
+      Classification(Fake(), PooledHead(3), mixing=m)
+      for m in (FakeMixing(self.weights), None)
+    )
+    params = plain.init(jax.random.key(0), batch)
+    assert mixed.loss(params, {}, batch, None) == plain.loss(
+      params, {}, batch, None
+    )
+
+  def test_bytes_in_micro_batches(self):
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    batch = {"inputs": images, "label": np.arange(6, dtype=np.int32)}
+    network = vit(
+      image_size=8, patch_size=4, width=8, depth=1, num_heads=2, layer_scale=0
+    )
+    objective = Classification(network, PooledHead(6), mixing=Mixing())
+    schedule = optimizer.constant(peak=1e-2, total_steps=1)
+    parts = {"objective": objective, "tx": optimizer.adamw(schedule)}
+
+    def run(batch):
+      state = train_state.create(jax.random.key(0), batch, **parts)
+      return train_step(state, batch, schedule=schedule, accumulate=2, **parts)[
+        1
+      ]
+
+    assert jax.eval_shape(run, batch)["loss"].shape == ()
+    params = jax.jit(objective.init)(jax.random.key(0), batch)
+    loss, _ = jax.jit(objective.loss)(params, {}, batch, jax.random.key(1))
+    assert np.isfinite(loss)
+
+  def test_is_for_images(self):
+    objective = Classification(Fake(), PooledHead(3), mixing=Mixing())
+    batch = examples()
+    params = objective.init(jax.random.key(0), batch)
+    with pytest.raises(
+      ValueError, match=r"must be normalised images.*\[6, 3, 4"
+    ):
+      objective.loss(params, {}, batch, jax.random.key(0))
+
+
+class TestFrozen:
+  objective = Classification(Fake(), PooledHead(3), frozen=True)
+
+  def test_only_the_head_has_gradients(self):
+    batch = examples()
+    params = self.objective.init(jax.random.key(0), batch)
+    free = dataclasses.replace(self.objective, frozen=False)
+
+    def gradient(objective, rng):
+      return jax.grad(lambda p: objective.loss(p, {}, batch, rng)[0])(params)
+
+    frozen = gradient(self.objective, jax.random.key(1))
+    assert not np.any(frozen["blocks"]["kernel"])
+    # As without dropout, which the frozen encoder does not have.
+    expected = gradient(free, None)
+    assert np.any(expected["blocks"]["kernel"])
+    for a, b in zip(
+      *map(jax.tree.leaves, (frozen["head"], expected["head"])), strict=True
+    ):
+      np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+  def test_probing_moves_the_head_alone(self):
+    schedule = optimizer.constant(peak=0.05, total_steps=10)
+    tx = optimizer.adamw(schedule, weight_decay=0.1, freeze_steps=10)
+    metrics, start, state = fit(self.objective, examples(), 10, 0.05, tx)
+    assert metrics[-1]["loss"] < metrics[0]["loss"]
+    np.testing.assert_array_equal(
+      state.params["blocks"]["kernel"], start["blocks"]["kernel"]
+    )
 
 
 class TestRegression:

@@ -1,0 +1,138 @@
+"""Which layer to use: accuracy of a classifier on each layer's features."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from d2v_jax import config as config_lib
+from d2v_jax.evaluators.features import ALL, Features, SplitFeatures, labelled
+from d2v_jax.evaluators.interval import summary
+from d2v_jax.evaluators.knn import Knn, knn_predict
+from d2v_jax.evaluators.linear_probe import LinearProbe, score
+
+_CLASSIFIERS = {"linear_probe": LinearProbe, "knn": Knn}
+# As much as a linear probe holds out by default.
+_KNN_HOLDOUT = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCurve:
+  """Fits a classifier to every block's output, and to the final output.
+
+  All layers' features come from one pass over the data. The best layer is
+  chosen on held-out training examples, the same ones for each layer: those a
+  linear probe chooses its hyperparameters on, or a tenth of the training split
+  for nearest neighbours. The test split tells only how good each layer is, so
+  the best layer's accuracy is not flattered by having been chosen.
+
+  Args:
+    probe: What is fitted; or a dict of `LinearProbe` arguments, or, with
+      `name='knn'`, of `Knn` arguments. `seeds` gives intervals.
+    features: Which features; or a dict of `Features` arguments. Its layers are
+      `'all'`, in a dict also by default.
+  """
+
+  probe: LinearProbe | Knn | Mapping[str, Any] = dataclasses.field(
+    default_factory=LinearProbe
+  )
+  features: Features = dataclasses.field(
+    default_factory=lambda: Features(layers=ALL)
+  )
+
+  def __post_init__(self):
+    features = self.features
+    if isinstance(features, Mapping):
+      features = Features.of({"layers": ALL, **features})
+    if features.layers != ALL:
+      raise ValueError(
+        f"LayerCurve: features.layers is {features.layers}, and this evaluator "
+        "measures every layer; leave it out"
+      )
+    object.__setattr__(self, "features", features)
+    if not isinstance(self.probe, LinearProbe | Knn):
+      spec = self.probe
+      if isinstance(spec, Mapping):
+        spec = {"name": "linear_probe", **spec}
+      # Features are chosen once, for all layers.
+      probe = config_lib.build(
+        spec, _CLASSIFIERS, "LayerCurve.probe", features=Features()
+      )
+      object.__setattr__(self, "probe", probe)
+
+  def __call__(self, features: SplitFeatures) -> dict[str, float]:
+    """Measures each layer and chooses one.
+
+    Args:
+      features: Splits `train` and `test`, features [n, L + 1, D], with labels.
+
+    Returns:
+      Test accuracies `layer_00`, `layer_01`, ... of the L blocks and `final`;
+      `best_layer`, chosen on held-out training examples (L is the final
+      output; of equal layers the one with the lower cross entropy, then the
+      lowest), its `best_validation_accuracy` there and its test accuracy
+      `best_accuracy`. With several seeds accuracies are means, and each test
+      accuracy has a 95 % interval, `layer_00_low`, `layer_00_high`, ...
+
+    Raises:
+      ValueError: If a split has no labels, features are not those of all
+        layers, or the training split is too small to hold out a part of it.
+    """
+    x, y = labelled(features, "train")
+    test_x, test_y = labelled(features, "test")
+    if x.ndim != 3:
+      raise ValueError(
+        f"LayerCurve: features have the shape {x.shape}; [n, L + 1, D] is "
+        "needed, which Features(layers='all') gives"
+      )
+    measure = _knn if isinstance(self.probe, Knn) else _linear_probe
+    layers = range(x.shape[1])
+    accuracies, validation, loss = zip(
+      *(
+        measure(self.probe, _layer(x, i), y, _layer(test_x, i), test_y)
+        for i in layers
+      ),
+      strict=True,
+    )
+    best = int(np.lexsort((layers, loss, -np.array(validation)))[0])
+    names = [f"layer_{i:02}" for i in layers[:-1]] + ["final"]
+    results = {}
+    for name, values in zip(names, accuracies, strict=True):
+      results |= summary(name, values)
+    return results | {
+      "best_layer": float(best),
+      "best_validation_accuracy": float(validation[best]),
+      **summary("best_accuracy", accuracies[best]),
+    }
+
+
+def _layer(x, i):
+  return np.ascontiguousarray(x[:, i])
+
+
+def _linear_probe(probe, x, y, test_x, test_y):
+  """Test accuracies by seed; mean held-out accuracy and cross entropy."""
+  fits = probe.fits(x, y)
+  accuracies = [score(fitted, test_x, test_y)[0][0] for fitted, _ in fits]
+  selections = [selection for _, selection in fits]
+  return (
+    accuracies,
+    np.mean([s.validation_accuracy for s in selections]),
+    np.mean([s.validation_loss for s in selections]),
+  )
+
+
+def _knn(knn, x, y, test_x, test_y):
+  """The same; votes have no cross entropy."""
+
+  def accuracy(bank, labels, x, y):
+    predictions = knn_predict(bank, labels, x, knn.k, knn.temperature)
+    return np.mean(predictions == y)
+
+  rows = np.random.default_rng(0).permutation(len(x))
+  held_out, bank = np.split(rows, [max(1, round(_KNN_HOLDOUT * len(x)))])
+  validation = accuracy(x[bank], y[bank], x[held_out], y[held_out])
+  return [accuracy(x, y, test_x, test_y)], validation, 0.0

@@ -1,0 +1,146 @@
+"""Measures what a pretrained network has learned, on its frozen features.
+
+A config of a probe has no `objective`: nothing is trained but the probes of its
+evaluators. What it does not say is as in the run of its `init_from`.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import tqdm
+from etils import epath
+
+from d2v_jax import config as config_lib
+from d2v_jax import inputs, pretrained, provenance
+from d2v_jax import sharding as sharding_lib
+from d2v_jax.config import ConfigError, Spec
+from d2v_jax.evaluators import evaluate
+from d2v_jax.evaluators.features import (
+  FeatureExtractor,
+  Features,
+  Predictions,
+  SplitFeatures,
+)
+from d2v_jax.modalities import MODALITIES
+from d2v_jax.pretrained import Pretrained
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+  """A probe built from its config."""
+
+  config: dict[str, Any]
+  models: dict[str, Pretrained]
+  evaluation: inputs.Evaluation
+
+  @property
+  def step(self) -> int:
+    """Of the checkpoint."""
+    return next(iter(self.models.values())).step
+
+
+def is_probe(config: Any) -> bool:
+  """Whether a config describes a probe: a network, and nothing to train."""
+  return "init_from" in config and config.get("objective") is None
+
+
+def run(config: Any, workdir: epath.PathLike) -> tuple[int, dict[str, float]]:
+  """Runs the evaluators on the networks that they ask for.
+
+  Writes run.json and evaluation.json.
+
+  Returns:
+    Step of the checkpoint, and metrics by name.
+
+  Raises:
+    ValueError: the config, the run or the data do not fit.
+  """
+  probe = from_config(config, workdir)
+  if jax.process_index() == 0:
+    provenance.record_start(epath.Path(workdir), probe.config, probe.step)
+  extract = functools.partial(_extract, probe)
+  results = evaluate(probe.evaluation.evaluators, extract)
+  if jax.process_index() == 0:
+    path = epath.Path(workdir) / "evaluation.json"
+    record = {"step": probe.step, **results}
+    path.write_text(json.dumps(record, indent=2) + "\n")
+  return probe.step, results
+
+
+def from_config(config: Any, workdir: epath.PathLike | None = None) -> Probe:
+  """Reads the networks that are needed, and what to evaluate them on.
+
+  Raises:
+    ConfigError: names the field, what was got and what is allowed.
+    ValueError: the networks cannot be read.
+  """
+  spec = pretrained.inherit(config, workdir)
+  spec.pop("objective", None)
+  if not spec.get("init_from"):
+    raise ConfigError(
+      "config.init_from: give the workdir of the run to probe. (A config "
+      "without `objective` trains nothing.)"
+    )
+  return config_lib.call(_build, spec, "config", config=spec)
+
+
+def _build(
+  *,
+  config: Spec,
+  init_from: str,
+  modality: str,
+  encoder: Spec,
+  evaluation: Spec,
+  data: Spec | None = None,
+  step: int | None = None,
+  sharding: str = "replicated",
+  num_devices: int | None = None,
+  compute_dtype: str = "float32",
+) -> Probe:
+  row = MODALITIES[modality]
+  shared = inputs.shared_arguments(row, encoder)
+  load = functools.partial(
+    pretrained.load,
+    init_from,
+    step=step,
+    encoder=encoder,
+    compute_dtype=compute_dtype,
+    num_devices=num_devices,
+    rule=sharding,
+  )
+  devices = num_devices or len(jax.devices())
+  measured = inputs.evaluation_from(
+    row, evaluation, data or {}, shared, devices
+  )
+  wanted = [e.features for e in measured.evaluators.values()]
+  if not wanted or any(isinstance(f, Predictions) for f in wanted):
+    raise ConfigError(
+      "config.evaluation.evaluators: a probe measures frozen features; got "
+      f"{sorted(measured.evaluators) or 'none'}; choose for instance "
+      "linear_probe, knn, layer_curve or low_shot."
+    )
+  models = {name: load(name) for name in dict.fromkeys(f.model for f in wanted)}
+  return Probe(config, models, measured)
+
+
+def _extract(probe: Probe, features: Features) -> SplitFeatures:
+  model = probe.models[features.model]
+  extractor = FeatureExtractor(
+    model.encoder,
+    functools.partial(_with_progress, probe.evaluation.batches),
+    functools.partial(
+      sharding_lib.to_devices,
+      sharding=sharding_lib.batch_sharding(model.mesh),
+    ),
+  )
+  return extractor(model.params, {}, features)
+
+
+def _with_progress(batches: Any, split: str) -> Iterable[Any]:
+  return tqdm.tqdm(
+    batches(split), f"features of {split}", unit=" batches", disable=None
+  )

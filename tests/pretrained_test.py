@@ -1,0 +1,202 @@
+import json
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from d2v_jax import config as config_lib
+from d2v_jax import pretrained
+from d2v_jax.checkpoint import Checkpoints
+from d2v_jax.evaluators.features import Features, pool_features
+from d2v_jax.experiment import from_config
+from d2v_jax.trainer import Trainer
+from tests import runs
+
+pytestmark = pytest.mark.usefixtures("cached_compilation")
+
+
+def tiny(**overrides):
+  config = config_lib.load(str(runs.ROOT / runs.TINY))
+  for path, value in {"num_devices": 1, **overrides}.items():
+    config_lib.override(config, path.replace("__", "."), str(value))
+  return config
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A workdir whose teacher differs from its student, and both."""
+  workdir = tmp_path_factory.mktemp("run")
+  experiment = from_config(tiny())
+  state = Trainer(experiment).init_state()
+  teacher = jax.tree.map(lambda x: 1.5 * x + 0.01, state.params)
+  teacher = {k: v for k, v in teacher.items() if k in state.teacher_params}
+  checkpoints = Checkpoints(workdir / "checkpoints")
+  items = {
+    "params": state.params,
+    "teacher_params": teacher,
+    "opt_state": state.opt_state,
+  }
+  checkpoints.save(3, items, {})
+  checkpoints.close()
+  (workdir / "run.json").write_text(
+    json.dumps({"config": experiment.config, "starts": []})
+  )
+  return types.SimpleNamespace(
+    workdir=workdir,
+    encoder=experiment.objective.encoder,
+    student=state.params,
+    teacher={**state.params, **teacher},
+  )
+
+
+def images(n):
+  rng = np.random.default_rng(0)
+  return rng.integers(0, 256, (n, 8, 8, 1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("model", ["student", "teacher"])
+def test_features_are_those_of_the_network(run, model):
+  loaded = pretrained.load(run.workdir, model, num_devices=1)
+  assert (loaded.step, loaded.modality) == (3, "vision")
+  assert "head" not in loaded.params
+  x = images(5)
+  for choice in (Features(), Features(layers="all"), Features(layers=(-1,))):
+    output = run.encoder(getattr(run, model), {"inputs": x})
+    np.testing.assert_allclose(
+      loaded.features(x, layers=choice.layers, batch_size=2),
+      pool_features(output, choice),
+      rtol=0,
+      atol=1e-5,
+    )
+
+
+def test_on_whatever_devices_are_there(run):
+  one = pretrained.load(run.workdir, num_devices=1)
+  for rule in ("replicated", "fsdp"):
+    all_of_them = pretrained.load(run.workdir, rule=rule)
+    assert all_of_them.mesh.size == jax.device_count() > 1
+    np.testing.assert_allclose(
+      all_of_them.features(images(11), batch_size=4),
+      one.features(images(11)),
+      rtol=0,
+      atol=1e-5,
+    )
+
+
+def test_only_what_is_needed_is_read(run, monkeypatch):
+  read = []
+  load_item = pretrained.checkpoint.load_item
+
+  def noted(directory, item, abstract, **kwargs):
+    read.extend(f"{item}/{name}" for name in abstract)
+    return load_item(directory, item, abstract, **kwargs)
+
+  monkeypatch.setattr(pretrained.checkpoint, "load_item", noted)
+  pretrained.load(run.workdir, "student")
+  assert {name.split("/")[0] for name in read} == {"params"}
+  assert "params/head" not in read
+  read.clear()
+  pretrained.load(run.workdir, "teacher")
+  averaged = {x for x in run.teacher if x != "head"}
+  assert {name.split("/")[1] for name in read} == averaged
+  assert len(read) == len(set(read)) == len(averaged)
+
+
+def test_another_input_size(run):
+  loaded = pretrained.load(run.workdir, encoder={"image_size": 16})
+  x = np.zeros((2, 16, 16, 1), np.uint8)
+  assert loaded.features(x).shape == (2, loaded.features(x).shape[1])
+
+
+def test_errors(run, tmp_path):
+  with pytest.raises(
+    ValueError, match=r"no run.json, so it is not the workdir"
+  ):
+    pretrained.load(tmp_path)
+  with pytest.raises(
+    ValueError, match="unknown model 'ema'; choose one of: te"
+  ):
+    pretrained.load(run.workdir, "ema")
+  with pytest.raises(ValueError, match=r"no checkpoint of step 4 in .*are: 3"):
+    pretrained.load(run.workdir, step=4)
+  with pytest.raises(ValueError, match=r"encoder.widht: unknown field"):
+    pretrained.load(run.workdir, encoder={"widht": 3})
+  with pytest.raises(ValueError, match="inputs have no rows"):
+    pretrained.load(run.workdir).features(images(0))
+
+
+def test_no_teacher(run, tmp_path):
+  checkpoints = Checkpoints(tmp_path / "checkpoints")
+  items = {"params": run.student, "teacher_params": {}}
+  checkpoints.save(0, items, {})
+  checkpoints.close()
+  record = (run.workdir / "run.json").read_text()
+  (tmp_path / "run.json").write_text(record)
+  with pytest.raises(ValueError, match=r"has no teacher .*choose the student"):
+    pretrained.load(tmp_path, "teacher")
+  pretrained.load(tmp_path, "student")
+
+
+class TestInherit:
+  def test_what_a_config_leaves_out(self, run):
+    spec = {"init_from": str(run.workdir), "encoder": {"drop_path": 0.5}}
+    got = pretrained.inherit(spec)
+    theirs = config_lib.plain(tiny())["encoder"]
+    assert got["encoder"] == {**theirs, "drop_path": 0.5}
+    assert got["modality"] == "vision"
+
+  def test_nothing_without_init_from(self):
+    spec = {"encoder": {"drop_path": 0.5}, "init_from": ""}
+    assert pretrained.inherit(spec) == spec
+
+  def test_a_run_that_has_begun_remembers(self, run, tmp_path):
+    spec = {"init_from": str(tmp_path / "gone"), "encoder": {}}
+    with pytest.raises(
+      ValueError, match="init_from must be the workdir of a r"
+    ):
+      pretrained.inherit(spec, tmp_path)
+    record = {"config": {**spec, "encoder": {"depth": 7}}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert pretrained.inherit(spec, tmp_path)["encoder"] == {"depth": 7}
+    other = {"init_from": str(run.workdir), "encoder": {}}
+    assert pretrained.inherit(other, tmp_path)["encoder"]["depth"] != 7
+
+
+class TestStartingFromARun:
+  def state(self, run, **overrides):
+    config = tiny(init_from=run.workdir, seed=1, **overrides)
+    return Trainer(from_config(config)).init_state()
+
+  def test_student_and_teacher_are_taken(self, run):
+    state = self.state(run)
+    assert_same(state.params, run.student)
+    assert_same(
+      state.teacher_params, {k: run.teacher[k] for k in state.teacher_params}
+    )
+
+  def test_the_student_may_start_from_the_teacher(self, run):
+    assert_same(self.state(run, init_model="teacher").params, run.teacher)
+
+  def test_without_a_teacher_it_is_a_copy_of_the_student(self, run, tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    params = {k: v for k, v in run.student.items() if k != "head"}
+    checkpoints.save(0, {"params": params, "teacher_params": {}}, {})
+    checkpoints.close()
+    record = json.loads((run.workdir / "run.json").read_text())
+    record["config"]["objective"] = {}  # an encoder alone, as imports may be
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    imported = types.SimpleNamespace(workdir=tmp_path)
+    state = self.state(imported)
+    assert_same({k: state.params[k] for k in params}, params)
+    assert_same(
+      state.teacher_params, {k: state.params[k] for k in state.teacher_params}
+    )
+    with pytest.raises(ValueError, match="has no teacher"):
+      self.state(imported, init_model="teacher")
+
+
+def assert_same(a, b):
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_array_equal(x, y)
