@@ -63,12 +63,12 @@ class _Mlp(nn.Module):
   activation: Callable[[jax.Array], jax.Array]
   initial: str
   compute_dtype: Any
-  norm: bool = False
+  norm_eps: float | None = None
 
   @nn.compact
   def __call__(self, x):
-    if self.norm:
-      x = layer_norm(1e-6, "norm")(x)
+    if self.norm_eps is not None:
+      x = layer_norm(self.norm_eps, "norm")(x)
     for i, width in enumerate(self.widths):
       if i:
         x = self.activation(x)
@@ -175,6 +175,7 @@ class PooledHead:
     compute_dtype: dtype of the products.
     initial: initial values, as for `LinearHead`, or 'small' (std 2e-5).
     norm: whether the pooled vector goes through a LayerNorm.
+    norm_eps: its epsilon.
     num_heads: of the attentive pool; must divide D.
   """
 
@@ -184,6 +185,7 @@ class PooledHead:
   compute_dtype: str = "float32"
   initial: str = "torch"
   norm: bool = False
+  norm_eps: float = 1e-6
   num_heads: int = 8
 
   def __post_init__(self):
@@ -237,7 +239,8 @@ class PooledHead:
   def _module(self, tokens):
     widths = (*(tokens.shape[-1],) * self.hidden, self.num_outputs)
     dtype = jnp.dtype(self.compute_dtype)
-    return _Mlp(widths, jnp.tanh, self.initial, dtype, self.norm)
+    norm_eps = self.norm_eps if self.norm else None
+    return _Mlp(widths, jnp.tanh, self.initial, dtype, norm_eps)
 
 
 def _gelu(x):

@@ -63,13 +63,14 @@ class FeatureProjection(nn.Module):
   """LayerNorm of the frames and a linear map to the model's width."""
 
   width: int
+  norm_eps: float
   compute_dtype: Any
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, N, C] to [B, N, D]."""
     init = torch_uniform(x.shape[-1])
-    x = transformer.layer_norm(_EPS, "norm")(x)
+    x = transformer.layer_norm(self.norm_eps, "norm")(x)
     return nn.Dense(
       self.width,
       dtype=self.compute_dtype,
@@ -87,6 +88,7 @@ class _Frames(nn.Module):
   conv_bias: bool
   grad_scale: float
   width: int
+  norm_eps: float
   compute_dtype: Any
 
   @nn.compact
@@ -104,7 +106,7 @@ class _Frames(nn.Module):
       name="feature_encoder",
     )(audio)
     return FeatureProjection(
-      self.width, self.compute_dtype, name="feature_projection"
+      self.width, self.norm_eps, self.compute_dtype, name="feature_projection"
     )(_scale_gradient(x, self.grad_scale))
 
 
@@ -119,6 +121,7 @@ class _Speech(nn.Module):
   position_groups: int
   isolate_padding: bool
   pre_norm: bool
+  norm_eps: float
   dropout: float
   attention_dropout: float
   activation_dropout: float
@@ -158,7 +161,7 @@ class _Speech(nn.Module):
       name="positions",
     )(x, padding if self.isolate_padding else None)
     if not self.pre_norm:
-      x = transformer.layer_norm(_EPS, "norm")(x)
+      x = transformer.layer_norm(self.norm_eps, "norm")(x)
     x = transformer.dropout(self, x, self.dropout)
     x, layers = transformer.stacked_blocks(
       self.depth,
@@ -168,7 +171,7 @@ class _Speech(nn.Module):
       hidden=self.hidden,
       pre_norm=self.pre_norm,
       key_bias=True,
-      norm_eps=_EPS,
+      norm_eps=self.norm_eps,
       dropout=self.dropout,
       attention_dropout=self.attention_dropout,
       activation_dropout=self.activation_dropout,
@@ -177,7 +180,7 @@ class _Speech(nn.Module):
       compute_dtype=self.compute_dtype,
     )(x, jnp.zeros(self.depth), transformer.padding_bias(padding))
     if self.pre_norm:
-      x = transformer.layer_norm(_EPS, "norm")(x)
+      x = transformer.layer_norm(self.norm_eps, "norm")(x)
     return EncoderOutput(x, *layers, padding=padding)
 
 
@@ -204,6 +207,7 @@ def speech(
   position_groups: int = 16,
   isolate_padding: bool = True,
   pre_norm: bool = False,
+  norm_eps: float = 1e-5,
   dropout: float = 0.0,
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
@@ -236,6 +240,8 @@ def speech(
       so that padding an utterance changes nothing. False lets them leak into
       their neighbours, as in the released code.
     pre_norm: norm before each branch (wav2vec 2.0 Large) or after it.
+    norm_eps: epsilon of the norms above the convolutions; those of and in the
+      convolutions have 1e-5.
     dropout: rate for the encoder's input and for each branch.
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
@@ -286,6 +292,7 @@ def speech(
     conv_bias=conv_bias,
     grad_scale=feature_grad_scale,
     width=width,
+    norm_eps=norm_eps,
     compute_dtype=jnp.dtype(compute_dtype),
   )
   module = _Speech(
@@ -299,6 +306,7 @@ def speech(
     position_groups=position_groups,
     isolate_padding=isolate_padding,
     pre_norm=pre_norm,
+    norm_eps=norm_eps,
     dropout=dropout,
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,

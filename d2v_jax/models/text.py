@@ -16,7 +16,6 @@ from d2v_jax.models.encoder import Encoder, EncoderOutput
 from d2v_jax.models.positions import sinusoidal_positions
 
 POSITIONS = ("learned", "sinusoidal")
-_EPS = 1e-5
 
 
 class TokenEmbedding(nn.Module):
@@ -43,6 +42,7 @@ class _Text(nn.Module):
   scale_embedding: bool
   embedding_norm: bool
   pre_norm: bool
+  norm_eps: float
   dropout: float
   attention_dropout: float
   activation_dropout: float
@@ -84,7 +84,7 @@ class _Text(nn.Module):
       table = table.at[PAD].set(0.0)
     x += table[token_positions(padding)]
     if self.embedding_norm:
-      x = transformer.layer_norm(_EPS, "embedding_norm")(x)
+      x = transformer.layer_norm(self.norm_eps, "embedding_norm")(x)
     x = transformer.dropout(self, x, self.dropout)
     x = jnp.where(padding[..., None], 0.0, x)
     x, layers = transformer.stacked_blocks(
@@ -95,7 +95,7 @@ class _Text(nn.Module):
       hidden=self.hidden,
       pre_norm=self.pre_norm,
       key_bias=True,
-      norm_eps=_EPS,
+      norm_eps=self.norm_eps,
       dropout=self.dropout,
       attention_dropout=self.attention_dropout,
       activation_dropout=self.activation_dropout,
@@ -103,7 +103,7 @@ class _Text(nn.Module):
       compute_dtype=self.compute_dtype,
     )(x, jnp.zeros(self.depth), transformer.padding_bias(padding))
     if self.pre_norm:
-      x = transformer.layer_norm(_EPS, "norm")(x)
+      x = transformer.layer_norm(self.norm_eps, "norm")(x)
     return EncoderOutput(
       x,
       *layers,
@@ -137,6 +137,7 @@ def text(
   scale_embedding: bool = False,
   embedding_norm: bool = True,
   pre_norm: bool = False,
+  norm_eps: float = 1e-5,
   dropout: float = 0.0,
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
@@ -162,6 +163,7 @@ def text(
     scale_embedding: multiply token embeddings by sqrt(D).
     embedding_norm: normalise the sum of token and position.
     pre_norm: norm before each branch, or after it (RoBERTa).
+    norm_eps: epsilon of the model's norms.
     dropout: rate for the embedding and for each branch.
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
@@ -205,6 +207,7 @@ def text(
     scale_embedding=scale_embedding,
     embedding_norm=embedding_norm,
     pre_norm=pre_norm,
+    norm_eps=norm_eps,
     dropout=dropout,
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,
