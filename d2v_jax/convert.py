@@ -78,8 +78,8 @@ def _parse(argv):
   wanted.add_argument(
     "--check",
     action=argparse.BooleanOptionalAction,
-    help="compare with the source's own activations by torch and transformers; "
-    "by default where they are installed",
+    help="compare activations with those of transformers; by default where "
+    "that and torch are installed",
   )
   out = commands.add_parser("export", help="write a run for elsewhere")
   out.add_argument("run", help="workdir of a run")

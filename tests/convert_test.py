@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -131,7 +132,6 @@ def test_import_of_a_file(tmp_path, capsys):
     "objective: data2vec",
     "note: no tokenizer beside the file",
     "note: licence: ",
-    "there is no other implementation",
     f"wrote {dest}",
   ):
     assert line in out, out
@@ -143,6 +143,19 @@ def test_import_of_a_file(tmp_path, capsys):
   same(again.params, imported.params)
   same(again.teacher_params, imported.teacher_params)
   assert again.encoder == imported.encoder
+
+
+def test_a_file_s_activations_are_those_of_transformers(tmp_path, capsys):
+  pytest.importorskip("transformers", reason="extra `parity` not installed")
+  pytest.importorskip("torch", reason="extra `parity` not installed")
+  dest = str(tmp_path / "dest")
+  arguments = ["import", str(source(tmp_path)), dest, "--check"]
+  assert convert.main(arguments) == 0
+  found = re.search(
+    r"those of transformers with the same weights: (\S+) \(.*, of 3 compared",
+    capsys.readouterr().out,
+  )
+  assert float(found[1]) < 1e-4
 
 
 def test_import_of_an_encoder_alone(tmp_path, capsys):
@@ -227,7 +240,6 @@ def bad_inputs(folder):
     (["import", f"{folder}/nothing", new], "has neither config.json (Hugging"),
     (["import", f"{folder}/run", new], "is a run already; use it as it is"),
     (["import", f"{good}", f"{folder}/taken"], "exists and is not empty; noth"),
-    (["import", f"{good}", new, "--check"], "--check is for folders of Huggi"),
     (["import", f"{good}", new, "--dictionary=/no"], "/no: a text model's dic"),
     (
       ["export", f"{folder}/none", new, "--format=hf"],

@@ -65,10 +65,8 @@ def is_probe(arguments):
 def call(page, words):
   """Runs a command in this process; returns its exit status."""
   _, _, module, *arguments = words
-  if is_probe(arguments):
-    small = PROBES
-  else:
-    small = SMALL.get((page, module), ())
+  small = SMALL.get((page, module), ())
+  small = PROBES if is_probe(arguments) else small
   # Otherwise the run is small already.
   if "--mode=evaluate" not in arguments:
     arguments += small
