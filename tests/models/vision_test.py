@@ -94,7 +94,8 @@ def test_prepare_normalises_once():
 
 
 def test_a_relative_table_for_each_layer():
-  batch = images()
+  # Outputs of order one, where rounding is far below the tolerance.
+  batch = {"inputs": 0.05 * images()["inputs"]}
   shared = vit(**TINY, layer_scale=0.5)
   params = jax.jit(shared.init)(jax.random.key(0), batch)
   shape = params.pop("relative_position_bias")["table"].shape
