@@ -46,7 +46,7 @@ def read(workdir: epath.Path) -> dict[str, Any]:
   except FileNotFoundError as e:
     raise ValueError(
       f"{workdir} has no run.json, so it is not the workdir of a run; check "
-      "--workdir."
+      "the path."
     ) from e
   except json.JSONDecodeError as e:
     raise ValueError(

@@ -306,7 +306,7 @@ def test_init_from_needs_a_run(refused, tmp_path):
 def test_evaluate_needs_a_run(refused, tmp_path):
   message = refused("--mode=evaluate", config=None)
   assert f"{tmp_path}/run has no run.json" in message
-  assert "check --workdir" in message
+  assert "check the path" in message
   assert not (tmp_path / "run").exists()
 
 

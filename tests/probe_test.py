@@ -4,7 +4,7 @@ import pytest
 
 from d2v_jax import config as config_lib
 from d2v_jax import main, probe
-from tests import runs
+from tests import docs_test, runs
 
 pytestmark = pytest.mark.usefixtures("cached_compilation")
 
@@ -52,6 +52,14 @@ def test_by_one_command(pretrained, tmp_path, capsys):
   run = json.loads((tmp_path / "probe" / "run.json").read_text())
   theirs = json.loads((pretrained / "run.json").read_text())
   assert run["config"]["encoder"] == theirs["config"]["encoder"]
+
+
+def test_from_python(pretrained, capsys):
+  blocks = docs_test.blocks("README.md")
+  (block,) = [x for x in blocks if "pretrained.load(" in x]
+  assert len(block.splitlines()) < 11  # ten lines, one of them empty
+  exec(compile(block.replace("runs/digits", str(pretrained)), "README", "exec"))
+  assert "'accuracy': " in capsys.readouterr().out
 
 
 def test_student_teacher_layers_and_seeds(pretrained, tmp_path):

@@ -77,13 +77,13 @@ class _Mlp(nn.Module):
   activation: Callable[[jax.Array], jax.Array]
   initial: str
   compute_dtype: Any
-  norm: bool = False
+  norm_eps: float | None = None
   hidden_norm: bool = False
 
   @nn.compact
   def __call__(self, x):
-    if self.norm:
-      x = layer_norm(1e-6, "norm")(x)
+    if self.norm_eps is not None:
+      x = layer_norm(self.norm_eps, "norm")(x)
     for i, width in enumerate(self.widths):
       if i and self.hidden_norm:
         x = layer_norm(1e-6, f"norm{i}")(x)
@@ -205,6 +205,7 @@ class PooledHead:
     compute_dtype: dtype of the products.
     initial: initial values, as for `LinearHead`, or 'small' (std 2e-5).
     norm: whether the pooled vector goes through a LayerNorm.
+    norm_eps: its epsilon.
     num_heads: of the attentive pool; must divide D.
   """
 
@@ -214,6 +215,7 @@ class PooledHead:
   compute_dtype: str = "float32"
   initial: str = "torch"
   norm: bool = False
+  norm_eps: float = 1e-6
   num_heads: int = 8
 
   def __post_init__(self):
@@ -262,7 +264,8 @@ class PooledHead:
   def _module(self, tokens):
     widths = (*(tokens.shape[-1],) * self.hidden, self.num_outputs)
     dtype = jnp.dtype(self.compute_dtype)
-    return _Mlp(widths, jnp.tanh, self.initial, dtype, self.norm)
+    norm_eps = self.norm_eps if self.norm else None
+    return _Mlp(widths, jnp.tanh, self.initial, dtype, norm_eps)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,13 +66,14 @@ class FeatureProjection(nn.Module):
   """LayerNorm of the frames and a linear map to the model's width."""
 
   width: int
+  norm_eps: float
   compute_dtype: Any
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, N, C] to [B, N, D]."""
     init = torch_uniform(x.shape[-1])
-    x = transformer.layer_norm(_EPS, "norm")(x)
+    x = transformer.layer_norm(self.norm_eps, "norm")(x)
     return nn.Dense(
       self.width,
       dtype=self.compute_dtype,
@@ -90,6 +91,7 @@ class _Frames(nn.Module):
   conv_bias: bool
   grad_scale: float
   width: int
+  norm_eps: float
   compute_dtype: Any
 
   @nn.compact
@@ -107,7 +109,7 @@ class _Frames(nn.Module):
       name="feature_encoder",
     )(audio)
     return FeatureProjection(
-      self.width, self.compute_dtype, name="feature_projection"
+      self.width, self.norm_eps, self.compute_dtype, name="feature_projection"
     )(_scale_gradient(x, self.grad_scale))
 
 
@@ -119,6 +121,7 @@ class _Speech(nn.Module):
   hidden: int
   isolate_padding: bool
   pre_norm: bool
+  norm_eps: float
   dropout: float
   attention_dropout: float
   activation_dropout: float
@@ -152,7 +155,7 @@ class _Speech(nn.Module):
       x = jnp.where(padding[..., None], 0.0, x)
     x += self.conv_positions()(x, padding if self.isolate_padding else None)
     if not self.pre_norm:
-      x = transformer.layer_norm(_EPS, "norm")(x)
+      x = transformer.layer_norm(self.norm_eps, "norm")(x)
     x = transformer.dropout(self, x, self.dropout)
     x, layers = transformer.stacked_blocks(
       self.depth,
@@ -162,7 +165,7 @@ class _Speech(nn.Module):
       hidden=self.hidden,
       pre_norm=self.pre_norm,
       key_bias=True,
-      norm_eps=_EPS,
+      norm_eps=self.norm_eps,
       dropout=self.dropout,
       attention_dropout=self.attention_dropout,
       activation_dropout=self.activation_dropout,
@@ -171,7 +174,7 @@ class _Speech(nn.Module):
       compute_dtype=self.compute_dtype,
     )(x, jnp.zeros(self.depth), transformer.padding_bias(padding))
     if self.pre_norm:
-      x = transformer.layer_norm(_EPS, "norm")(x)
+      x = transformer.layer_norm(self.norm_eps, "norm")(x)
     return EncoderOutput(x, *layers, padding=padding)
 
 
@@ -198,6 +201,7 @@ def speech(
   position_groups: int = 16,
   isolate_padding: bool = True,
   pre_norm: bool = False,
+  norm_eps: float = 1e-5,
   dropout: float = 0.0,
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
@@ -234,6 +238,8 @@ def speech(
       so that padding an utterance changes nothing. False lets them leak into
       their neighbours, as in the released code.
     pre_norm: norm before each branch (wav2vec 2.0 Large) or after it.
+    norm_eps: epsilon of the norms above the convolutions; those of and in the
+      convolutions have 1e-5.
     dropout: rate for the encoder's input and for each branch.
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
@@ -285,6 +291,7 @@ def speech(
     conv_bias=conv_bias,
     grad_scale=feature_grad_scale,
     width=width,
+    norm_eps=norm_eps,
     compute_dtype=jnp.dtype(compute_dtype),
   )
   version_2 = visible.is_version_2("speech", prenet_depth, pre_norm)
@@ -304,6 +311,7 @@ def speech(
     "depth": depth,
     "num_heads": num_heads,
     "hidden": round(width * mlp_ratio),
+    "norm_eps": norm_eps,
     "dropout": dropout,
     "attention_dropout": attention_dropout,
     "activation_dropout": activation_dropout,
@@ -319,7 +327,6 @@ def speech(
       padding=lambda batch: batch.get("padding"),
       prenet_depth=prenet_depth,
       prenet_norm=True,
-      norm_eps=_EPS,
       alibi_scales=num_heads if alibi else 0,
       **layers,
     )

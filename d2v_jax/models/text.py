@@ -16,7 +16,6 @@ from d2v_jax.models.encoder import Encoder, EncoderOutput
 from d2v_jax.models.positions import sinusoidal_positions
 
 POSITIONS = ("learned", "sinusoidal")
-_EPS = 1e-5
 
 
 class TokenEmbedding(nn.Module):
@@ -41,6 +40,7 @@ class _Tokens(nn.Module):
   positions: str
   scale_embedding: bool
   embedding_norm: bool
+  norm_eps: float
 
   @nn.compact
   def __call__(self, batch):
@@ -72,7 +72,7 @@ class _Tokens(nn.Module):
     # The rows of padding stay what they are.
     x = jnp.where(padding[..., None], jax.lax.stop_gradient(x), x)
     if self.embedding_norm:
-      x = transformer.layer_norm(_EPS, "embedding_norm")(x)
+      x = transformer.layer_norm(self.norm_eps, "embedding_norm")(x)
     return x
 
 
@@ -82,6 +82,7 @@ class _Text(nn.Module):
   num_heads: int
   hidden: int
   pre_norm: bool
+  norm_eps: float
   dropout: float
   attention_dropout: float
   activation_dropout: float
@@ -111,7 +112,7 @@ class _Text(nn.Module):
       hidden=self.hidden,
       pre_norm=self.pre_norm,
       key_bias=True,
-      norm_eps=_EPS,
+      norm_eps=self.norm_eps,
       dropout=self.dropout,
       attention_dropout=self.attention_dropout,
       activation_dropout=self.activation_dropout,
@@ -119,7 +120,7 @@ class _Text(nn.Module):
       compute_dtype=self.compute_dtype,
     )(x, jnp.zeros(self.depth), transformer.padding_bias(padding))
     if self.pre_norm:
-      x = transformer.layer_norm(_EPS, "norm")(x)
+      x = transformer.layer_norm(self.norm_eps, "norm")(x)
     return EncoderOutput(
       x,
       *layers,
@@ -157,6 +158,7 @@ def text(
   scale_embedding: bool = False,
   embedding_norm: bool = True,
   pre_norm: bool = False,
+  norm_eps: float = 1e-5,
   dropout: float = 0.0,
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
@@ -185,6 +187,7 @@ def text(
     scale_embedding: multiply token embeddings by sqrt(D).
     embedding_norm: normalise the sum of token and position.
     pre_norm: norm before each branch, or after it (RoBERTa).
+    norm_eps: epsilon of the model's norms.
     dropout: rate for the embedding and for each branch.
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
@@ -229,11 +232,13 @@ def text(
     positions=positions,
     scale_embedding=scale_embedding,
     embedding_norm=embedding_norm,
+    norm_eps=norm_eps,
   )
   layers = {
     "depth": depth,
     "num_heads": num_heads,
     "hidden": round(width * mlp_ratio),
+    "norm_eps": norm_eps,
     "dropout": dropout,
     "attention_dropout": attention_dropout,
     "activation_dropout": activation_dropout,
@@ -247,7 +252,6 @@ def text(
     padding=_padding,
     prenet_depth=prenet_depth,
     prenet_norm=prenet_depth > 0,
-    norm_eps=_EPS,
     first_token_is_cls=True,
     alibi_scales=num_heads if alibi else 0,
     input_dropout=dropout,

@@ -1,0 +1,197 @@
+"""What a network is shown: each example made ready by itself."""
+
+import dataclasses
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+
+from d2v_jax import config as config_lib
+from d2v_jax import inputs
+from d2v_jax.config import Spec
+from d2v_jax.data import audio
+from d2v_jax.data.buckets import Buckets
+from d2v_jax.modalities import MODALITIES
+
+SHORTEST = {"speech": 4_000, "text": 16}  # padded length, samples or tokens
+
+_GROWTH = 1.25
+_NO_LIMIT = 2**31 - 1
+
+
+def padded_lengths(shortest: int, longest: int) -> Buckets:
+  """Returns the lengths that examples are padded to: each a quarter longer.
+
+  Args:
+    shortest: the first, in samples or tokens.
+    longest: the last; what is longer must be cut.
+  """
+  lengths = [min(shortest, longest)]
+  while lengths[-1] < longest:
+    lengths.append(min(longest, math.ceil(lengths[-1] * _GROWTH)))
+  return Buckets(tuple(lengths))
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """One example as the network takes it: arrays without a batch axis."""
+
+  index: int
+  arrays: dict[str, np.ndarray]
+  label: int | float | None
+
+
+class Examples:
+  """The usable records of a source, made ready for a network one by one.
+
+  What an example becomes depends on nothing but itself; so does the length that
+  it is padded to.
+
+  Args:
+    modality: a key of MODALITIES.
+    config: the run's config, with the encoder's arguments as they are used.
+    source: what `open_input` returned.
+    longest: samples or tokens; None where examples have no length.
+    cut: cut what is longer, instead of refusing it.
+    pad: False: the network's result would change with padding, so each example
+      keeps its own length.
+
+  Attributes:
+    lengths: int64 [n], samples or tokens; None where examples have none.
+    left_out: names of records that are known to be of no use.
+    class_names: of the source.
+
+  Raises:
+    ValueError: the run and the source do not fit, no record is usable, or one
+      is too long.
+  """
+
+  def __init__(
+    self,
+    modality: str,
+    config: Spec,
+    source: Any,
+    *,
+    longest: int | None = None,
+    cut: bool = False,
+    pad: bool = True,
+  ):
+    row = MODALITIES[modality]
+    given = inputs.shared_arguments(row, config["encoder"])
+    data = {"channels": 3, **(config.get("data") or {})}
+    own = config_lib.parameters(row.eval_source) - set(given)
+    fields = {k: data[k] for k in own - {"source", "labels"} if k in data}
+    if "tokenizer" in own and "tokenizer" not in fields:
+      raise ValueError(
+        "the run does not say which tokenizer it was made with; give "
+        "--tokenizer, a tokenizer.json or a folder with vocab.json and "
+        "merges.txt."
+      )
+    # So that the lengths are those in front of the cut.
+    uncut = {**given, "max_tokens": _NO_LIMIT}
+    self._source = config_lib.call(
+      row.eval_source,
+      fields,
+      "the run's config.data",
+      source=source,
+      **inputs.accepted(row.eval_source, uncut),
+    )
+    fields = (config.get("evaluation") or {}).get("transform") or {}
+    self._transform = config_lib.call(
+      row.eval_transform,
+      fields,
+      "config.evaluation.transform",
+      **inputs.accepted(row.eval_transform, given),
+    )
+    self.lengths = getattr(self._source, "lengths", None)
+    self.class_names = tuple(getattr(source, "class_names", ()))
+    self.left_out = _left_out(source, self._source)
+    self._unit = "samples" if modality == "speech" else "tokens"
+    self._longest, self._cut, self._pad = longest, cut, pad
+    self._padded = None
+    if longest is not None:
+      self._padded = padded_lengths(SHORTEST[modality], longest)
+      self._check_lengths()
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, index: int) -> Example | None:
+    """Returns example `index`; None if it cannot be read or decoded."""
+    try:
+      example = self._source[index]
+    except OSError:
+      return None
+    if example["record"] != example["requested"]:
+      return None
+    label = example.pop("label", None)
+    if self._padded is not None:
+      example["length"] = self._length(index, example)
+    return Example(index, self._transform(example), label)
+
+  def name(self, index: int) -> str:
+    """Returns the path or the row of example `index`."""
+    return self._source.record_name(index)
+
+  def order(self) -> np.ndarray:
+    """Returns int64 [n]: from the longest to the shortest, else as they are.
+
+    If memory does not suffice, that shows at once.
+    """
+    if self.lengths is None:
+      return np.arange(len(self))
+    return np.argsort(-self.lengths, kind="stable")
+
+  def digest(self, stamp: str) -> str:
+    """Tells these examples from others, by names, lengths and a stamp."""
+    found = hashlib.sha256(stamp.encode())
+    for i in range(len(self)):
+      length = 0 if self.lengths is None else int(self.lengths[i])
+      found.update(f"{self.name(i)!a} {length}\n".encode())
+    return found.hexdigest()[:16]
+
+  def _length(self, index, example):
+    # The header of a file may have promised another number of samples.
+    count = len(example["audio" if "audio" in example else "tokens"])
+    if count > self._longest and not self._cut:
+      raise self._too_long(index, count, 1)
+    if not self._pad:
+      return min(count, self._longest)
+    return self._padded.lengths[int(self._padded.assign(count))]
+
+  def _check_lengths(self):
+    longer = np.flatnonzero(self.lengths > self._longest)
+    if len(longer) and not self._cut:
+      first = int(longer[0])
+      raise self._too_long(first, int(self.lengths[first]), len(longer))
+
+  def _too_long(self, index, count, number):
+    most, option = self._longest, "--max_tokens"
+    if self._unit == "samples":
+      option = "--max_seconds"
+      count, most = (f"{x / audio.SAMPLE_RATE:.6g} s" for x in (count, most))
+    else:
+      count, most = f"{count} tokens", f"{most} tokens"
+    return ValueError(
+      f"{self.name(index)} has {count}, more than {most} ({number} of "
+      f"{len(self)} are too long); raise {option} if the network allows, or "
+      "add --cut to use the beginning."
+    )
+
+
+def _left_out(source, usable) -> list[str]:
+  """Names of a source's records that are not among the usable ones, in order.
+
+  The usable ones are in the source's order.
+  """
+  if len(usable) == len(source):
+    return []
+  names, k = [], 0
+  for i in range(len(source)):
+    name = source.record_name(i)
+    if k < len(usable) and usable.record_name(k) == name:
+      k += 1
+    else:
+      names.append(name)
+  return names

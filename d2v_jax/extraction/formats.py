@@ -1,0 +1,162 @@
+"""The files that features are written to."""
+
+import dataclasses
+import io
+import json
+import pathlib
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from array_record.python import array_record_module
+
+FLOAT = np.dtype("<f4")
+
+_BLOCK = 1024  # examples copied at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """Features in the order of their examples.
+
+  Attributes:
+    rows: float32 [rows, ...], in any order.
+    starts: int64 [n], the first row of each example.
+    sizes: int64 [n], its number of rows; None: one each.
+    names: n names.
+    labels: int32 or float32 [n], or None.
+    metadata: JSON.
+  """
+
+  rows: np.ndarray
+  starts: np.ndarray
+  sizes: np.ndarray | None
+  names: list[str]
+  labels: np.ndarray | None
+  metadata: Mapping[str, Any]
+
+  def example(self, i: int) -> np.ndarray:
+    """Returns the features of one example, [...] or [size, ...]."""
+    start = self.starts[i]
+    if self.sizes is None:
+      return self.rows[start]
+    return self.rows[start : start + self.sizes[i]]
+
+  def blocks(self) -> Iterator[np.ndarray]:
+    """Yields all features, piece by piece."""
+    if self.sizes is None:
+      for first in range(0, len(self.starts), _BLOCK):
+        yield self.rows[self.starts[first : first + _BLOCK]]
+    else:
+      yield from map(self.example, range(len(self.starts)))
+
+  def small(self) -> dict[str, np.ndarray]:
+    """Returns what else is written as numbers: offsets and labels."""
+    found = {}
+    if self.sizes is not None:
+      found["offsets"] = np.append(0, np.cumsum(self.sizes)).astype(np.int64)
+    if self.labels is not None:
+      found["labels"] = self.labels
+    return found
+
+
+def write_npz(path: pathlib.Path, table: Table) -> None:
+  """Writes arrays for np.load: features, names, metadata and the rest."""
+  metadata = np.array(json.dumps(table.metadata))
+  small = {**table.small(), "names": np.array(table.names)}
+  with path.open("wb") as file:
+    _npz(file, {**small, "metadata": metadata}, table)
+
+
+def _npz(file, arrays, table=None):
+  # The same bytes each time: entries of the archive have no date.
+  with zipfile.ZipFile(file, "w") as archive:
+    for name, array in arrays.items():
+      with _entry(archive, name) as out:
+        np.lib.format.write_array(out, array, allow_pickle=False)
+    if table is None:
+      return
+    with _entry(archive, "features") as out:
+      header = {
+        "descr": FLOAT.str,
+        "fortran_order": False,
+        "shape": table.rows.shape,
+      }
+      np.lib.format.write_array_header_1_0(out, header)
+      for block in table.blocks():
+        out.write(block.tobytes())
+
+
+def _entry(archive, name):
+  info = zipfile.ZipInfo(f"{name}.npy")
+  return archive.open(info, "w", force_zip64=True)
+
+
+def write_safetensors(path: pathlib.Path, table: Table) -> None:
+  """Writes tensors; names and metadata are the bytes of JSON texts."""
+  small = table.small()
+  for name, value in (("names", table.names), ("metadata", table.metadata)):
+    small[name] = np.frombuffer(json.dumps(value).encode(), np.uint8)
+  kinds = {"int64": "I64", "int32": "I32", "float32": "F32", "uint8": "U8"}
+  # Wide numbers first, so that none begins at an odd place.
+  order = sorted(small, key=lambda k: -small[k].dtype.itemsize)
+  order.insert(order.index("names"), "features")
+  header, end = {}, 0
+  for name in order:
+    array = table.rows if name == "features" else small[name]
+    start, end = end, end + array.size * array.dtype.itemsize
+    header[name] = {
+      "dtype": kinds[array.dtype.name],
+      "shape": list(array.shape),
+      "data_offsets": [start, end],
+    }
+  text = json.dumps(header).encode()
+  text += b" " * (-len(text) % 8)
+  with path.open("wb") as file:
+    file.write(len(text).to_bytes(8, "little") + text)
+    for name in order:
+      blocks = table.blocks() if name == "features" else [small[name]]
+      for block in blocks:
+        file.write(block.tobytes())
+
+
+def write_array_record(path: pathlib.Path, table: Table) -> None:
+  """Writes a record for each example: an .npz of features, name, label.
+
+  `write` puts the metadata beside it.
+  """
+  writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+  for i, name in enumerate(table.names):
+    arrays = {"features": table.example(i), "name": np.array(name)}
+    if table.labels is not None:
+      arrays["label"] = table.labels[i]
+    buffer = io.BytesIO()
+    _npz(buffer, arrays)
+    writer.write(buffer.getvalue())
+  writer.close()
+
+
+FORMATS = {
+  "npz": write_npz,
+  "safetensors": write_safetensors,
+  "array_record": write_array_record,
+}
+
+
+def write(
+  table: Table, output: pathlib.Path, kind: str, temporary: pathlib.Path
+) -> None:
+  """Writes a file, which is there only when it is whole.
+
+  Args:
+    table: what to write.
+    output: the file; one that exists is replaced.
+    kind: a key of FORMATS.
+    temporary: on the same disk, where it is until then.
+  """
+  FORMATS[kind](temporary, table)
+  if kind == "array_record":
+    text = json.dumps(table.metadata, indent=2) + "\n"
+    output.with_name(f"{output.name}.json").write_text(text)
+  temporary.replace(output)

@@ -1,0 +1,104 @@
+"""Where the examples come from: a folder, a table or a file."""
+
+import glob
+import os
+import pathlib
+from typing import Any
+
+from d2v_jax.data import tables
+from d2v_jax.data.audio_files import AudioFiles, AudioFolder
+from d2v_jax.data.audio_manifest import Manifest
+from d2v_jax.data.documents import TextTable
+from d2v_jax.data.sources import ImageFolder, Record
+from d2v_jax.data.text_files import TextFiles
+
+TABLES = (".tsv", ".jsonl", ".tsv.gz", ".jsonl.gz")
+
+
+class ImageFiles:
+  """Image files given by name; a source of records.
+
+  Args:
+    files: paths.
+    labels: class numbers, or None.
+    class_names: the classes; empty when unlabelled.
+  """
+
+  def __init__(
+    self,
+    files: list[str],
+    labels: list[int] | None = None,
+    class_names: tuple[str, ...] = (),
+  ):
+    self._files = files
+    self._labels = labels
+    self.class_names = class_names
+
+  def __len__(self) -> int:
+    return len(self._files)
+
+  def __getitem__(self, index: int) -> Record:
+    record: Record = {"image": pathlib.Path(self._files[index]).read_bytes()}
+    if self._labels is not None:
+      record["label"] = self._labels[index]
+    return record
+
+  def record_name(self, index: int) -> str:
+    """Returns the path of the file."""
+    return self._files[index]
+
+
+def open_input(
+  modality: str,
+  path: str,
+  *,
+  split: str | None = None,
+  label: str | None = None,
+  columns: tuple[str, ...] = (),
+) -> Any:
+  """Opens a folder, a table or a single file as a source of records.
+
+  Args:
+    modality: 'vision', 'speech' or 'text'.
+    path: what to read. A table is .tsv or .jsonl, maybe with .gz, with a column
+      `path` (relative to the table's folder) or, of text, the text itself.
+    split: of a table, the rows with this `split`; None for all.
+    label: of a table, the column of the labels; None for none.
+    columns: of a table of text, the column of the text, or the two of a pair.
+
+  Raises:
+    ValueError: there is nothing to read, or an option does not fit.
+  """
+  table = path.endswith(TABLES)
+  given = {"split": split, "label": label, "column": columns}
+  wrong = [f"--{name}" for name, value in given.items() if value]
+  if wrong and not table:
+    raise ValueError(
+      f"{', '.join(wrong)}: only for tables ({', '.join(TABLES)}), and "
+      f"--input={path} is none; leave it out."
+    )
+  if len(columns) > 2:
+    raise ValueError(
+      f"--column: one column, or the two of a pair, got {len(columns)}."
+    )
+  exists = os.path.exists(path) or (modality == "text" and glob.glob(path))
+  if not exists:
+    raise ValueError(f"--input: no such file or folder: {path}")
+  folder = os.path.isdir(path)
+  if modality == "text":
+    if not table:
+      return TextFiles(path)
+    names = dict(zip(("text", "text_b"), columns, strict=False))
+    return TextTable(path, split=split, label=label, **names)
+  if modality == "speech":
+    if table:
+      return Manifest(path, split=split, label=label, text=None)
+    return AudioFolder(path) if folder else AudioFiles([path], [{}])
+  if folder:
+    return ImageFolder(path)
+  if not table:
+    return ImageFiles([path])
+  rows = tables.Table(path, split=split, label=label)
+  root = pathlib.Path(path).parent
+  files = [str(root / file) for file in rows.column("path")]
+  return ImageFiles(files, rows.labels, rows.class_names)

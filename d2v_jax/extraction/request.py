@@ -1,0 +1,148 @@
+"""What is asked for, fitted to the run whose network is used."""
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+from typing import Any
+
+import jax
+from etils import epath
+
+import d2v_jax
+from d2v_jax import config as config_lib
+from d2v_jax import fingerprint, inputs, provenance
+from d2v_jax.data.audio import SAMPLE_RATE
+from d2v_jax.extraction.compute import Wanted
+from d2v_jax.extraction.examples import Examples
+from d2v_jax.modalities import MODALITIES
+from d2v_jax.pretrained import Pretrained
+
+MAX_SECONDS = 60.0
+ONLY_FOR = {
+  "image_size": ("vision",),
+  "resize_ratio": ("vision",),
+  "max_seconds": ("speech",),
+  "max_tokens": ("text",),
+  "cut": ("speech", "text"),
+  "column": ("text",),
+  "tokenizer": ("text",),
+}
+
+# What the features depend on beside the run, the network and the input.
+_OPTIONS = (*ONLY_FOR, "split", "label", "compute_dtype")
+
+
+def fitted_config(
+  args: argparse.Namespace,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """The run's config as it is used here.
+
+  Args:
+    args: of the command line.
+
+  Returns:
+    The config, and which arguments of its encoder are changed.
+
+  Raises:
+    ValueError: there is no such run, or an option is for another modality.
+  """
+  config = config_lib.plain(provenance.read(epath.Path(args.run))["config"])
+  modality = config.get("modality")
+  for option, modalities in ONLY_FOR.items():
+    if getattr(args, option) and modality not in modalities:
+      raise ValueError(
+        f"--{option} is for {' and '.join(modalities)}, but {args.run} is of "
+        f"{modality}; leave it out."
+      )
+  changes: dict[str, Any] = {}
+  if args.image_size:
+    changes["image_size"] = args.image_size
+  if modality == "speech":
+    # So that padding changes nothing, as if each utterance came alone.
+    changes["isolate_padding"] = True
+  transform = dict((config.get("evaluation") or {}).get("transform") or {})
+  if args.resize_ratio:
+    transform["resize_ratio"] = _ratio(args.resize_ratio)
+  data = dict(config.get("data") or {})
+  if args.tokenizer:
+    data["tokenizer"] = {"path": args.tokenizer}
+  return {
+    **config,
+    "encoder": {**config["encoder"], **changes},
+    "data": data,
+    "evaluation": {"transform": transform},
+  }, changes
+
+
+def pads(config: config_lib.Spec) -> bool:
+  """Whether padding leaves the features as they are.
+
+  A group norm over time has padded samples in its statistics.
+  """
+  return config["encoder"].get("conv_norm") != "group"
+
+
+def longest(args: argparse.Namespace, config: config_lib.Spec) -> int | None:
+  """The most samples or tokens of an example; None for images.
+
+  Raises:
+    ValueError: the network takes fewer tokens.
+  """
+  if config["modality"] == "vision":
+    return None
+  if config["modality"] == "speech":
+    return round((args.max_seconds or MAX_SECONDS) * SAMPLE_RATE)
+  row = MODALITIES["text"]
+  most = inputs.shared_arguments(row, config["encoder"])["max_tokens"]
+  if args.max_tokens and args.max_tokens > most:
+    raise ValueError(
+      f"--max_tokens={args.max_tokens}: the network takes at most {most}."
+    )
+  return args.max_tokens or most
+
+
+def describe(
+  args: argparse.Namespace,
+  model: Pretrained,
+  examples: Examples,
+  wanted: Wanted,
+) -> dict[str, Any]:
+  """All that the features depend on, but not how they are computed."""
+  config = json.dumps(model.config, sort_keys=True).encode()
+  weights = fingerprint.of(jax.tree.leaves(model.params)).tobytes()
+  stamp = ""
+  if os.path.isfile(args.input):
+    stat = os.stat(args.input)
+    stamp = f"{stat.st_size} {stat.st_mtime_ns}"
+  return {
+    "run": str(model.run.resolve()),
+    "step": model.step,
+    "modality": model.modality,
+    "model": wanted.model,
+    "layers": wanted.layers,
+    "pool": wanted.pool,
+    "config": hashlib.sha256(config).hexdigest()[:16],
+    "weights": hashlib.sha256(weights).hexdigest()[:16],
+    "options": {name: getattr(args, name) for name in _OPTIONS},
+    "input": os.path.abspath(args.input),
+    "examples": examples.digest(stamp),
+  }
+
+
+def versions() -> dict[str, str]:
+  """Of what the numbers may depend on."""
+  found = {p: importlib.metadata.version(p) for p in ("jax", "flax", "numpy")}
+  return {"d2v_jax": d2v_jax.__version__, **found}
+
+
+def _ratio(text):
+  if text == "none":
+    return None
+  try:
+    return float(text)
+  except ValueError as e:
+    raise ValueError(
+      f"--resize_ratio must be a number of at least 1, or none, got {text!r}."
+    ) from e

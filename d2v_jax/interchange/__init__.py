@@ -1,0 +1,1 @@
+"""Weights and configurations from and for other software."""

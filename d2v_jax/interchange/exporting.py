@@ -1,0 +1,75 @@
+"""The command `convert export`: a run, written for elsewhere."""
+
+import argparse
+import dataclasses
+import sys
+
+from d2v_jax import pretrained
+from d2v_jax.interchange import (
+  compiled,
+  export,
+  huggingface,
+  huggingface_tokenizer,
+  model_card,
+)
+from d2v_jax.interchange import run as runs
+
+
+def run(args: argparse.Namespace) -> None:
+  """Writes args.run to args.dest.
+
+  Raises:
+    ValueError: it cannot be exported in this format.
+  """
+  flags = {"layers": None, "pool": "mean", "length": None}
+  given = [f"--{k}" for k, v in flags.items() if getattr(args, k) != v]
+  if given and args.format != "jax":
+    raise ValueError(f"{', '.join(given)}: for --format=jax only.")
+  runs.require_free(args.dest)
+  print(f"reading {args.run}", file=sys.stderr, flush=True)
+  notes = _WRITERS[args.format](args)
+  for note in notes:
+    print(f"note: {note}")
+  print(f"wrote {args.dest}: {args.format}")
+
+
+def _write_hf(args):
+  model = _run(args)
+  which = args.model or "teacher"
+  if args.model == "teacher" and not model.teacher_params:
+    raise ValueError(f"{args.run} has no teacher; leave --model out.")
+  return huggingface.write(args.dest, model, which, model_card.facts(args.run))
+
+
+def _write_safetensors(args):
+  if args.model:
+    raise ValueError("--model: safetensors hold both student and teacher.")
+  return export.write(args.dest, _run(args), model_card.facts(args.run))
+
+
+def _write_jax(args):
+  which = args.model
+  if which is None:
+    averaged = pretrained.Source(args.run, args.step).averaged
+    which = "teacher" if averaged else "student"
+  model = pretrained.load(args.run, which, step=args.step, num_devices=1)
+  return compiled.write(
+    args.dest, model, layers=args.layers, pool=args.pool, length=args.length
+  )
+
+
+def _run(args):
+  """The run; the tokenizer that it only names becomes files."""
+  model = runs.read(args.run, step=args.step)
+  spec = model.data.get("tokenizer")
+  if not spec:
+    return model
+  files = huggingface_tokenizer.of_run(spec)
+  return dataclasses.replace(model, files=files)
+
+
+_WRITERS = {
+  "hf": _write_hf,
+  "safetensors": _write_safetensors,
+  "jax": _write_jax,
+}

@@ -1,0 +1,249 @@
+"""Names and layouts of PyTorch weights <-> our parameter trees."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+Tree = dict[str, Any]
+
+# As many names as a message has room for.
+_SHOWN = 12
+
+
+class InterchangeError(ValueError):
+  """A foreign file or folder cannot be taken as it is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+  """A PyTorch name, our path and the change of layout between them.
+
+  `{layer}` in the name is the index in our stack of layers [L, ...]; any other
+  `{i}` is an index that the path has, too.
+
+  Attributes:
+    name: e.g. 'encoder.layer.{layer}.attention.output.dense.weight'.
+    path: e.g. 'blocks/attention/out/kernel'.
+    layout: 'same'; 'linear' [out, in] <-> [in, out]; 'conv' [out, in, k] <->
+      [k, in, out]; 'patch' [D, C, P, P] <-> [P * P * C, D]; 'scalars' [1, 1, D]
+      <-> [D].
+    part: of ours, which has several side by side along its last axis, the
+      parameter is this one; None: it is all of ours.
+    parts: how many there are.
+    patch_size: P of layout 'patch'.
+  """
+
+  name: str
+  path: str
+  layout: str = "same"
+  part: int | None = None
+  parts: int = 3
+  patch_size: int = 16
+
+
+def linear(name: str, path: str) -> tuple[Rule, Rule]:
+  """Rules of a linear map's weight and bias."""
+  return (
+    Rule(f"{name}.weight", f"{path}/kernel", "linear"),
+    Rule(f"{name}.bias", f"{path}/bias"),
+  )
+
+
+def norm(name: str, path: str) -> tuple[Rule, Rule]:
+  """Rules of a norm's weight and bias."""
+  return (
+    Rule(f"{name}.weight", f"{path}/scale"),
+    Rule(f"{name}.bias", f"{path}/bias"),
+  )
+
+
+def to_tree(
+  arrays: Mapping[str, np.ndarray],
+  rules: Iterable[Rule],
+  expected: Tree,
+  *,
+  unused: Iterable[str] = (),
+  source: str = "the file",
+) -> Tree:
+  """Our tree of PyTorch's arrays: all of it, or an error that says what lacks.
+
+  Args:
+    arrays: by PyTorch's names.
+    rules: of the model; those for parameters that it lacks are passed over.
+    expected: tree of what has `shape` and `dtype`, such as `jax.eval_shape` of
+      `Encoder.init` gives.
+    unused: regular expressions of whole names that are left out on purpose.
+    source: what the arrays came from, for errors.
+
+  Returns:
+    Tree like `expected`, of float32 arrays.
+
+  Raises:
+    InterchangeError: lists arrays that no rule knows, parameters that no array
+      gave, and shapes that differ, by name.
+  """
+  rules = [(_pattern(rule.name), rule) for rule in rules]
+  left_out = [re.compile(pattern) for pattern in unused]
+  found: dict[str, dict] = {}
+  unknown = []
+  for name, array in arrays.items():
+    if any(p.fullmatch(name) for p in left_out):
+      continue
+    matches = [(rule, m) for p, rule in rules if (m := p.fullmatch(name))]
+    if not matches:
+      unknown.append(f"{name} {list(array.shape)}")
+      continue
+    rule, match = matches[0]
+    groups = match.groupdict()
+    layer = int(groups["layer"]) if "layer" in groups else None
+    layers = found.setdefault(rule.path.format(**groups), {})
+    value = _to_ours(np.asarray(array), rule.layout)
+    layers.setdefault(layer, {})[rule.part] = value
+  wanted = flatten(expected)
+  tree, problems = {}, {}
+  for path in found.keys() - wanted.keys():
+    unknown.append(f"{path} (ours)")
+  missing = sorted(wanted.keys() - found.keys())
+  for path in sorted(wanted.keys() & found.keys()):
+    try:
+      value = _join(found[path])
+      if value.shape != tuple(wanted[path].shape):
+        raise ValueError(
+          f"{list(value.shape)}, expected {list(wanted[path].shape)}"
+        )
+    except ValueError as e:
+      problems[path] = str(e)
+      continue
+    _set(tree, path, np.ascontiguousarray(value, np.float32))
+  if unknown or missing or problems:
+    raise InterchangeError(
+      f"{source} does not fit the model that its configuration describes; "
+      "nothing was loaded."
+      + _listed("unexpected", sorted(unknown))
+      + _listed("missing", missing)
+      + _listed("misshapen", [f"{k}: {v}" for k, v in problems.items()])
+    )
+  return tree
+
+
+def to_torch(tree: Tree, rules: Iterable[Rule]) -> Arrays:
+  """PyTorch's names and layouts of all our parameters.
+
+  Raises:
+    InterchangeError: lists parameters that no rule knows.
+  """
+  leaves = flatten(tree)
+  arrays, known = {}, set()
+  for rule in rules:
+    pattern = _pattern(rule.path)
+    for path, leaf in leaves.items():
+      match = pattern.fullmatch(path)
+      if not match:
+        continue
+      known.add(path)
+      leaf = np.asarray(leaf)
+      stacked = "{layer}" in rule.name
+      for i, value in enumerate(leaf) if stacked else ((None, leaf),):
+        if rule.part is not None:
+          value = np.split(value, rule.parts, axis=-1)[rule.part]
+        name = rule.name.format(**{**match.groupdict(), "layer": i})
+        arrays[name] = _to_torch(value, rule)
+  unknown = sorted(leaves.keys() - known)
+  if unknown:
+    raise InterchangeError(
+      "these parameters have no place in the format that was asked for:"
+      + _listed("unknown", unknown)
+    )
+  return arrays
+
+
+def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
+  """'blocks/norm1/scale' -> leaf, for nested dicts."""
+  leaves = {}
+  for key, value in tree.items():
+    if isinstance(value, Mapping):
+      leaves |= flatten(value, f"{prefix}{key}/")
+    else:
+      leaves[prefix + key] = value
+  return leaves
+
+
+def unflatten(leaves: Mapping[str, Any]) -> Tree:
+  """The inverse of `flatten`, without empty dicts."""
+  tree = {}
+  for path, leaf in leaves.items():
+    _set(tree, path, leaf)
+  return tree
+
+
+def _pattern(template: str) -> re.Pattern:
+  pieces = re.split(r"\{(\w+)\}", template)
+  return re.compile(
+    "".join(
+      rf"(?P<{x}>\d+)" if i % 2 else re.escape(x) for i, x in enumerate(pieces)
+    )
+  )
+
+
+def _join(layers):
+  """Parts side by side, then layers on top of each other."""
+  values = {}
+  for layer, parts in layers.items():
+    if None in parts:
+      values[layer] = parts[None]
+    elif sorted(parts) != list(range(len(parts))):
+      raise ValueError(f"only parts {sorted(parts)} are there")
+    else:
+      values[layer] = np.concatenate([parts[i] for i in sorted(parts)], -1)
+  if None in values:
+    return values[None]
+  if sorted(values) != list(range(len(values))):
+    raise ValueError(f"only layers {sorted(values)} are there")
+  if len({v.shape for v in values.values()}) > 1:
+    raise ValueError("its layers differ in shape")
+  return np.stack([values[i] for i in sorted(values)])
+
+
+def _to_ours(x, layout):
+  wanted = {"linear": 2, "conv": 3, "patch": 4}.get(layout)
+  if wanted is not None and x.ndim != wanted:
+    return x  # its shape will be named as wrong
+  if layout == "linear":
+    return x.T
+  if layout == "conv":
+    return x.transpose(2, 1, 0)
+  if layout == "patch":
+    return x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0])
+  return x.reshape(-1) if layout == "scalars" else x
+
+
+def _to_torch(x, rule):
+  if rule.layout == "linear":
+    x = x.T
+  elif rule.layout == "conv":
+    x = x.transpose(2, 1, 0)
+  elif rule.layout == "patch":
+    p = rule.patch_size
+    x = x.reshape(p, p, -1, x.shape[-1]).transpose(3, 2, 0, 1)
+  elif rule.layout == "scalars":
+    x = x.reshape(1, 1, -1)
+  return np.ascontiguousarray(x)
+
+
+def _set(tree, path, leaf):
+  *parents, name = path.split("/")
+  for parent in parents:
+    tree = tree.setdefault(parent, {})
+  tree[name] = leaf
+
+
+def _listed(what, names):
+  if not names:
+    return ""
+  shown = "".join(f"\n  {name}" for name in names[:_SHOWN])
+  more = f"\n  and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+  return f"\n{what} ({len(names)}):{shown}{more}"

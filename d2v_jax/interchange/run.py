@@ -1,0 +1,146 @@
+"""A run of ours as a model on its way in or out."""
+
+import contextlib
+import json
+import os
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from d2v_jax import checkpoint, provenance
+from d2v_jax import config as config_lib
+from d2v_jax.interchange.imported import Imported
+from d2v_jax.modalities import MODALITIES
+
+_OWN_FILES = ("run.json", "checkpoints")
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def read(workdir: epath.PathLike, *, step: int | None = None) -> Imported:
+  """Reads a run's newest valid checkpoint.
+
+  Args:
+    workdir: of the run.
+    step: of the checkpoint; None: the newest.
+
+  Returns:
+    Student and teacher in float32; `files` is empty.
+
+  Raises:
+    ValueError: there is no such run.
+  """
+  workdir = epath.Path(workdir)
+  config = config_lib.plain(provenance.read(workdir).get("config", {}))
+  modality = config.get("modality")
+  if modality not in MODALITIES or "encoder" not in config:
+    raise ValueError(
+      f"{workdir / 'run.json'} does not say what model the run has; check that "
+      "it is the workdir of a run."
+    )
+  directory = workdir / "checkpoints"
+  step, items = checkpoint.describe(directory, step=step)
+  trees = {
+    item: jax.tree.map(
+      np.asarray, checkpoint.load_item(directory, item, step=step)[1]
+    )
+    for item in ("params", "teacher_params")
+    if item in items
+  }
+  objective = config.get("objective", {})
+  return Imported(
+    modality=modality,
+    encoder=config["encoder"],
+    objective=objective,
+    params=trees["params"],
+    teacher_params=trees.get("teacher_params", {}),
+    data=config.get("data", {}),
+    description=f"{objective.get('name', 'encoder')}, step {step} of a run",
+  )
+
+
+def write(
+  workdir: epath.PathLike, imported: Imported, origin: dict[str, Any]
+) -> epath.Path:
+  """Writes run.json, checkpoints/0 and the model's files, or nothing.
+
+  The result serves as `config.init_from`, and wherever else a run does.
+
+  Args:
+    workdir: a folder that does not exist yet, or is empty.
+    imported: the model.
+    origin: where it comes from, for run.json; anything JSON can hold.
+
+  Returns:
+    The workdir.
+
+  Raises:
+    ValueError: the workdir holds something, or cannot be written.
+  """
+  workdir = epath.Path(workdir).resolve()
+  require_free(workdir)
+  # It is written beside its place, and moved there when it is whole.
+  unfinished = workdir.parent / f".{workdir.name}.unfinished-{os.getpid()}"
+  try:
+    workdir.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.mkdir()
+    _write(unfinished, imported, origin, workdir)
+    if workdir.exists():
+      workdir.rmdir()
+    unfinished.rename(workdir)
+  except OSError as e:
+    raise ValueError(f"cannot write {workdir}: {e}; choose another.") from e
+  finally:
+    if unfinished.exists():
+      unfinished.rmtree()
+  return workdir
+
+
+def require_free(workdir: epath.PathLike) -> None:
+  """Raises ValueError if the folder holds something already."""
+  workdir = epath.Path(workdir)
+  if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+    raise ValueError(
+      f"{workdir} exists and is not empty; nothing is overwritten, choose "
+      "another folder."
+    )
+
+
+def _write(folder, imported, origin, workdir):
+  for name, content in imported.files.items():
+    parts = name.split("/")
+    if parts[0] in _OWN_FILES or not all(map(_PLAIN.fullmatch, parts)):
+      raise ValueError(f"a file beside a run cannot be called {name!r}.")
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+  config = _config(imported, workdir)
+  checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
+  with contextlib.closing(checkpoints):
+    items = {
+      "params": imported.params,
+      "teacher_params": imported.teacher_params,
+    }
+    loop = {"config": config, "num_examples": 0}
+    checkpoints.save(0, jax.tree.map(jnp.array, items), loop)
+  provenance.record_start(folder, config, 0)
+  record = {**provenance.read(folder), "origin": origin}
+  (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _config(imported, workdir):
+  """What a config of ours would say of the model."""
+  data = dict(imported.data)
+  tokenizer = data.get("tokenizer", {})
+  path = tokenizer.get("path")
+  if any(path == name.split("/")[0] for name in imported.files):
+    data["tokenizer"] = {**tokenizer, "path": str(workdir / path)}
+  return {
+    "modality": imported.modality,
+    "encoder": imported.encoder,
+    "objective": imported.objective,
+    "data": data,
+  }

@@ -1,0 +1,125 @@
+"""Small random runs of every kind, as `Imported`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from d2v_jax import config as config_lib
+from d2v_jax.interchange import huggingface_tokenizer
+from d2v_jax.interchange.imported import Imported
+from d2v_jax.modalities import MODALITIES
+from d2v_jax.objectives import OBJECTIVES, PARTS
+
+SIZES = dict(width=16, depth=2, num_heads=2)
+ENCODERS = {
+  "vision": dict(SIZES, image_size=16, patch_size=4),
+  "speech": dict(
+    SIZES,
+    conv_layers=((8, 10, 5), (8, 3, 2)),
+    position_depth=2,
+    position_width=8,
+    position_groups=2,
+  ),
+  "text": dict(SIZES, vocab_size=2000, max_tokens=12),
+}
+INPUTS = {
+  "vision": jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32),
+  "speech": jax.ShapeDtypeStruct((1, 200), jnp.float32),
+  "text": jax.ShapeDtypeStruct((1, 4), jnp.int32),
+}
+TRACKED = {
+  "vision": (),
+  "speech": ("norm", "blocks"),
+  "text": ("blocks",),
+}
+LETTERS = dict(name="letters", letters="|ABC'", max_length=7)
+# Modality and kind -> (arguments of the encoder, config.objective).
+KINDS = {
+  ("vision", "pretrained"): ({}, None),
+  ("vision", "absolute"): (dict(positions="absolute", mlp_ratio=2.7), None),
+  ("vision", "sincos"): (dict(positions="sincos", layer_scale=0.0), None),
+  ("vision", "no final norm"): (
+    dict(positions="relative_layers", final_norm=False),
+    None,
+  ),
+  ("vision", "classification"): (
+    dict(final_norm=False, norm_eps=1e-6, drop_path=0.1),
+    dict(name="classification", head=dict(num_outputs=3, norm=True)),
+  ),
+  ("speech", "pretrained"): ({}, None),
+  ("speech", "biases"): (dict(conv_bias=True, isolate_padding=False), None),
+  ("speech", "ctc"): (
+    dict(isolate_padding=False),
+    dict(name="ctc", head=dict(num_outputs=6)),
+  ),
+  ("speech", "classification"): (
+    dict(isolate_padding=False),
+    dict(name="classification", head=dict(num_outputs=3)),
+  ),
+  ("text", "pretrained"): (dict(dropout=0.1), None),
+  ("text", "fixed positions"): (
+    dict(positions="sinusoidal", scale_embedding=True),
+    None,
+  ),
+  ("text", "classification"): (
+    {},
+    dict(
+      name="classification",
+      head=dict(num_outputs=4, pool="first", hidden=True),
+    ),
+  ),
+  ("text", "regression"): (
+    {},
+    dict(
+      name="regression", head=dict(num_outputs=1, pool="first", hidden=True)
+    ),
+  ),
+}
+
+
+def make(modality: str, kind: str = "pretrained", **changes) -> Imported:
+  """A run of random parameters, each of its own value.
+
+  `changes` are arguments of the encoder.
+  """
+  own, objective = KINDS[modality, kind]
+  encoder = {**ENCODERS[modality], **own, **changes}
+  if objective is None:
+    objective = dict(
+      name="data2vec",
+      top_k=2,
+      head=dict(layers=2),
+      ema=dict(tracked=TRACKED[modality]),
+    )
+  network = config_lib.call(MODALITIES[modality].encoder, encoder, "encoder")
+  spec = dict(objective)
+  for part, constructor in PARTS[spec["name"]].items():
+    if part in spec:
+      spec[part] = config_lib.call(constructor, spec[part], part)
+  built = config_lib.build(spec, OBJECTIVES, "objective", encoder=network)
+  batch = {"inputs": INPUTS[modality]}
+  shapes = jax.eval_shape(built.init, jax.random.key(0), batch)
+  teacher_shapes = jax.eval_shape(built.init_teacher, shapes)
+  rng = np.random.default_rng(0)
+  data, files = {}, {}
+  if objective["name"] == "ctc":
+    data = {"labels": LETTERS}
+  if modality == "text":
+    files = huggingface_tokenizer.of_run({"name": "kjv"})
+  return Imported(
+    modality=modality,
+    encoder=encoder,
+    objective=objective,
+    params=_random(shapes, rng),
+    teacher_params=_random(teacher_shapes, rng),
+    data=data,
+    files=files,
+  )
+
+
+def _random(shapes, rng):
+  def draw(path, leaf):
+    x = 0.2 * rng.standard_normal(leaf.shape, np.float32)
+    return 1 + x if "scale" in path[-1].key else x
+
+  return jax.tree_util.tree_map_with_path(draw, shapes)
