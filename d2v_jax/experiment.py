@@ -219,7 +219,7 @@ def _objective(spec, network, compute_dtype):
   where = "config.objective"
   for part, constructor in PARTS.get(spec.get("name"), {}).items():
     if part in spec:
-      given = {"compute_dtype": compute_dtype}
+      given = {"compute_dtype": compute_dtype, "grid": network.grid}
       spec[part] = config_lib.call(
         constructor,
         spec[part],

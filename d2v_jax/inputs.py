@@ -86,6 +86,10 @@ def train_data(row, spec, shared, grid):
     f"{where}.augment",
     **accepted(row.train_transform, given),
   )
+  if given["buckets"] is not None:
+    for length in given["buckets"].lengths:
+      call = functools.partial(transform.check_length, length)
+      config_lib.call(call, {}, f"{where}.buckets.lengths={length}")
   allowed = ("num_threads", "num_workers", "max_corrupt")
   unknown = set(spec) - set(allowed)
   if unknown:

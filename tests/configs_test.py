@@ -16,20 +16,27 @@ from d2v_jax.trainer import Trainer
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
-# Parameters of the student with mask token and head.
+# Parameters of the student with mask token and head, or with decoder.
 PARAMETERS = {
   "vit_base": 86_256_720,
   "vit_large": 304_186_816,
   "vit_small": 21_747_240,
+  "vit_base_d2v2": 88_233_216,
+  "vit_large_d2v2": 309_067_776,
+  "vit_huge_d2v2": 637_075_712,
   "digits": 345_408,
   "image_folder": 824_192,
   "fashion_mnist": 818_176,
   "speech_base": 93_754_880,
   "speech_large": 314_326_016,
+  "speech_base_d2v2": 93_783_308,
+  "speech_large_d2v2": 315_184_144,
   "audio_folder": 2_115_904,
   "finetune_speech": 2_084_445,
   "tones": 431_168,
   "text_base": 126_415_872,
+  "text_base_d2v2": 152_961_792,
+  "text_large_d2v2": 385_379_584,
   "text_files": 3_488_832,
   "finetune_librispeech": 93_186_589,
   "finetune_text": 3_379_207,
@@ -152,6 +159,10 @@ def test_one_step_at_reduced_width(name, vocabularies):
   config.encoder.width = 16
   config.encoder.num_heads = 2
   config.encoder.depth = config.objective.get("top_k", 2)
+  if config.encoder.get("prenet_depth"):
+    config.encoder.prenet_depth = 1
+  if "decoder" in config.objective:
+    config.objective.decoder.update(width=16, groups=2)
   if config.modality == "speech":
     config.encoder.conv_layers = ((8, 16, 8), (8, 10, 5), (8, 8, 8))
     config.encoder.position_groups = 2

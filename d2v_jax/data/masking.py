@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from d2v_jax.data.masked_versions import InverseBlockMasks
+
 Grid = tuple[int, int]
 
 _ATTEMPTS = 10  # per block, then the reference gives up
@@ -107,24 +109,41 @@ class BlockMask:
 
 @dataclasses.dataclass(frozen=True)
 class RandomMask:
-  """`random_mask` with its settings; give `num_masked` or `ratio`, not both."""
+  """`random_mask` with its settings; give `num_masked` or `ratio`, not both.
+
+  With `num_masks` it draws that many masks of each image, for data2vec 2.0 and
+  for masked autoencoders.
+  """
 
   num_masked: int | None = None
   ratio: float | None = None
+  num_masks: int | None = None
 
   def __post_init__(self):
     _check_amount("RandomMask", self.num_masked, self.ratio)
+    if self.num_masks is not None and self.num_masks < 1:
+      raise ValueError(
+        f"RandomMask: num_masks must be None or >= 1, got {self.num_masks}"
+      )
 
   def count(self, grid: Grid) -> int:
     """Returns the number of hidden patches, which is the same in each mask."""
     return _count(grid, self.num_masked, self.ratio)
 
   def __call__(self, rng: np.random.Generator, grid: Grid) -> np.ndarray:
-    """Returns a fresh mask, bool [H, W]."""
-    return random_mask(rng, grid, self.count(grid))
+    """Returns a fresh mask, bool [H, W], or `num_masks` of them [M, H, W]."""
+    count = self.count(grid)
+    if self.num_masks is None:
+      return random_mask(rng, grid, count)
+    masks = [random_mask(rng, grid, count) for _ in range(self.num_masks)]
+    return np.stack(masks)
 
 
-MASKS = {"block": BlockMask, "random": RandomMask}
+MASKS = {
+  "block": BlockMask,
+  "inverse_block": InverseBlockMasks,
+  "random": RandomMask,
+}
 
 
 def _blocks(

@@ -1,11 +1,8 @@
 """RandAugment with NumPy and OpenCV; uint8 in and out."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -63,21 +60,6 @@ class RandAugment:
         f"RandAugment: fill must be one or three levels, 0 to 255, got {fill}"
       )
     object.__setattr__(self, "fill", fill)
-
-  @classmethod
-  def of(cls, choice: RandAugment | Mapping[str, Any]) -> RandAugment:
-    """Returns `choice`, built if it is a config's dict of arguments."""
-    if isinstance(choice, cls):
-      return choice
-    allowed = {f.name for f in dataclasses.fields(cls)}
-    if not isinstance(choice, Mapping):
-      raise ValueError(f"RandAugment: got {choice!r}; give a section")
-    if set(choice) - allowed:
-      raise ValueError(
-        f"RandAugment: unknown fields {sorted(set(choice) - allowed)}; choose "
-        f"from: {', '.join(sorted(allowed))}"
-      )
-    return cls(**choice)
 
   def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Changes one image.

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from d2v_jax.data.masked_versions import BlockMasks
+
 
 @dataclasses.dataclass(frozen=True)
 class SpanMask:
@@ -165,4 +167,4 @@ def check_spans(name: str, prob: float, length: int) -> None:
     raise ValueError(f"{name}: length must be >= 1, got {length}")
 
 
-MASKS = {"span": SpanMask}
+MASKS = {"block": BlockMasks, "span": SpanMask}

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from d2v_jax.data import sequences
+from d2v_jax.data.block_masking import keep_ids
 from d2v_jax.data.layout import PAD
+from d2v_jax.data.masked_versions import RandomMasks
 from d2v_jax.data.token_masking import TokenMask
 
 Example = dict[str, Any]
@@ -20,14 +22,15 @@ class TrainTransform:
 
   Args:
     vocab_size: number of ids.
-    mask: what chooses tokens; None for no mask (fine-tuning).
+    mask: what chooses tokens, once or several times; None for no mask
+      (fine-tuning).
     labels: example -> label; None for no labels (pretraining).
     teacher_sees: 'everything', or 'selected': the teacher sees the chosen
       tokens only, the others are padding to it.
 
   Raises:
-    ValueError: unknown `teacher_sees`, 'selected' without a mask, or, when
-      called, an id that the model does not have.
+    ValueError: unknown `teacher_sees`, 'selected' without a mask or with
+      several, or, when called, an id that the model does not have.
 
   Source: data2vec (arXiv 2202.03555) section 4.3; by the paper the teacher sees
   everything. In the released code it is given the training targets of masked
@@ -35,7 +38,7 @@ class TrainTransform:
   """
 
   vocab_size: int
-  mask: TokenMask | None = None
+  mask: TokenMask | RandomMasks | None = None
   labels: Labels | None = None
   teacher_sees: str = "everything"
 
@@ -50,6 +53,16 @@ class TrainTransform:
         "TrainTransform: teacher_sees='selected' needs a mask; set one or "
         "leave teacher_sees out"
       )
+    if self.teacher_sees == "selected" and isinstance(self.mask, RandomMasks):
+      raise ValueError(
+        "TrainTransform: teacher_sees='selected' goes with one mask of a text, "
+        "not with several; leave teacher_sees out"
+      )
+
+  def check_length(self, length: int) -> None:
+    """Raises ValueError where batches of `length` tokens cannot be masked."""
+    if isinstance(self.mask, RandomMasks):
+      self.mask.num_visible(length)
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     """Prepares one example.
@@ -63,12 +76,17 @@ class TrainTransform:
       'inputs' int32 [N]; with a mask, 'mask' bool [N], True = hidden and
       predicted; with labels, 'label'; and what is handed on. 'student_inputs'
       int32 [N] only when they may differ from `inputs` with <mask> where
-      `mask` is.
+      `mask` is. Of M masks 'mask' is bool [M, N], and with them comes
+      'keep_ids' int32 [M, V]: the visible tokens, all the real ones, then as
+      much padding as makes them V.
     """
     length = example["length"]
     tokens = _cut(example["tokens"], length, self.vocab_size)
     out = {"inputs": _padded(tokens, length, PAD)}
-    if self.mask is not None:
+    if isinstance(self.mask, RandomMasks):
+      out["mask"] = self.mask(rng, len(tokens), length)
+      out["keep_ids"] = keep_ids(out["mask"], self.mask.num_visible(length))
+    elif self.mask is not None:
       hidden, selected, student = self.mask(
         rng, len(tokens), self.vocab_size, tokens
       )

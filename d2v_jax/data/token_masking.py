@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from d2v_jax.data import span_masking
+from d2v_jax.data.masked_versions import RandomMasks
 
 _NUM_SPECIAL = 4  # <s>, <pad>, </s>, <unk>; <mask> is the last id
 
@@ -120,4 +121,4 @@ class TokenMask:
     return hidden, selected, student_tokens
 
 
-MASKS = {"token": TokenMask}
+MASKS = {"random": RandomMasks, "token": TokenMask}

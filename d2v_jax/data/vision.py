@@ -7,14 +7,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from d2v_jax.data import masking
+from d2v_jax.data import colors, masking
+from d2v_jax.data.block_masking import keep_ids
+from d2v_jax.data.masked_versions import InverseBlockMasks
 from d2v_jax.data.rand_augment import RandAugment
+from d2v_jax.data.sections import built
+from d2v_jax.data.view_augment import ViewAugment
 
 Example = dict[str, Any]
-Mask = masking.BlockMask | masking.RandomMask
+Mask = masking.BlockMask | masking.RandomMask | InverseBlockMasks
 
 _CROP_ATTEMPTS = 10
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as PIL uses
 
 # The pipeline's own threads keep the cores busy; OpenCV's would get in the way.
 cv2.setNumThreads(1)
@@ -22,7 +25,7 @@ cv2.setNumThreads(1)
 
 @dataclasses.dataclass(frozen=True)
 class TrainTransform:
-  """Random crop, flip, colour jitter or RandAugment, and mask of one image.
+  """Random crop, flip, changes of colour, and masks of one image.
 
   None or 0 turns a step off. Without a crop the whole image is resized to the
   square, if it is not of that size already.
@@ -30,13 +33,16 @@ class TrainTransform:
   Args:
     image_size: side S of the result, in pixels.
     patch_size: side of a patch, in pixels; divides `image_size`.
-    mask: what draws the mask; None for no mask (supervised training).
+    mask: what draws the mask, or several of them; None for no mask (supervised
+      training, and two views).
     crop_scale: smallest and largest share of the image's area that is kept.
     crop_ratio: smallest and largest width / height of the crop.
     flip: probability of a horizontal flip.
     color_jitter: strengths x of brightness, contrast and saturation, each a
       factor drawn from U(max(0, 1 - x), 1 + x), in random order.
     rand_augment: RandAugment, or its arguments, in place of colour jitter.
+    view_augment: ViewAugment, or its arguments, in place of colour jitter.
+    views: 1, or 2 views of each image, made independently, for BYOL.
 
   Raises:
     ValueError: an argument is outside its range, or two exclude each other.
@@ -58,6 +64,8 @@ class TrainTransform:
   flip: float = 0.5
   color_jitter: tuple[float, float, float] | None = (0.4, 0.4, 0.4)
   rand_augment: RandAugment | None = None
+  view_augment: ViewAugment | None = None
+  views: int = 1
 
   def __post_init__(self):
     if self.patch_size < 1 or self.image_size % self.patch_size:
@@ -80,15 +88,29 @@ class TrainTransform:
         "TrainTransform: color_jitter must be None or three strengths >= 0 "
         f"(brightness, contrast, saturation), got {jitter}"
       )
-    if self.rand_augment is not None:
+    for name, kind in (
+      ("rand_augment", RandAugment),
+      ("view_augment", ViewAugment),
+    ):
+      choice = getattr(self, name)
+      if choice is None:
+        continue
       if jitter is not None:
         raise ValueError(
-          f"TrainTransform: color_jitter is {jitter}, but rand_augment changes "
+          f"TrainTransform: color_jitter is {jitter}, but {name} changes "
           "colours itself; set one of them to None"
         )
       # A config has a dict of its arguments.
-      built = RandAugment.of(self.rand_augment)
-      object.__setattr__(self, "rand_augment", built)
+      object.__setattr__(self, name, built(kind, choice))
+    if self.rand_augment is not None and self.view_augment is not None:
+      raise ValueError(
+        "TrainTransform: rand_augment and view_augment both change colours; "
+        "set one of them to None"
+      )
+    if self.views not in (1, 2):
+      raise ValueError(
+        f"TrainTransform: views must be 1 or 2, got {self.views}"
+      )
 
   @property
   def grid(self) -> tuple[int, int]:
@@ -101,14 +123,33 @@ class TrainTransform:
 
     Args:
       example: 'image' uint8 [H, W, C]; 'label', 'requested' and 'record' are
-        handed on, the label only when no mask is drawn.
+        handed on, the label only when no mask is drawn and with one view.
       rng: the only source of randomness.
 
     Returns:
-      'inputs' uint8 [S, S, C] and 'mask' bool [N], True = hidden, in row-major
-      order, with what is handed on.
+      'inputs' uint8 [S, S, C]; 'inputs_b' like it, the second view; 'mask' bool
+      [N], True = hidden, in row-major order, or of M masks [M, N], and with
+      them 'keep_ids' int32 [M, V], the visible patches; and what is handed on.
     """
-    whole = example["image"]
+    image = example["image"]
+    out = {
+      name: self._view(image, rng, view)
+      for view, name in enumerate(("inputs", "inputs_b")[: self.views])
+    }
+    if self.mask is not None:
+      mask = self.mask(rng, self.grid)
+      out["mask"] = mask.reshape(*mask.shape[:-2], -1)
+      if mask.ndim == 3:
+        visible = self.grid[0] * self.grid[1] - self.mask.count(self.grid)
+        out["keep_ids"] = keep_ids(out["mask"], visible)
+    elif "label" in example and self.views == 1:
+      out["label"] = np.int32(example["label"])
+    return out | {k: example[k] for k in ("requested", "record")}
+
+  def _view(
+    self, whole: np.ndarray, rng: np.random.Generator, view: int
+  ) -> np.ndarray:
+    """Returns one augmented image, uint8 [S, S, C]."""
     box = (0, 0, *whole.shape[:2])
     if self.crop_scale is not None:
       box = crop_box(rng, whole.shape[:2], self.crop_scale, self.crop_ratio)
@@ -118,15 +159,14 @@ class TrainTransform:
     if rng.random() < self.flip:
       image = image[:, ::-1]
     if self.color_jitter is not None:
-      image = jitter_colors(rng, image, self.color_jitter, _mean(whole))
+      mean = colors.mean(whole)
+      image = colors.jitter(rng, image, self.color_jitter, mean)
+    image = np.ascontiguousarray(image)
     if self.rand_augment is not None:
-      image = self.rand_augment(np.ascontiguousarray(image), rng)
-    out = {"inputs": np.ascontiguousarray(image)}
-    if self.mask is not None:
-      out["mask"] = self.mask(rng, self.grid).reshape(-1)
-    elif "label" in example:
-      out["label"] = np.int32(example["label"])
-    return out | {k: example[k] for k in ("requested", "record")}
+      image = self.rand_augment(image, rng)
+    if self.view_augment is not None:
+      image = self.view_augment(image, rng, view)
+    return image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,42 +259,6 @@ def crop_box(
   return (rows - height) // 2, (cols - width) // 2, height, width
 
 
-def jitter_colors(
-  rng: np.random.Generator,
-  image: np.ndarray,
-  strengths: tuple[float, float, float],
-  mean: np.ndarray,
-) -> np.ndarray:
-  """Scales brightness, contrast and saturation in random order.
-
-  Args:
-    rng: the only source of randomness.
-    image: uint8 [H, W, C], C 1 or 3.
-    strengths: x of brightness, contrast, saturation; factors are
-      U(max(0, 1 - x), 1 + x).
-    mean: [C], the colour whose luma contrast turns about: that of the image
-      which `image` was cut from.
-
-  Returns:
-    uint8 [H, W, C].
-  """
-  channels = image.shape[2]
-  luma = _LUMA if channels == 3 else np.ones(1)
-  for step in rng.permutation(3):
-    x = strengths[step]
-    factor = rng.uniform(max(0.0, 1 - x), 1 + x)
-    # Each step is a linear map of the colour and an offset, then clipped.
-    matrix, offset = np.eye(channels) * factor, np.zeros(channels)
-    if step == 1:
-      offset += (1 - factor) * (luma @ mean)
-    elif step == 2:
-      matrix += (1 - factor) * luma
-    mean = np.clip(matrix @ mean + offset, 0, 255)
-    image = cv2.transform(image, np.column_stack([matrix, offset]))
-    image = image.reshape(*image.shape[:2], channels)
-  return image
-
-
 def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
   """Resizes an image, without aliasing; the same size comes back as it is.
 
@@ -278,10 +282,6 @@ def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
   method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
   resized = cv2.resize(image, (cols, rows), interpolation=method)
   return resized.reshape(rows, cols, image.shape[2])  # OpenCV drops C = 1
-
-
-def _mean(image: np.ndarray) -> np.ndarray:
-  return np.array(cv2.mean(image)[: image.shape[2]])
 
 
 def _check_range(name: str, pair: tuple[float, float], most: float) -> None:

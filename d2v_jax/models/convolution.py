@@ -1,22 +1,24 @@
-"""Convolutions over time, grouped ones fast on every platform."""
+"""Grouped convolutions over time or a grid, fast on every platform."""
+
+import math
 
 import jax
 import jax.numpy as jnp
 
 
 def grouped_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
-  """Convolution over time with groups of channels, output as long as input.
+  """Convolution with groups of channels, output as large as the input.
 
-  An even kernel looks one frame further back than ahead, as PyTorch's padding
-  of k // 2 does after the surplus last frame is cut.
+  An even kernel looks one place further back than ahead, as PyTorch's padding
+  of k // 2 does after the surplus last place is cut.
 
   Args:
-    x: [B, N, C].
-    kernel: [k, C / groups, D], of x's dtype.
+    x: [B, N, C], or [B, H, W, C].
+    kernel: [k, C / groups, D], or [k, k, C / groups, D], of x's dtype.
     groups: number of groups; divides C and D.
 
   Returns:
-    [B, N, D].
+    [B, N, D], or [B, H, W, D].
 
   XLA's own grouped convolution has a slow backward pass on CPUs; there it is a
   product of gathered windows instead. benchmarks/grouped_conv.py measures both.
@@ -28,29 +30,39 @@ def grouped_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
 
 def lax_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
   """`grouped_conv` by XLA's convolution."""
+  space = "HW"[: x.ndim - 2]
   return jax.lax.conv_general_dilated(
     x,
     kernel,
-    window_strides=(1,),
-    padding=[_padding(kernel.shape[0])],
-    dimension_numbers=("NTC", "TIO", "NTC"),
+    window_strides=(1,) * len(space),
+    padding=[_padding(size) for size in kernel.shape[:-2]],
+    dimension_numbers=(f"N{space}C", f"{space}IO", f"N{space}C"),
     feature_group_count=groups,
   )
 
 
 def windows_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
   """`grouped_conv` as one batched product per group of gathered windows."""
-  size, channels, width = kernel.shape
-  batch, length, _ = x.shape
-  x = jnp.pad(x, ((0, 0), _padding(size), (0, 0)))
-  x = x.reshape(batch, length + size - 1, groups, channels)
-  frames = jnp.arange(length)[:, None] + jnp.arange(size)
-  windows = x[:, frames].transpose(3, 0, 1, 2, 4)
-  windows = windows.reshape(groups, batch * length, size * channels)
-  kernel = kernel.reshape(size * channels, groups, width // groups)
-  y = jnp.matmul(windows, kernel.transpose(1, 0, 2))
-  y = y.reshape(groups, batch, length, width // groups)
-  return y.transpose(1, 2, 0, 3).reshape(batch, length, width)
+  *sizes, channels, width = kernel.shape
+  batch, *space, _ = x.shape
+  places = math.prod(space)
+  padding = [(0, 0), *map(_padding, sizes), (0, 0)]
+  padded = jnp.pad(x, padding)
+  x = padded.reshape(*padded.shape[:-1], groups, channels)
+  for axis, size in enumerate(sizes):
+    # Each axis [n + k - 1] becomes two, [n, k].
+    index = jnp.arange(space[axis])[:, None] + jnp.arange(size)
+    x = jnp.take(x, index, axis=1 + 2 * axis)
+  # [B, H, k, W, k, groups, C / groups], or without W and one k.
+  dims = 2 * len(sizes)
+  taps = range(2, dims + 1, 2)
+  x = x.transpose(dims + 1, 0, *range(1, dims, 2), *taps, dims + 2)
+  taps = math.prod(sizes) * channels
+  x = x.reshape(groups, batch * places, taps)
+  kernel = kernel.reshape(taps, groups, width // groups)
+  y = jnp.matmul(x, kernel.transpose(1, 0, 2))
+  y = y.reshape(groups, batch, places, width // groups)
+  return y.transpose(1, 2, 0, 3).reshape(batch, *space, width)
 
 
 def _padding(size):

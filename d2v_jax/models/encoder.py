@@ -18,6 +18,8 @@ Batch = dict[str, jax.Array]
 class EncoderOutput(NamedTuple):
   """Everything an objective or evaluator may want; unused parts cost nothing.
 
+  Of visible tokens alone (`keep_ids` [B, M, V]) B is B * M and N is V.
+
   Attributes:
     tokens: [B, N, D] output of the encoder, after its final norm if it has one.
     attention: [L, B, N, D] self-attention outputs before the residual.
@@ -43,7 +45,8 @@ class Encoder:
 
   Attributes:
     module: Linen module called as module(batch, mask) -> EncoderOutput; if
-      there are `features`, as module(batch, mask, features).
+      there are `features`, as module(batch, mask, features); if it is `visible`
+      with keep_ids=..., too.
     grid: tokens along each axis of the input where that is fixed, e.g.
       (14, 14); () where it depends on the input.
     rescale: applied to fresh parameters, for initial values that depend on
@@ -57,6 +60,9 @@ class Encoder:
       size -> for this one; those that fit come back as they are.
     left_out: top-level sub-trees that another setting of this encoder has and
       this one does without.
+    visible: whether it can encode the visible tokens alone (data2vec 2.0).
+    raw_targets: (batch) -> [B, N, P], the raw input of each token, where that
+      is numbers; else None.
   """
 
   module: nn.Module
@@ -67,6 +73,8 @@ class Encoder:
   prepare: Callable[[Batch], Batch] = lambda batch: batch
   resize: Callable[[Params], Params] = lambda params: params
   left_out: tuple[str, ...] = ()
+  visible: bool = False
+  raw_targets: Callable[[Batch], jax.Array] | None = None
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
     """Fresh parameters; only shapes and dtypes of the batch matter."""
@@ -80,6 +88,7 @@ class Encoder:
     batch: Batch,
     *,
     mask: jax.Array | None = None,
+    keep_ids: jax.Array | None = None,
     rng: jax.Array | None = None,
     features: jax.Array | None = None,
   ) -> EncoderOutput:
@@ -88,22 +97,32 @@ class Encoder:
     Args:
       params: dict of parameter sub-trees; keys of others are ignored.
       batch: `inputs` and what else the modality needs.
-      mask: [B, N] bool, True = replaced by the mask token; None = whole input.
+      mask: [B, N] bool, True = replaced by the mask token (by noise in version
+        2); None = whole input.
+      keep_ids: [B, M, V] int, ascending: encode these tokens alone, M choices
+        of each example; None = all.
       rng: key for dropout and drop path. None means none of either: that is
         how the teacher and the evaluators run.
       features: what `encode_features` gave for the same batch, or None.
 
     Returns:
-      EncoderOutput.
+      EncoderOutput; with `keep_ids` of B * M rows, those of the same example
+      next to each other.
 
     Raises:
       ValueError: the parameters, or the batch, are of another network.
     """
+    if keep_ids is not None and not self.visible:
+      raise ValueError(
+        "this encoder needs all tokens and cannot take keep_ids; set "
+        "encoder.prenet_depth (data2vec 2.0), or a mask without keep_ids."
+      )
     rngs = {} if rng is None else {"dropout": rng}
-    given = () if features is None else (features,)
+    given = {"features": features, "keep_ids": keep_ids}
+    given = {k: v for k, v in given.items() if v is not None}
     try:
       return self.module.apply(
-        {"params": params}, batch, mask, *given, rngs=rngs
+        {"params": params}, batch, mask, **given, rngs=rngs
       )
     except errors.FlaxError as e:
       raise ValueError(

@@ -1,4 +1,4 @@
-"""Last maps: encoder output to predicted targets, letters, classes, scores."""
+"""Last maps: encoder output to targets, letters, classes, scores, tokens."""
 
 import dataclasses
 from collections.abc import Callable
@@ -56,31 +56,60 @@ class _AttentivePool(nn.Module):
     return pooled.reshape(batch, width)
 
 
+def _dense(module, x, width, name):
+  kernel_init, bias_init = INITIAL[module.initial](x.shape[-1])
+  return nn.Dense(
+    width,
+    dtype=module.compute_dtype,
+    kernel_init=kernel_init,
+    bias_init=bias_init,
+    name=name,
+  )(x)
+
+
 class _Mlp(nn.Module):
-  """Linear maps fc1, fc2, ... with an activation between; a norm before."""
+  """Linear maps fc1, fc2, ... with an activation between.
+
+  `norm` is one before the first map, `hidden_norm` one before each activation.
+  """
 
   widths: tuple[int, ...]
   activation: Callable[[jax.Array], jax.Array]
   initial: str
   compute_dtype: Any
   norm_eps: float | None = None
+  hidden_norm: bool = False
 
   @nn.compact
   def __call__(self, x):
     if self.norm_eps is not None:
       x = layer_norm(self.norm_eps, "norm")(x)
     for i, width in enumerate(self.widths):
+      if i and self.hidden_norm:
+        x = layer_norm(1e-6, f"norm{i}")(x)
       if i:
         x = self.activation(x)
-      kernel_init, bias_init = INITIAL[self.initial](x.shape[-1])
-      x = nn.Dense(
-        width,
-        dtype=self.compute_dtype,
-        kernel_init=kernel_init,
-        bias_init=bias_init,
-        name=f"fc{i + 1}",
-      )(x)
+      x = _dense(self, x, width, f"fc{i + 1}")
     return x
+
+
+class _TiedOutput(nn.Module):
+  """Linear, GELU, norm, and the token embedding as the last linear map."""
+
+  initial: str
+  compute_dtype: Any
+
+  @nn.compact
+  def __call__(self, x, embedding):
+    x = _gelu(_dense(self, x, x.shape[-1], "fc1"))
+    x = layer_norm(1e-5, "norm")(x).astype(self.compute_dtype)
+    logits = jnp.einsum(
+      "bnd,vd->bnv",
+      x,
+      embedding.astype(x.dtype),
+      preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+    )
+    return logits + self.param("bias", _zeros, embedding.shape[:1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,9 +157,10 @@ class RegressionHead:
 
 @dataclasses.dataclass(frozen=True)
 class LinearHead:
-  """Linear D -> V on every token, for CTC.
+  """Linear D -> V on every token, for CTC and for raw inputs.
 
-  Source: released speech code, fine-tuning: Xavier uniform weight, bias 0.
+  Source: released speech code, fine-tuning: Xavier uniform weight, bias 0. So
+  is the last map of the masked autoencoder (arXiv 2111.06377).
 
   Attributes:
     num_outputs: V; for letters their number and one more, for the blank.
@@ -218,13 +248,8 @@ class PooledHead:
     elif self.pool == "attentive":
       attention = self._attention(tokens)
       pooled = attention.apply({"params": params["pool"]}, tokens, padding)
-    elif padding is None:
-      pooled = tokens.mean(1)
     else:
-      real = ~padding[..., None]
-      # Rows that fill an evaluation batch may have no real token.
-      count = jnp.maximum(real.sum(1), 1)
-      pooled = jnp.where(real, tokens, 0).sum(1) / count
+      pooled = mean_pool(tokens, padding)
     return self._module(tokens).apply({"params": params}, pooled)
 
   def _attention(self, tokens):
@@ -241,6 +266,91 @@ class PooledHead:
     dtype = jnp.dtype(self.compute_dtype)
     norm_eps = self.norm_eps if self.norm else None
     return _Mlp(widths, jnp.tanh, self.initial, dtype, norm_eps)
+
+
+@dataclasses.dataclass(frozen=True)
+class MlpHead:
+  """Linear D -> hidden, LayerNorm, ReLU, linear: BYOL's projector, predictor.
+
+  Source: arXiv 2006.07733 section 3.3, which has a batch norm where there is a
+  LayerNorm here.
+
+  Attributes:
+    hidden: width of the hidden layer.
+    num_outputs: P.
+    compute_dtype: dtype of the products.
+    initial: initial values, as for `LinearHead`.
+  """
+
+  hidden: int = 4096
+  num_outputs: int = 256
+  compute_dtype: str = "float32"
+  initial: str = "xavier"
+
+  def __post_init__(self):
+    _check_outputs(self)
+    _check_choice(self, "initial", INITIAL)
+    if self.hidden < 1:
+      raise ValueError(f"MlpHead: hidden must be 1 or more, got {self.hidden}.")
+
+  def init(self, rng: jax.Array, vectors: jax.Array) -> dict[str, Any]:
+    """Parameters for vectors [B, D]."""
+    return self._module().init(rng, vectors)["params"]
+
+  def __call__(self, params: dict[str, Any], vectors: jax.Array) -> jax.Array:
+    """Maps vectors [B, D] to [B, P]."""
+    return self._module().apply({"params": params}, vectors)
+
+  def _module(self):
+    widths = (self.hidden, self.num_outputs)
+    dtype = jnp.dtype(self.compute_dtype)
+    return _Mlp(widths, jax.nn.relu, self.initial, dtype, hidden_norm=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenHead:
+  """Linear D -> D, GELU, LayerNorm, then a logit for each token of a text.
+
+  The last weights are the token embedding, so the only parameter of its own
+  there is the bias.
+
+  Source: BERT (arXiv 1810.04805) and its released code; RoBERTa has the same.
+
+  Attributes:
+    compute_dtype: dtype of the products.
+    initial: initial values, as for `LinearHead`.
+  """
+
+  compute_dtype: str = "float32"
+  initial: str = "normal"
+
+  def __post_init__(self):
+    _check_choice(self, "initial", INITIAL)
+
+  def init(
+    self, rng: jax.Array, tokens: jax.Array, embedding: jax.Array
+  ) -> dict[str, Any]:
+    """Parameters for tokens [B, N, D] and an embedding [V, D]."""
+    return self._module().init(rng, tokens, embedding)["params"]
+
+  def __call__(
+    self, params: dict[str, Any], tokens: jax.Array, embedding: jax.Array
+  ) -> jax.Array:
+    """Maps tokens [B, N, D], by the embedding [V, D], to logits [B, N, V]."""
+    return self._module().apply({"params": params}, tokens, embedding)
+
+  def _module(self):
+    return _TiedOutput(self.initial, jnp.dtype(self.compute_dtype))
+
+
+def mean_pool(tokens: jax.Array, padding: jax.Array | None) -> jax.Array:
+  """Mean [B, D] of the real tokens; padding is [B, N] bool, or None."""
+  if padding is None:
+    return tokens.mean(1)
+  real = ~padding[..., None]
+  # Rows that fill an evaluation batch may have no real token.
+  count = jnp.maximum(real.sum(1), 1)
+  return jnp.where(real, tokens, 0).sum(1) / count
 
 
 def _gelu(x):

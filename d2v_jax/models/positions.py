@@ -1,5 +1,6 @@
 """Positions of patches, frames and tokens."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -85,6 +86,42 @@ def sinusoidal_positions(length: int, width: int) -> np.ndarray:
   return np.concatenate(parts, axis=1).astype(np.float32)
 
 
+def alibi_slopes(num_heads: int) -> np.ndarray:
+  """How fast the attention of each head falls with distance, [heads] float64.
+
+  The geometric series 2**(-8 / H), 2**(-16 / H), ..., 2**-8 for H heads; where
+  H is no power of two, that of the power below it, and then every second one
+  of the power above it.
+
+  Source: Press et al. 2022 (arXiv 2108.12409) and its released code.
+  """
+  power = 2 ** math.floor(math.log2(num_heads))
+  slopes = 2.0 ** (-8.0 * np.arange(1, power + 1) / power)
+  finer = 2.0 ** (-4.0 * np.arange(1, 2 * power + 1, 2) / power)
+  return np.concatenate([slopes, finer[: num_heads - power]])
+
+
+def alibi_bias(
+  places: jax.Array, slopes: jax.Array, grid: tuple[int, ...] = ()
+) -> jax.Array:
+  """Attention bias that falls linearly with the distance of two tokens.
+
+  Args:
+    places: [R, V] int, where each token stands in the whole input.
+    slopes: [heads].
+    grid: (H, W) if places count the patches of a grid row by row, whose
+      distance is the sum of those of their rows and columns; else ().
+
+  Returns:
+    [R, heads, V, V] in the dtype of the slopes: -slope * |i - j|.
+
+  Source: data2vec 2.0's released code, where it is symmetric, as here.
+  """
+  parts = jnp.divmod(places, grid[1]) if grid else (places,)
+  distance = sum(jnp.abs(p[:, :, None] - p[:, None, :]) for p in parts)
+  return -slopes[:, None, None] * distance[:, None].astype(slopes.dtype)
+
+
 class RelativePositionBias(nn.Module):
   """One table of logit biases, of a layer or of all; zero at the start."""
 
@@ -108,8 +145,8 @@ class RelativePositionBias(nn.Module):
 class ConvPositions(nn.Module):
   """Positions of frames, computed from the frames by grouped convolutions.
 
-  `depth` times convolution, LayerNorm without parameters, GELU; or for depth 1
-  wav2vec 2.0's weight-normed convolution and GELU, where kernel[t] is
+  `depth` times convolution, LayerNorm without parameters, GELU; or with
+  `weight_norm` wav2vec 2.0's convolution and GELU, where kernel[t] is
   scale[t] * kernel[t] / ||kernel[t]|| for each tap t.
 
   Source: released speech code; the paper's appendix gives five layers of kernel
@@ -119,6 +156,7 @@ class ConvPositions(nn.Module):
   depth: int
   kernel: int
   groups: int
+  weight_norm: bool
   compute_dtype: Any
 
   @nn.compact
@@ -140,7 +178,7 @@ class ConvPositions(nn.Module):
       kernel, bias = self._weights(i, width)
       x, kernel = (a.astype(self.compute_dtype) for a in (x, kernel))
       x = grouped_conv(x, kernel, self.groups).astype(dtype) + bias
-      if self.depth > 1:
+      if not self.weight_norm:
         x = nn.LayerNorm(
           epsilon=1e-5, use_bias=False, use_scale=False, use_fast_variance=False
         )(x)
@@ -150,7 +188,7 @@ class ConvPositions(nn.Module):
   def _weights(self, i, width):
     shape = (self.kernel, width // self.groups, width)
     zeros = nn.initializers.zeros
-    if self.depth > 1:
+    if not self.weight_norm:
       init = torch_uniform(shape[0] * shape[1])
       kernel = self.param(f"kernel{i}", init, shape)
       return kernel, self.param(f"bias{i}", init, (width,))

@@ -4,6 +4,8 @@ Source: data2vec section 4.2 and the released speech code; Baevski et al. 2020
 (arXiv 2006.11477).
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -11,9 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from d2v_jax.data.layout import CONV_LAYERS
-from d2v_jax.models import transformer
+from d2v_jax.models import transformer, visible
 from d2v_jax.models.encoder import Encoder, EncoderOutput
 from d2v_jax.models.initializers import torch_uniform
+from d2v_jax.models.log_mel import log_mel
 from d2v_jax.models.positions import ConvPositions
 
 EXTRACTOR_NORMS = ("layer", "group")
@@ -112,13 +115,10 @@ class _Frames(nn.Module):
 
 class _Speech(nn.Module):
   frames: _Frames
-  width: int
+  conv_positions: Callable[[], ConvPositions]
   depth: int
   num_heads: int
   hidden: int
-  position_depth: int
-  position_kernel: int
-  position_groups: int
   isolate_padding: bool
   pre_norm: bool
   norm_eps: float
@@ -137,7 +137,7 @@ class _Speech(nn.Module):
     x = features
     # From here on the residual stream is float32, or float64 if params are.
     mask_token = self.param(
-      "mask_token", nn.initializers.uniform(1.0), (self.width,)
+      "mask_token", nn.initializers.uniform(1.0), x.shape[-1:]
     )
     x = x.astype(jnp.promote_types(x.dtype, mask_token.dtype))
     padding = batch.get("padding")
@@ -153,13 +153,7 @@ class _Speech(nn.Module):
         x = jnp.where(batch["channel_mask"][:, None], 0.0, x)
     if padding is not None:
       x = jnp.where(padding[..., None], 0.0, x)
-    x += ConvPositions(
-      self.position_depth,
-      self.position_kernel,
-      self.position_groups,
-      self.compute_dtype,
-      name="positions",
-    )(x, padding if self.isolate_padding else None)
+    x += self.conv_positions()(x, padding if self.isolate_padding else None)
     if not self.pre_norm:
       x = transformer.layer_norm(self.norm_eps, "norm")(x)
     x = transformer.dropout(self, x, self.dropout)
@@ -212,6 +206,8 @@ def speech(
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
   layer_drop: float = 0.0,
+  prenet_depth: int | None = None,
+  alibi: bool = True,
   remat: bool = False,
   compute_dtype: str = "float32",
 ) -> Encoder:
@@ -219,7 +215,9 @@ def speech(
 
   Sub-trees: feature_encoder (the convolutions), feature_projection, mask_token,
   positions, norm, blocks. The released recipe averages norm and blocks in the
-  teacher and shares the rest.
+  teacher and shares the rest. With `prenet_depth` (version 2) there are
+  alibi_scale, prenet_norm and, if that is not 0, prenet, but no mask_token and
+  no norm, and all but the first two are averaged.
 
   Args:
     conv_layers: (channels, kernel, stride) of each convolution.
@@ -246,6 +244,10 @@ def speech(
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
     layer_drop: probability of skipping a layer, per update.
+    prenet_depth: layers before those that targets are taken from, and before
+      them a norm: the encoder of data2vec 2.0, which can encode visible frames
+      alone; None is version 1.
+    alibi: with prenet_depth, attention biases that fall with distance.
     remat: recompute activations in the backward pass.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
@@ -283,9 +285,6 @@ def speech(
     activation_dropout=activation_dropout,
     layer_drop=layer_drop,
   )
-  kernel = position_width
-  if position_depth > 1:
-    kernel = max(3, position_width // position_depth)
   frames = _Frames(
     conv_layers=tuple(tuple(layer) for layer in conv_layers),
     conv_norm=conv_norm,
@@ -295,27 +294,50 @@ def speech(
     norm_eps=norm_eps,
     compute_dtype=jnp.dtype(compute_dtype),
   )
-  module = _Speech(
-    frames=frames,
-    width=width,
-    depth=depth,
-    num_heads=num_heads,
-    hidden=round(width * mlp_ratio),
-    position_depth=position_depth,
-    position_kernel=kernel,
-    position_groups=position_groups,
-    isolate_padding=isolate_padding,
-    pre_norm=pre_norm,
-    norm_eps=norm_eps,
-    dropout=dropout,
-    attention_dropout=attention_dropout,
-    activation_dropout=activation_dropout,
-    layer_drop=layer_drop,
-    remat=remat,
-    compute_dtype=jnp.dtype(compute_dtype),
-  )
+  version_2 = visible.is_version_2("speech", prenet_depth, pre_norm)
+  single = position_depth == 1 and not version_2
+  kernel = max(3, position_width // position_depth)
+  layers = {
+    "conv_positions": functools.partial(
+      ConvPositions,
+      position_depth,
+      position_width if single else kernel,
+      position_groups,
+      single,
+      jnp.dtype(compute_dtype),
+      name="positions",
+    ),
+    "isolate_padding": isolate_padding,
+    "depth": depth,
+    "num_heads": num_heads,
+    "hidden": round(width * mlp_ratio),
+    "norm_eps": norm_eps,
+    "dropout": dropout,
+    "attention_dropout": attention_dropout,
+    "activation_dropout": activation_dropout,
+    "layer_drop": layer_drop,
+    "remat": remat,
+    "compute_dtype": jnp.dtype(compute_dtype),
+  }
+  if not version_2:
+    module = _Speech(frames, pre_norm=pre_norm, **layers)
+  else:
+    module = visible.VisibleEncoder(
+      features=frames,
+      padding=lambda batch: batch.get("padding"),
+      prenet_depth=prenet_depth,
+      prenet_norm=True,
+      alibi_scales=num_heads if alibi else 0,
+      **layers,
+    )
   return Encoder(
     module,
     features=frames,
     feature_parts=("feature_encoder", "feature_projection"),
+    visible=version_2,
+    raw_targets=functools.partial(_log_mel, conv_layers=frames.conv_layers),
   )
+
+
+def _log_mel(batch, conv_layers):
+  return log_mel(batch["inputs"], batch.get("padding"), conv_layers)

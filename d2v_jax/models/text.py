@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from d2v_jax.data.layout import PAD
-from d2v_jax.models import transformer
+from d2v_jax.models import transformer, visible
 from d2v_jax.models.encoder import Encoder, EncoderOutput
 from d2v_jax.models.positions import sinusoidal_positions
 
@@ -31,26 +31,19 @@ class TokenEmbedding(nn.Module):
     return self.param("embedding", _embedding_init, shape)[tokens]
 
 
-class _Text(nn.Module):
+class _Tokens(nn.Module):
+  """Token ids [B, N] to embeddings [B, N, D] with positions."""
+
   vocab_size: int
   max_tokens: int
   width: int
-  depth: int
-  num_heads: int
-  hidden: int
   positions: str
   scale_embedding: bool
   embedding_norm: bool
-  pre_norm: bool
   norm_eps: float
-  dropout: float
-  attention_dropout: float
-  activation_dropout: float
-  remat: bool
-  compute_dtype: Any
 
   @nn.compact
-  def __call__(self, batch, mask):
+  def __call__(self, batch):
     tokens = batch["inputs"]
     if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
       raise ValueError(
@@ -62,14 +55,6 @@ class _Text(nn.Module):
         f"text: inputs have {tokens.shape[1]} tokens, more than "
         f"encoder.max_tokens={self.max_tokens}; shorten them or raise it."
       )
-    if mask is not None:
-      if mask.shape != tokens.shape:
-        raise ValueError(
-          f"text: mask {mask.shape} does not fit tokens {tokens.shape}."
-        )
-      tokens = batch.get("student_inputs", tokens)
-      tokens = jnp.where(mask, self.vocab_size - 1, tokens)
-    padding = tokens == PAD
     x = TokenEmbedding(self.vocab_size, self.width, name="feature_encoder")(
       tokens
     )
@@ -82,9 +67,41 @@ class _Text(nn.Module):
     else:
       table = jnp.asarray(sinusoidal_positions(rows, self.width), x.dtype)
       table = table.at[PAD].set(0.0)
+    padding = tokens == PAD
     x += table[token_positions(padding)]
+    # The rows of padding stay what they are.
+    x = jnp.where(padding[..., None], jax.lax.stop_gradient(x), x)
     if self.embedding_norm:
       x = transformer.layer_norm(self.norm_eps, "embedding_norm")(x)
+    return x
+
+
+class _Text(nn.Module):
+  tokens: _Tokens
+  depth: int
+  num_heads: int
+  hidden: int
+  pre_norm: bool
+  norm_eps: float
+  dropout: float
+  attention_dropout: float
+  activation_dropout: float
+  remat: bool
+  compute_dtype: Any
+
+  @nn.compact
+  def __call__(self, batch, mask):
+    tokens = batch["inputs"]
+    if mask is not None:
+      if mask.shape != tokens.shape:
+        raise ValueError(
+          f"text: mask {mask.shape} does not fit tokens {tokens.shape}."
+        )
+      tokens = batch.get("student_inputs", tokens)
+      tokens = jnp.where(mask, self.tokens.vocab_size - 1, tokens)
+    padding = tokens == PAD
+    nn.share_scope(self, self.tokens)
+    x = self.tokens({"inputs": tokens})
     x = transformer.dropout(self, x, self.dropout)
     x = jnp.where(padding[..., None], 0.0, x)
     x, layers = transformer.stacked_blocks(
@@ -121,6 +138,10 @@ def token_positions(padding: jax.Array) -> jax.Array:
   return PAD + jnp.cumsum(~padding, axis=1) * ~padding
 
 
+def _padding(batch):
+  return batch["inputs"] == PAD
+
+
 def _embedding_init(key, shape, dtype=jnp.float32):
   return transformer.bert_init(key, shape, dtype).at[PAD].set(0.0)
 
@@ -141,6 +162,8 @@ def text(
   dropout: float = 0.0,
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
+  prenet_depth: int | None = None,
+  alibi: bool = False,
   remat: bool = False,
   compute_dtype: str = "float32",
 ) -> Encoder:
@@ -148,7 +171,8 @@ def text(
 
   Sub-trees: feature_encoder (the token embedding), position_embedding,
   embedding_norm, blocks (and norm with pre_norm). The released recipe averages
-  the blocks in the teacher and shares the rest.
+  the blocks in the teacher and shares the rest. With `prenet_depth` (version 2)
+  also prenet_norm and prenet if that is not 0, and alibi_scale with `alibi`.
 
   Args:
     vocab_size: tokens, `<mask>` included, which is the last one; RoBERTa's by
@@ -167,13 +191,18 @@ def text(
     dropout: rate for the embedding and for each branch.
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
+    prenet_depth: layers before those that targets are taken from, and before
+      them a norm if there are any: the encoder of data2vec 2.0, which can
+      encode visible tokens alone; None is version 1.
+    alibi: with prenet_depth, attention biases that fall with distance.
     remat: recompute activations in the backward pass.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
   Returns:
-    Encoder of `inputs` [B, N] token ids, where 1 is padding. With a mask it
-    reads `student_inputs` instead, if the batch has them, and puts `<mask>` at
-    masked positions. `cls` is the output of the first token, `<s>`.
+    Encoder of `inputs` [B, N] token ids, where 1 is padding. With a mask
+    version 1 reads `student_inputs` instead, if the batch has them, and puts
+    `<mask>` at masked positions. `cls` is the output of the first token, `<s>`,
+    where all tokens are encoded.
 
   Raises:
     ValueError: for sizes that do not divide, rates and names that do not exist.
@@ -196,22 +225,37 @@ def text(
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,
   )
-  module = _Text(
+  tokens = _Tokens(
     vocab_size=vocab_size,
     max_tokens=max_tokens,
     width=width,
-    depth=depth,
-    num_heads=num_heads,
-    hidden=round(width * mlp_ratio),
     positions=positions,
     scale_embedding=scale_embedding,
     embedding_norm=embedding_norm,
-    pre_norm=pre_norm,
     norm_eps=norm_eps,
-    dropout=dropout,
-    attention_dropout=attention_dropout,
-    activation_dropout=activation_dropout,
-    remat=remat,
-    compute_dtype=jnp.dtype(compute_dtype),
   )
-  return Encoder(module)
+  layers = {
+    "depth": depth,
+    "num_heads": num_heads,
+    "hidden": round(width * mlp_ratio),
+    "norm_eps": norm_eps,
+    "dropout": dropout,
+    "attention_dropout": attention_dropout,
+    "activation_dropout": activation_dropout,
+    "remat": remat,
+    "compute_dtype": jnp.dtype(compute_dtype),
+  }
+  if not visible.is_version_2("text", prenet_depth, pre_norm, alibi):
+    return Encoder(_Text(tokens, pre_norm=pre_norm, **layers))
+  module = visible.VisibleEncoder(
+    features=tokens,
+    padding=_padding,
+    prenet_depth=prenet_depth,
+    prenet_norm=prenet_depth > 0,
+    first_token_is_cls=True,
+    alibi_scales=num_heads if alibi else 0,
+    input_dropout=dropout,
+    **layers,
+  )
+  parts = ("feature_encoder", "position_embedding", "embedding_norm")
+  return Encoder(module, features=tokens, feature_parts=parts, visible=True)

@@ -9,68 +9,21 @@ import math
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from d2v_jax.models import positions as positions_lib
-from d2v_jax.models import resizing, transformer
+from d2v_jax.models import resizing, transformer, visible
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput
+from d2v_jax.models.patches import (
+  PatchEmbed,
+  PlacedPatches,
+  check_size,
+  normalise,
+  patches,
+)
 
 POSITIONS = ("relative", "relative_layers", "absolute", "sincos")
-
-
-def normalise(
-  images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]
-) -> jax.Array:
-  """uint8 images scaled to [0, 1] and normalised; others as they are.
-
-  It runs on the device, where bytes are cheaper to bring than floats.
-
-  Args:
-    images: [B, H, W, C].
-    mean: one value per channel, or one for all; subtracted.
-    std: likewise; divided by.
-
-  Returns:
-    [B, H, W, C] float32, or what was given.
-
-  Raises:
-    ValueError: for a wrong number of values.
-  """
-  if images.dtype != jnp.uint8:
-    return images
-  channels = images.shape[-1]
-  for name, value in (("mean", mean), ("std", std)):
-    if len(value) not in (1, channels):
-      raise ValueError(
-        f"vit: {name} has {len(value)} values for {channels} channels; "
-        f"give one value per channel in encoder.{name}."
-      )
-  return (images.astype(jnp.float32) / 255.0 - jnp.array(mean)) / jnp.array(std)
-
-
-class PatchEmbed(nn.Module):
-  """Images to patch tokens: a strided convolution as one product."""
-
-  patch_size: int
-  width: int
-  compute_dtype: Any
-
-  @nn.compact
-  def __call__(self, images: jax.Array) -> jax.Array:
-    """Maps images [B, H, W, C] to tokens [B, N, D], row by row."""
-    batch, height, width, channels = images.shape
-    p = self.patch_size
-    patches = images.reshape(batch, height // p, p, width // p, p, channels)
-    patches = patches.transpose(0, 1, 3, 2, 4, 5)
-    patches = patches.reshape(batch, -1, p * p * channels)
-    return nn.Dense(
-      self.width,
-      dtype=self.compute_dtype,
-      kernel_init=transformer.beit_init,
-      name="proj",
-    )(patches)
 
 
 class _Vit(nn.Module):
@@ -96,12 +49,7 @@ class _Vit(nn.Module):
   @nn.compact
   def __call__(self, batch, mask):
     images = batch["inputs"]
-    size = tuple(g * self.patch_size for g in self.grid)
-    if images.ndim != 4 or images.shape[1:3] != size:
-      raise ValueError(
-        f"vit: inputs must be [B, {size[0]}, {size[1]}, C] images, got "
-        f"{images.shape}; set encoder.image_size to the size of the data."
-      )
+    check_size(images, self.grid, self.patch_size)
     x = PatchEmbed(
       self.patch_size, self.width, self.compute_dtype, name="feature_encoder"
     )(normalise(images, self.mean, self.std))
@@ -179,6 +127,10 @@ def _prepare(batch: Batch, mean, std) -> Batch:
   return {**batch, "inputs": normalise(batch["inputs"], mean, std)}
 
 
+def _raw_targets(batch, patch_size, mean, std):
+  return patches(normalise(batch["inputs"], mean, std), patch_size)
+
+
 def vit(
   *,
   image_size: int = 224,
@@ -189,12 +141,14 @@ def vit(
   mlp_ratio: float = 4.0,
   positions: str = "relative",
   cls_token: bool = True,
-  pre_norm: bool = True,
+  pre_norm: bool | None = None,
   final_norm: bool = True,
-  layer_scale: float = 1e-4,
+  layer_scale: float | None = None,
   norm_eps: float = 1e-6,
   drop_path: float = 0.0,
   attention_dropout: float = 0.0,
+  prenet_depth: int | None = None,
+  alibi: bool = False,
   mean: tuple[float, ...] = (0.485, 0.456, 0.406),
   std: tuple[float, ...] = (0.229, 0.224, 0.225),
   remat: bool = False,
@@ -213,13 +167,19 @@ def vit(
       'relative_layers' (one for each layer), 'absolute' (learned) or 'sincos'
       (fixed).
     cls_token: prepend a CLS token; it is never masked and has no loss.
-    pre_norm: norm before (the paper's ViT) or after each branch.
+    pre_norm: norm before (the paper's ViT, so True unless given) or after each
+      branch (False with prenet_depth).
     final_norm: with pre_norm, norm after the last layer. The released
       fine-tuning has none: there the head normalises what it has pooled.
-    layer_scale: initial scale of each branch; 0 leaves the scale out.
+    layer_scale: initial scale of each branch; 0 leaves the scale out. Unless
+      given 1e-4, and 0 with prenet_depth.
     norm_eps: epsilon of the model's norms.
     drop_path: rate of the last layer; grows linearly from 0 in the first.
     attention_dropout: dropout rate of attention weights.
+    prenet_depth: layers before those that targets are taken from, and before
+      them a norm: the encoder of data2vec 2.0, which can encode visible patches
+      alone; None is version 1. It has 'sincos' positions.
+    alibi: with prenet_depth, attention biases that fall with distance.
     mean: per-channel mean subtracted from uint8 images scaled to [0, 1].
     std: per-channel std that they are divided by.
     remat: recompute activations in the backward pass.
@@ -231,8 +191,8 @@ def vit(
     square grid of patches.
 
   Raises:
-    ValueError: for sizes that do not divide, unknown names, and final_norm
-      without pre_norm.
+    ValueError: for sizes that do not divide, unknown names, final_norm without
+      pre_norm, and what does not go with prenet_depth.
 
   Source: data2vec section 4.1; released vision code for biases, layer scale and
   initial values.
@@ -252,7 +212,17 @@ def vit(
       f"vit: unknown positions {positions!r}; choose one of: "
       f"{', '.join(POSITIONS)}."
     )
-  if not (final_norm or pre_norm):
+  version_2 = visible.is_version_2("vit", prenet_depth, bool(pre_norm), alibi)
+  if pre_norm is None:
+    pre_norm = not version_2
+  if layer_scale is None:
+    layer_scale = 0.0 if version_2 else 1e-4
+  if version_2 and (positions != "sincos" or layer_scale):
+    raise ValueError(
+      "vit: with prenet_depth there are positions='sincos' and layer_scale=0, "
+      f"got positions={positions!r} and layer_scale={layer_scale}."
+    )
+  if not (final_norm or pre_norm or version_2):
     raise ValueError(
       "vit: final_norm=False needs pre_norm=True, since with pre_norm=False "
       "each layer ends with its own norm; leave one of them out."
@@ -261,31 +231,62 @@ def vit(
     "vit", drop_path=drop_path, attention_dropout=attention_dropout
   )
   grid = (image_size // patch_size,) * 2
-  module = _Vit(
-    patch_size=patch_size,
-    grid=grid,
-    width=width,
-    depth=depth,
-    num_heads=num_heads,
-    hidden=math.floor(width * mlp_ratio),
-    mean=tuple(mean),
-    std=tuple(std),
-    positions=positions,
-    cls_token=cls_token,
-    pre_norm=pre_norm,
-    final_norm=final_norm,
-    layer_scale=layer_scale,
-    norm_eps=norm_eps,
-    drop_path=drop_path,
-    attention_dropout=attention_dropout,
-    remat=remat,
-    compute_dtype=jnp.dtype(compute_dtype),
+  mean, std = tuple(mean), tuple(std)
+  layers = {
+    "grid": grid,
+    "depth": depth,
+    "num_heads": num_heads,
+    "hidden": math.floor(width * mlp_ratio),
+    "norm_eps": norm_eps,
+    "drop_path": drop_path,
+    "attention_dropout": attention_dropout,
+    "remat": remat,
+    "compute_dtype": jnp.dtype(compute_dtype),
+  }
+  inputs = {
+    "prepare": functools.partial(_prepare, mean=mean, std=std),
+    "raw_targets": functools.partial(
+      _raw_targets, patch_size=patch_size, mean=mean, std=std
+    ),
+  }
+  if not version_2:
+    module = _Vit(
+      patch_size=patch_size,
+      width=width,
+      mean=mean,
+      std=std,
+      positions=positions,
+      cls_token=cls_token,
+      pre_norm=pre_norm,
+      final_norm=final_norm,
+      layer_scale=layer_scale,
+      **layers,
+    )
+    return Encoder(
+      module,
+      grid,
+      _rescale,
+      resize=functools.partial(resizing.fit, grid=grid, prefix=int(cls_token)),
+      left_out=() if final_norm else ("norm",),
+      **inputs,
+    )
+  tokens = PlacedPatches(
+    patch_size, grid, width, mean, std, jnp.dtype(compute_dtype)
+  )
+  module = visible.VisibleEncoder(
+    features=tokens,
+    padding=lambda batch: None,
+    prenet_depth=prenet_depth,
+    prenet_norm=True,
+    extra_tokens=int(cls_token),
+    alibi_scales=num_heads if alibi else 0,
+    **layers,
   )
   return Encoder(
     module,
     grid,
-    _rescale,
-    prepare=functools.partial(_prepare, mean=module.mean, std=module.std),
-    resize=functools.partial(resizing.fit, grid=grid, prefix=int(cls_token)),
-    left_out=() if final_norm else ("norm",),
+    features=tokens,
+    feature_parts=("feature_encoder",),
+    visible=True,
+    **inputs,
   )

@@ -2,12 +2,27 @@
 
 from d2v_jax.ema import Ema
 from d2v_jax.mixing import Mixing
-from d2v_jax.models.heads import LinearHead, PooledHead, RegressionHead
+from d2v_jax.models.decoder import ConvDecoder
+from d2v_jax.models.heads import (
+  LinearHead,
+  MlpHead,
+  PooledHead,
+  RegressionHead,
+  TokenHead,
+)
+from d2v_jax.objectives.byol import Byol
 from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.objectives.data2vec2 import Data2Vec2
+from d2v_jax.objectives.mlm import Mlm
+from d2v_jax.objectives.pixels import Pixels
 from d2v_jax.objectives.supervised import Classification, Ctc, Regression
 
 OBJECTIVES = {
   "data2vec": Data2Vec,
+  "data2vec2": Data2Vec2,
+  "pixels": Pixels,
+  "byol": Byol,
+  "mlm": Mlm,
   "ctc": Ctc,
   "classification": Classification,
   "regression": Regression,
@@ -16,6 +31,10 @@ OBJECTIVES = {
 # What objectives are made of: sub-dict of config.objective -> constructor.
 PARTS = {
   "data2vec": {"head": RegressionHead, "ema": Ema},
+  "data2vec2": {"decoder": ConvDecoder, "ema": Ema},
+  "pixels": {"head": LinearHead, "decoder": ConvDecoder},
+  "byol": {"projector": MlpHead, "predictor": MlpHead, "ema": Ema},
+  "mlm": {"head": TokenHead},
   "ctc": {"head": LinearHead},
   "classification": {"head": PooledHead, "mixing": Mixing},
   "regression": {"head": PooledHead},

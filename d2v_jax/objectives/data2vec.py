@@ -56,20 +56,21 @@ class Data2Vec:
   loss_scale: str | float = "mean"
 
   def __post_init__(self):
+    name = type(self).__name__
     if self.target not in TARGETS:
       raise ValueError(
-        f"Data2Vec: unknown target {self.target!r}; choose one of: "
+        f"{name}: unknown target {self.target!r}; choose one of: "
         f"{', '.join(TARGETS)}."
       )
     for norm in (*self.layer_norms, *self.average_norms):
       if norm not in losses.TARGET_NORMS:
         raise ValueError(
-          f"Data2Vec: unknown target norm {norm!r}; choose from: "
+          f"{name}: unknown target norm {norm!r}; choose from: "
           f"{', '.join(losses.TARGET_NORMS)}."
         )
     if isinstance(self.loss_scale, str) and self.loss_scale not in LOSS_SCALES:
       raise ValueError(
-        f"Data2Vec: unknown loss_scale {self.loss_scale!r}; choose one of: "
+        f"{name}: unknown loss_scale {self.loss_scale!r}; choose one of: "
         f"{', '.join(LOSS_SCALES)}, or give a number."
       )
 
@@ -148,22 +149,27 @@ class Data2Vec:
       `loss_weight`, the number of masked tokens, is the weight of this loss
       among micro-batches.
     """
-    features = self._shared_features(params, teacher_params, batch)
+    features = self.shared_features(params, teacher_params, batch)
     x = self.predictions(params, batch, rng, features)
     y = self.targets(params, teacher_params, batch, features)
     mask = batch["mask"]
     error = losses.regression_loss(x, y, self.loss_beta).sum(-1)
-    scale = self.loss_scale
-    if isinstance(scale, str):
-      scale = LOSS_SCALES[scale](y.shape[-1])
-    loss = scale * losses.masked_mean(error, mask)
+    loss = self.scale(y.shape[-1]) * losses.masked_mean(error, mask)
     return loss, {
       "target_std": losses.masked_std(y, mask),
       "prediction_std": losses.masked_std(jax.lax.stop_gradient(x), mask),
       "loss_weight": mask.sum().astype(loss.dtype),
     }
 
-  def _shared_features(self, params, teacher_params, batch):
+  def scale(self, width: int) -> float:
+    """Factor on the sum over D, for width D."""
+    if isinstance(self.loss_scale, str):
+      return LOSS_SCALES[self.loss_scale](width)
+    return self.loss_scale
+
+  def shared_features(
+    self, params: Params, teacher_params: Params, batch: Batch
+  ) -> jax.Array | None:
     """What both networks would compute alike, if the teacher shares it."""
     parts = set(self.encoder.feature_parts)
     if not parts or parts & set(teacher_params):

@@ -21,3 +21,11 @@ def encoded(image, kind, **options):
   buffer = io.BytesIO()
   image.save(buffer, kind, **options)
   return buffer.getvalue()
+
+
+def picture(height=120, width=160, channels=3, seed=0):
+  """A smooth random picture."""
+  rng = np.random.default_rng(seed)
+  coarse = rng.integers(30, 226, (6, 8, channels), dtype=np.uint8)
+  image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+  return image.reshape(height, width, channels)

@@ -8,6 +8,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from d2v_jax.data import rand_augment
 from d2v_jax.data.rand_augment import OPERATIONS, SIGNED, RandAugment
+from d2v_jax.data.sections import built
 
 FILL = np.array([124, 116, 104])
 STRENGTHS = (0.0, 0.04, 0.31, 0.55, 0.9, 1.0)
@@ -242,9 +243,9 @@ def test_fill(monkeypatch, fill, channels, level):
 
 
 def test_from_a_config():
-  built = RandAugment.of({"magnitude": 5, "layers": 3})
-  assert built == RandAugment(5, layers=3)
-  assert RandAugment.of(built) is built
+  policy = built(RandAugment, {"magnitude": 5, "layers": 3})
+  assert policy == RandAugment(5, layers=3)
+  assert built(RandAugment, policy) is policy
   hash(RandAugment(fill=[1, 2, 3]))
 
 
@@ -262,4 +263,4 @@ def test_from_a_config():
 )
 def test_errors(arguments, message):
   with pytest.raises(ValueError, match=message):
-    RandAugment.of(arguments)
+    built(RandAugment, arguments)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from d2v_jax.data import audio, layout
+from d2v_jax.data.masked_versions import BlockMasks
 from d2v_jax.data.speech import EvalTransform, TrainTransform
+from d2v_jax.data.wave_augment import WaveAugment
 
 LAYERS = ((8, 4, 2), (8, 3, 2))
 
@@ -92,6 +94,84 @@ def test_masks():
   assert set(plain) == {"inputs", "padding", "requested", "record"}
 
 
+@pytest.mark.parametrize("samples", [8, 20, 62, 102, 300])
+@pytest.mark.parametrize("ratio", [0.3, 0.55, 0.8])
+def test_several_masks(samples, ratio):
+  masks = BlockMasks(3, ratio, length=3)
+  transform = TrainTransform(LAYERS, mask=masks)
+  out = transform(example(samples, 102), np.random.default_rng(0))
+  total = layout.num_frames(102, LAYERS)
+  real = min(total, layout.num_frames(samples, LAYERS))
+  assert total == 24
+  visible = total - int(total * ratio)
+  assert out["mask"].shape == (3, total)
+  assert out["keep_ids"].shape == (3, visible)
+  assert out["keep_ids"].dtype == np.int32
+  for hidden, kept in zip(out["mask"], out["keep_ids"].tolist(), strict=True):
+    assert hidden.sum() == int(real * ratio)
+    assert not (hidden & out["padding"]).any()
+    shown = [i for i in range(real) if not hidden[i]]
+    # All real visible frames, then the first of the padding.
+    assert kept == [*shown, *range(real, real + visible - len(shown))]
+  plain = TrainTransform(LAYERS)(
+    example(samples, 102), np.random.default_rng(0)
+  )
+  np.testing.assert_array_equal(out["inputs"], plain["inputs"])
+
+
+def test_two_crops():
+  transform = TrainTransform(LAYERS, views=2)
+  rng = np.random.default_rng(0)
+  starts = set()
+  for _ in range(200):
+    out = transform(example(24, 20), rng)
+    assert set(out) == {
+      *("inputs", "padding", "inputs_b", "padding_b"),
+      *("requested", "record"),
+    }
+    assert not (out["padding"] | out["padding_b"]).any()
+    starts.add((int(out["inputs"][0]), int(out["inputs_b"][0])))
+  assert starts == {(a, b) for a in range(1, 6) for b in range(1, 6)}
+  # A mask belongs to the first.
+  masked = TrainTransform(LAYERS, mask=first_half, views=2)
+  assert masked(example(24, 20), rng)["mask"].shape == (4,)
+
+
+def test_pieces_of_views():
+  """Each piece stands somewhere in the utterance, and is padded."""
+  off = {"gain": 0.0, "noise": None, "gap": 0.0}
+  transform = TrainTransform(LAYERS, wave_augment=off, views=2)
+  assert transform.wave_augment == WaveAugment(**off)
+  rng = np.random.default_rng(0)
+  sizes = {"inputs": set(), "inputs_b": set()}
+  for samples in (8, 10, 60, 200):
+    for _ in range(100):
+      out = transform(example(samples, 102), rng)
+      for view in ("inputs", "inputs_b"):
+        size = np.count_nonzero(out[view])
+        fits = min(samples, 102)
+        assert max(8, round(0.6 * fits)) <= size <= fits
+        first = int(out[view][0])
+        assert first >= 1 and first + size - 1 <= samples
+        wanted = np.arange(first, first + size)
+        np.testing.assert_array_equal(out[view][:size], wanted)
+        padding = out[view.replace("inputs", "padding")]
+        assert (~padding).sum() == layout.num_frames(size, LAYERS) > 0
+        sizes[view].add(size)
+  assert min(len(s) for s in sizes.values()) > 40
+
+
+def test_views_sound_different():
+  transform = TrainTransform(LAYERS, wave_augment={}, views=2)
+  transform = pickle.loads(pickle.dumps(transform))
+  out = transform(example(300, 102), np.random.default_rng(0))
+  for view in ("inputs", "inputs_b"):
+    assert out[view].dtype == np.float32 and out[view].shape == (102,)
+  assert (out["inputs"] != out["inputs_b"]).any()
+  again = transform(example(300, 102), np.random.default_rng(0))
+  np.testing.assert_array_equal(out["inputs_b"], again["inputs_b"])
+
+
 def test_only_the_generator_is_random():
   transform = TrainTransform(LAYERS, mask=first_half)
   again = pickle.loads(pickle.dumps(transform))
@@ -119,6 +199,18 @@ def test_evaluation_keeps_the_beginning():
 def test_errors():
   with pytest.raises(ValueError, match=r"channel_mask needs .* width=None"):
     TrainTransform(mask=first_half, channel_mask=first_half)
+  with pytest.raises(ValueError, match="channel_mask goes with one mask of"):
+    TrainTransform(mask=BlockMasks(), channel_mask=first_half, width=6)
+  with pytest.raises(ValueError, match="hides one set of channels, not sev"):
+    TrainTransform(mask=first_half, channel_mask=BlockMasks(), width=6)
+  with pytest.raises(ValueError, match="views must be 1 or 2, got 0"):
+    TrainTransform(views=0)
+  with pytest.raises(ValueError, match="choose from: gain, gap, noise, piece"):
+    TrainTransform(wave_augment={"loudness": 1})
+  with pytest.raises(ValueError, match="1 of 1 frames stay visible"):
+    TrainTransform(mask=BlockMasks()).check_length(400)
+  TrainTransform(mask=BlockMasks()).check_length(720)
+  TrainTransform(mask=first_half).check_length(400)
   with pytest.raises(ValueError, match=r"set config.data.mask too"):
     TrainTransform(channel_mask=first_half, width=6)
   for transform in (TrainTransform, EvalTransform):

@@ -8,6 +8,7 @@ import pytest
 from d2v_jax.data import documents, packing, sequences, text, token_cache
 from d2v_jax.data import tokenizer as tokenizer_lib
 from d2v_jax.data.labels import RecordLabel
+from d2v_jax.data.masked_versions import RandomMasks
 from d2v_jax.data.token_masking import TokenMask
 
 KJV = {"name": "kjv"}
@@ -239,6 +240,29 @@ def test_train_transform():
   assert out["label"].dtype == np.int32
 
 
+@pytest.mark.parametrize("length", [5, 6, 8, 40])
+@pytest.mark.parametrize("ratio", [0.48, 0.7])
+def test_several_masks(length, ratio):
+  made = text.TrainTransform(100, RandomMasks(3, ratio))
+  made = pickle.loads(pickle.dumps(made))
+  out = made(EXAMPLE | {"length": length}, np.random.default_rng(0))
+  assert set(out) == {"inputs", "mask", "keep_ids", "requested", "record"}
+  plain = text.TrainTransform(100)(
+    EXAMPLE | {"length": length}, np.random.default_rng(0)
+  )
+  np.testing.assert_array_equal(out["inputs"], plain["inputs"])
+  visible, real = int(length * (1 - ratio)), min(6, length)
+  assert out["mask"].shape == (3, length) and out["mask"].dtype == np.bool_
+  assert out["keep_ids"].shape == (3, visible)
+  assert out["keep_ids"].dtype == np.int32
+  for hidden, kept in zip(out["mask"], out["keep_ids"].tolist(), strict=True):
+    assert hidden.sum() == real - int(real * (1 - ratio))
+    assert not hidden[real:].any()
+    shown = [i for i in range(real) if not hidden[i]]
+    # All real visible tokens, then the first of the padding.
+    assert kept == [*shown, *range(real, real + visible - len(shown))]
+
+
 def test_selected_needs_student_inputs_even_without_random_tokens():
   made = text.TrainTransform(100, OnlyHides(), teacher_sees="selected")
   out = made(EXAMPLE, np.random.default_rng(0))
@@ -288,6 +312,12 @@ def test_transform_errors():
     text.TrainTransform(100, Chosen(), teacher_sees="all")
   with pytest.raises(ValueError, match="teacher_sees='selected' needs a mask"):
     text.TrainTransform(100, teacher_sees="selected")
+  with pytest.raises(ValueError, match="'selected' goes with one mask of a"):
+    text.TrainTransform(100, RandomMasks(), teacher_sees="selected")
+  with pytest.raises(ValueError, match="0 of 1 tokens stay visible"):
+    text.TrainTransform(100, RandomMasks()).check_length(1)
+  text.TrainTransform(100, RandomMasks()).check_length(2)
+  text.TrainTransform(100, TokenMask()).check_length(1)
   for made in (text.EvalTransform(14), text.TrainTransform(14)):
     with pytest.raises(
       ValueError, match=r"has the token id 14, but encoder.vocab_size is 14"

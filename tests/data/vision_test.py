@@ -1,40 +1,20 @@
-import cv2
+import pickle
+
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance, ImageStat
+from PIL import Image
 
-from d2v_jax.data import masking, vision
+from d2v_jax.data import masked_versions, masking, vision
 from d2v_jax.data.rand_augment import RandAugment
+from tests.data.images import picture
 
 MARKS = {"requested": 5, "record": 7}
-
-
-def picture(height=120, width=160, channels=3, seed=0):
-  """A smooth random picture."""
-  rng = np.random.default_rng(seed)
-  coarse = rng.integers(30, 226, (6, 8, channels), dtype=np.uint8)
-  image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-  return image.reshape(height, width, channels)
 
 
 def plain(size=64, **changes):
   """A transform with every random step turned off."""
   off = {"crop_scale": None, "flip": 0.0, "color_jitter": None}
   return vision.TrainTransform(size, 16, **({"mask": None} | off | changes))
-
-
-class Fixed:
-  """A generator of given numbers, to take one known path."""
-
-  def __init__(self, order, factors):
-    self.order, self.factors = order, iter(factors)
-
-  def permutation(self, count):
-    assert count == 3
-    return np.array(self.order)
-
-  def uniform(self, low, high):
-    return next(self.factors)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -53,6 +33,65 @@ def test_output_contract(channels):
   again = transform(example, np.random.default_rng(0))
   np.testing.assert_array_equal(out["inputs"], again["inputs"])
   np.testing.assert_array_equal(out["mask"], again["mask"])
+
+
+@pytest.mark.parametrize(
+  ("mask", "hidden"),
+  [
+    (masked_versions.InverseBlockMasks(4, ratio=0.7, adjust=0.1), 12),
+    (masking.RandomMask(ratio=0.7, num_masks=3), 11),
+  ],
+)
+def test_several_masks(mask, hidden):
+  transform = pickle.loads(pickle.dumps(plain(mask=mask)))
+  example = {"image": picture(), "label": 3, **MARKS}
+  out = transform(example, np.random.default_rng(0))
+  assert set(out) == {"inputs", "mask", "keep_ids", *MARKS}
+  assert out["mask"].shape == (mask.num_masks, 16)
+  assert out["keep_ids"].shape == (mask.num_masks, 16 - hidden)
+  assert out["keep_ids"].dtype == np.int32
+  for hides, keeps in zip(out["mask"], out["keep_ids"], strict=True):
+    assert hides.sum() == hidden
+    assert np.flatnonzero(~hides).tolist() == keeps.tolist()
+  # The image is drawn first, so that it is the same without a mask.
+  alone = plain()(example, np.random.default_rng(0))
+  np.testing.assert_array_equal(out["inputs"], alone["inputs"])
+
+
+def test_views_are_independent():
+  both = plain(crop_scale=(0.1, 1.0), flip=0.5, views=2)
+  example = {"image": picture(), "label": 3, **MARKS}
+  out = both(example, np.random.default_rng(0))
+  assert set(out) == {"inputs", "inputs_b", *MARKS}
+  one = plain(crop_scale=(0.1, 1.0), flip=0.5)
+  rng = np.random.default_rng(0)
+  for name in ("inputs", "inputs_b"):
+    alone = one(example, rng)
+    np.testing.assert_array_equal(out[name], alone["inputs"])
+    assert out[name].dtype == np.uint8 and out[name].flags.c_contiguous
+  assert (out["inputs"] != out["inputs_b"]).any()
+
+
+def test_views_are_made_unlike():
+  off = {"jitter": 0.0, "grey": 0.0, "blur": (0, 0)}
+  augment = off | {"solarize": (0.0, 1.0)}
+  image = picture(64, 64)
+  transform = plain(view_augment=augment, views=2)
+  out = transform({"image": image, **MARKS}, np.random.default_rng(0))
+  np.testing.assert_array_equal(out["inputs"], image)
+  inverted = np.where(image < 128, image, 255 - image)
+  np.testing.assert_array_equal(out["inputs_b"], inverted)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_views_of_the_paper(channels):
+  settings = {"color_jitter": None, "view_augment": {}, "views": 2}
+  transform = vision.TrainTransform(64, 16, **settings)
+  example = {"image": picture(channels=channels), **MARKS}
+  out = transform(example, np.random.default_rng(0))
+  for name in ("inputs", "inputs_b"):
+    assert out[name].shape == (64, 64, channels)
+    assert out[name].dtype == np.uint8 and out[name].flags.c_contiguous
 
 
 def test_label_replaces_mask_in_supervised_training():
@@ -105,62 +144,6 @@ def test_rand_augment_comes_after_the_flip(channels):
     expected = RandAugment(8, 0.2, 3)(flipped, rng)
     np.testing.assert_array_equal(out["inputs"], expected)
     assert out["inputs"].flags.c_contiguous
-
-
-@pytest.mark.parametrize("factor", [0.6, 1.3])
-@pytest.mark.parametrize(
-  ("step", "enhance"),
-  [
-    (0, ImageEnhance.Brightness),
-    (1, ImageEnhance.Contrast),
-    (2, ImageEnhance.Color),
-  ],
-)
-def test_each_jitter_step_is_that_of_pillow(step, enhance, factor):
-  image = picture()
-  strengths = np.where(np.arange(3) == step, 0.4, 0)
-  order = [step, *({0, 1, 2} - {step})]
-  ours = vision.jitter_colors(
-    Fixed(order, [factor, 1, 1]), image, strengths, image.mean((0, 1))
-  )
-  theirs = np.asarray(enhance(Image.fromarray(image)).enhance(factor))
-  # Pillow cuts off fractions, and rounds the grey image; one level each.
-  assert np.abs(ours.astype(int) - theirs).max() <= 2
-
-
-def test_jitter_after_the_crop_is_jitter_before_it():
-  """The order of the reference: jitter the whole image, then cut."""
-  image = picture()
-  order, factors = [0, 1, 2], [1.1, 0.7, 1.3]
-  mean = np.array(ImageStat.Stat(Image.fromarray(image)).mean)
-  box = (slice(20, 84), slice(30, 94))
-  strengths = (0.4, 0.4, 0.4)
-  before = vision.jitter_colors(Fixed(order, factors), image, strengths, mean)
-  after = vision.jitter_colors(
-    Fixed(order, factors), image[box], strengths, mean
-  )
-  np.testing.assert_array_equal(before[box], after)
-
-
-def test_jitter_of_grey_images_has_no_saturation():
-  image = picture(channels=1)
-  out = vision.jitter_colors(
-    Fixed([2, 0, 1], [1.4, 1, 1]), image, (0, 0, 0.4), image.mean((0, 1))
-  )
-  np.testing.assert_array_equal(out, image)
-
-
-def test_jitter_clips_instead_of_wrapping():
-  image = np.full((4, 4, 3), 200, np.uint8)
-  image[0] = 5
-  bright = vision.jitter_colors(
-    Fixed([0, 1, 2], [1.4, 1, 1]), image, (0.4, 0, 0), np.full(3, 150.0)
-  )
-  assert bright[1:].min() == 255
-  dark = vision.jitter_colors(
-    Fixed([1, 0, 2], [1.4, 1, 1]), image, (0, 0.4, 0), np.full(3, 150.0)
-  )
-  assert dark[0].max() == 0
 
 
 def test_crop_boxes_have_the_right_area_and_aspect():
@@ -248,6 +231,19 @@ def test_evaluation_without_a_crop_keeps_the_whole_image():
   [
     ({"size": 60}, "image_size=60 is not a multiple of patch_size=16"),
     ({"mask": masking.BlockMask(16)}, "cannot hide 16 of the 16 patches"),
+    (
+      {"mask": masked_versions.InverseBlockMasks(ratio=0.95)},
+      "0 of 16 patches stay visible; allowed are 1 to 15",
+    ),
+    ({"views": 3}, "views must be 1 or 2, got 3"),
+    (
+      {"color_jitter": (0.4, 0.4, 0.4), "view_augment": {}},
+      "view_augment changes colours itself; set one of them to None",
+    ),
+    (
+      {"rand_augment": {}, "view_augment": {}},
+      "rand_augment and view_augment both change colours",
+    ),
     ({"crop_scale": (0.5, 1.5)}, "crop_scale must be"),
     ({"crop_ratio": (2.0, 1.0)}, "crop_ratio must be"),
     ({"flip": 2.0}, "flip is a probability"),

@@ -5,7 +5,8 @@ import random
 import numpy as np
 from scipy import stats
 
-from d2v_jax.data import masking
+from d2v_jax.data import block_masking, masking
+from d2v_jax.data.masked_versions import RandomMasks
 from tests.reference import masking as reference
 
 # Each statistical test has a fixed seed, so it either always passes or never.
@@ -28,6 +29,42 @@ def check(config: dict, golden: dict[str, np.ndarray]) -> None:
   np.testing.assert_array_equal(exact, golden["exact"])
   _check_blocks(grid, settings, draws, golden)
   _check_filled(grid, settings, draws, golden)
+
+
+def check_versions(config: dict, golden: dict[str, np.ndarray]) -> None:
+  """Masks of data2vec 2.0: exact counts, positions, and pairs of neighbours."""
+  grid = golden["pos_count"].shape
+  draws = config["shape"][0]
+  assert config["shape"][1] == golden["pos_count"].size
+  settings = {
+    "ratio": config["mask_prob"],
+    "adjust": config["mask_prob_adjust"],
+    "length": config["mask_length"],
+    "inverse": config["inverse_mask"],
+  }
+  ours = block_masking.block_masks(
+    np.random.default_rng(0), grid, draws, **settings
+  )
+  rng = np.random.default_rng(1)
+  loops = [reference.block_version(rng, grid, **settings) for _ in range(draws)]
+  for masks in (ours, np.array(loops)):
+    sizes = masks.reshape(draws, -1).sum(1)
+    counts = np.bincount(sizes, minlength=len(golden["count_hist"]))
+    np.testing.assert_array_equal(counts, golden["count_hist"])
+    _check_positions(masks, golden["pos_count"])
+    alike = _equal_neighbours(masks)
+    equal, pairs = golden["neighbour_equal"]
+    error = alike.std() * np.sqrt(2 / draws)
+    assert abs(alike.mean() - equal / pairs) < stats.norm.isf(LEVEL / 2) * error
+
+
+def check_random(sizes, ratios, num_masked) -> None:
+  """How many of some tokens random masks hide."""
+  rng = np.random.default_rng(0)
+  for size, counts in zip(sizes, num_masked, strict=True):
+    for ratio, count in zip(ratios, counts, strict=True):
+      masks = RandomMasks(2, float(ratio))(rng, int(size), int(size))
+      assert (masks.sum(1) == count).all()
 
 
 def _check_blocks(grid, settings, draws, golden):

@@ -108,6 +108,16 @@ def _sinusoidal(meta, arrays, mine):
   np.testing.assert_allclose(table, mine["weights"], rtol=0, atol=1e-6)
 
 
+def _alibi(meta, arrays, mine, *, dims):
+  for name, value in mine.items():
+    heads = int(name.removeprefix("heads").split("_")[0])
+    length = value.shape[-1]
+    grid = (round(length**0.5),) * 2 if dims == 2 else ()
+    slopes = jnp.asarray(positions.alibi_slopes(heads), jnp.float32)
+    ours = positions.alibi_bias(jnp.arange(length)[None], slopes, grid)
+    np.testing.assert_allclose(ours[0], value, rtol=1e-6)
+
+
 def _make_positions(meta, arrays, mine):
   padding = jnp.asarray(mine["tokens"] == PAD)
   np.testing.assert_array_equal(token_positions(padding), mine["positions"])
@@ -260,8 +270,26 @@ def _beit(meta, arrays, mine):
     block_masks.check(meta["configs"][i], golden)
 
 
+def _block_versions(meta, arrays, mine):
+  for i in _members(mine):
+    golden = {
+      name.removeprefix(f"{i}/"): value
+      for name, value in mine.items()
+      if name.startswith(f"{i}/")
+    }
+    block_masks.check_versions(meta["configs"][f"v2_{i}"], golden)
+
+
+def _random_masking(meta, arrays, mine):
+  block_masks.check_random(mine["L"], mine["ratio"], mine["num_masked"])
+
+
 CHECKS = {
-  "pure_block_masks": {"beit": _beit},
+  "pure_block_masks": {
+    "beit": _beit,
+    "v2": _block_versions,
+    "random_masking": _random_masking,
+  },
   "pure_mask_indices": {
     "exact": span_masks.check_exact,
     "head": span_masks.check_head,
@@ -281,6 +309,8 @@ CHECKS = {
     "relpos": _relpos,
     "sincos2d": _sincos2d,
     "sinusoidal": _sinusoidal,
+    "alibi1d": functools.partial(_alibi, dims=1),
+    "alibi2d": functools.partial(_alibi, dims=2),
     "make_positions": _make_positions,
     "convlen": _convlen,
   },

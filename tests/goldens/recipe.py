@@ -1,9 +1,9 @@
 """Cases made from a written recipe; small enough to be always tested.
 
 For the t-th parameter in alphabetical order with shape s: value = base + 0.05
-N(s, seed 1000 + t), base 1 for norm weights, 0.1 for layer scale, else 0. The
-teacher is the student + 0.01 N(s, seed 5000 + t). N is numpy's RandomState
-normal.
+N(s, seed 1000 + t), base 1 for norm weights and the scale of ALiBi, 0.1 for
+layer scale, else 0. The teacher is the student + 0.01 N(s, seed 5000 + t). N is
+numpy's RandomState normal.
 """
 
 import functools
@@ -16,13 +16,16 @@ import numpy as np
 import pytest
 
 from d2v_jax.ema import Ema
+from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.speech import speech
 from d2v_jax.models.text import text
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.objectives.data2vec2 import Data2Vec2
 from tests.goldens import speech as speech_cases
 from tests.goldens import text as text_cases
+from tests.goldens import v2 as v2_cases
 from tests.goldens import vision as vision_cases
 from tests.goldens.torch_names import Names
 
@@ -59,18 +62,25 @@ def check(name: str) -> None:
     k: v for k, v in correspondence.to_tree(teacher).items() if k in tracked
   }
 
-  (loss, metrics), grads = jax.value_and_grad(objective.loss, has_aux=True)(
-    params, teacher_params, batch, None
-  )
+  gradient = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))
+  (loss, metrics), grads = gradient(params, teacher_params, batch, None)
   np.testing.assert_allclose(loss, recipe["loss_per_sample"], rtol=1e-5)
   np.testing.assert_allclose(
     loss * recipe["sample_size"], sum(recipe["loss_sums"].values()), rtol=1e-5
   )
   mask = batch["mask"]
+  mask = mask.reshape(-1, mask.shape[-1])
   # Of vision the file counts elements of the loss, not tokens.
   tokens = recipe.get("n_masked", recipe["sample_size"])
   assert metrics["loss_weight"] == mask.sum() == tokens
-  y = objective.targets(params, teacher_params, batch)[mask]
+  if "target_var" in recipe:
+    for ours, theirs in (
+      ("target_std", "target_var"),
+      ("prediction_std", "pred_var"),
+    ):
+      np.testing.assert_allclose(metrics[ours], recipe[theirs], rtol=1e-5)
+  y = objective.targets(params, teacher_params, batch)
+  y = np.repeat(y, len(mask) // len(y), axis=0)[mask]
   x = objective.predictions(params, batch, None)[mask]
   for ours, name in ((y, "target_first"), (x, "pred_first")):
     if name in recipe:
@@ -97,8 +107,10 @@ def _normal(shape, seed):
 def _base(parameter):
   if "gamma_" in parameter:
     return np.float32(0.1)
-  is_norm = re.search(r"(norm|conv_layers\.\d+\.2).*\.weight$", parameter)
-  return np.float32(is_norm is not None)
+  is_norm = re.search(
+    r"(norm|conv_layers\.\d+\.2|project_features\.1).*\.weight$", parameter
+  )
+  return np.float32(is_norm is not None or parameter.endswith("alibi_scale"))
 
 
 def _v1_vision():
@@ -162,7 +174,89 @@ def _v1_text(released):
   return objective, text_cases.RULES, batch
 
 
+def _v2_image():
+  images = np.random.RandomState(1).standard_normal((3, 3, 224, 224))
+  mask, keep_ids = _two_masks(3, 196, 39)
+  encoder = vit(
+    width=64, depth=2, num_heads=4, positions="sincos", prenet_depth=1
+  )
+  objective = Data2Vec2(
+    encoder=encoder,
+    decoder=ConvDecoder(width=64, layers=2, kernel=3, grid=encoder.grid),
+    ema=Ema(
+      tracked=(
+        "feature_encoder",
+        "cls_token",
+        "prenet_norm",
+        "prenet",
+        "blocks",
+      )
+    ),
+    top_k=2,
+    average_norms=("layer",),
+    cls_loss=0.01 * 6,  # theirs is a sum over the rows
+  )
+  batch = {
+    "inputs": images.transpose(0, 2, 3, 1).astype(np.float32),
+    "mask": mask,
+    "keep_ids": keep_ids,
+  }
+  return objective, v2_cases.RULES, batch
+
+
+def _v2_audio():
+  audio = np.random.RandomState(1).standard_normal((2, 20000))
+  mask, keep_ids = _two_masks(2, 62, 31)
+  objective = Data2Vec2(
+    encoder=speech(width=64, depth=2, num_heads=4, prenet_depth=0),
+    decoder=ConvDecoder(width=32, layers=3, kernel=7),
+    ema=Ema(tracked=("positions", "alibi_scale", "prenet_norm", "blocks")),
+    top_k=2,
+  )
+  batch = {
+    "inputs": audio.astype(np.float32),
+    "mask": mask,
+    "keep_ids": keep_ids,
+  }
+  return objective, v2_cases.RULES, batch
+
+
+def _v2_text():
+  mask, keep_ids = _two_masks(2, 40, 20)
+  objective = Data2Vec2(
+    encoder=text(
+      vocab_size=100, width=64, depth=2, num_heads=4, prenet_depth=0
+    ),
+    decoder=ConvDecoder(
+      width=64,
+      layers=2,
+      kernel=9,
+      groups=1,
+      residual=False,
+      projection_layers=2,
+    ),
+    ema=Ema(tracked=("blocks",)),
+    top_k=2,
+    loss_scale=1.0,
+  )
+  tokens = np.random.RandomState(3).randint(4, 98, (2, 40))
+  batch = {"inputs": tokens, "mask": mask, "keep_ids": keep_ids}
+  return objective, v2_cases.RULES, batch
+
+
+def _two_masks(examples, tokens, visible):
+  draw = np.random.RandomState(4)
+  keep = [draw.permutation(tokens)[:visible] for _ in range(2 * examples)]
+  mask = np.ones((2 * examples, tokens), bool)
+  np.put_along_axis(mask, np.array(keep), False, axis=1)
+  keep_ids = np.sort(keep, axis=1).reshape(examples, 2, visible)
+  return mask.reshape(examples, 2, tokens), keep_ids
+
+
 _MODELS = {
+  "v2_image": _v2_image,
+  "v2_audio": _v2_audio,
+  "v2_text": _v2_text,
   "v1_vision": _v1_vision,
   "v1_audio": _v1_audio,
   "v1_text_full_teacher_input": lambda: _v1_text(released=False),

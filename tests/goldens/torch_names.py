@@ -15,16 +15,20 @@ class Rule:
 
   The pattern's group `layer` is the index in our stack of layers; others fill
   braces in the path. With `part`, the parameter is that third of ours, which
-  has three side by side along its last axis.
+  has three side by side along its last axis. With `pieces` it is the other way
+  round: theirs has so many of ours side by side along its first axis, and each
+  fills the path's brace `piece`.
 
   Layouts: 'same'; 'flat' (one axis); 'linear' [out, in] <-> [in, out]; 'conv'
-  [out, in, k] <-> [k, in, out]; 'patch' [D, C, P, P] <-> [P * P * C, D].
+  [out, in, k, ...] <-> [k, ..., in, out]; 'patch' [D, C, P, P] <->
+  [P * P * C, D].
   """
 
   pattern: str
   path: str
   layout: str = "same"
   part: int | None = None
+  pieces: tuple[str, ...] = ("",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Entry:
   layout: str
   part: int | None
   shape: tuple[int, ...]
+  piece: int
+  num_pieces: int
 
 
 class Names:
@@ -58,10 +64,13 @@ class Names:
       groups = match.groupdict()
       layer = groups.get("layer")
       layer = None if layer is None else int(layer)
-      path = rule.path.format(**groups)
-      self.entries.append(
-        Entry(name, path, layer, rule.layout, rule.part, shape)
-      )
+      for i, piece in enumerate(rule.pieces):
+        path = rule.path.format(**groups, piece=piece)
+        number = len(rule.pieces)
+        own = (shape[0] // number, *shape[1:])
+        self.entries.append(
+          Entry(name, path, layer, rule.layout, rule.part, own, i, number)
+        )
 
   def to_tree(self, arrays: Arrays) -> dict:
     """Our tree of the arrays that are there; layers stacked in order."""
@@ -69,7 +78,8 @@ class Names:
     for e in self.entries:
       if e.name not in arrays:
         continue
-      value = _to_ours(np.asarray(arrays[e.name]), e.layout)
+      value = np.split(np.asarray(arrays[e.name]), e.num_pieces)[e.piece]
+      value = _to_ours(value, e.layout)
       layers = flat.setdefault(e.path, {})
       layers.setdefault(e.layer, {})[e.part] = value
     tree = {}
@@ -93,7 +103,7 @@ class Names:
 
   def to_torch(self, tree: dict) -> Arrays:
     """PyTorch-named arrays in PyTorch's layout."""
-    arrays = {}
+    pieces = {}
     for e in self.entries:
       node = tree
       for key in e.path.split("/"):
@@ -104,15 +114,16 @@ class Names:
       value = value if e.layer is None else value[e.layer]
       if e.part is not None:
         value = np.split(value, 3, axis=-1)[e.part]
-      arrays[e.name] = _to_torch(value, e.layout, e.shape)
-    return arrays
+      value = _to_torch(value, e.layout, e.shape)
+      pieces.setdefault(e.name, []).append(value)
+    return {name: np.concatenate(values) for name, values in pieces.items()}
 
 
 def _to_ours(x, layout):
   if layout == "linear":
     return x.T
   if layout == "conv":
-    return x.transpose(2, 1, 0)
+    return np.moveaxis(x, (0, 1), (-1, -2))
   if layout == "patch":
     return x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0])
   return x.reshape(-1) if layout == "flat" else x
@@ -122,7 +133,7 @@ def _to_torch(x, layout, shape):
   if layout == "linear":
     return x.T
   if layout == "conv":
-    return x.transpose(2, 1, 0)
+    return np.moveaxis(x, (-1, -2), (0, 1))
   if layout == "patch":
     width, channels, height, length = shape
     return x.reshape(height, length, channels, width).transpose(3, 2, 0, 1)

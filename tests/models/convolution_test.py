@@ -32,10 +32,27 @@ def test_convolution_by_hand(conv, size):
   np.testing.assert_allclose(y, by_hand(x, kernel, 3), rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_agree():
+@pytest.mark.parametrize("size", [3, 4])
+@pytest.mark.parametrize("conv", [lax_conv, windows_conv])
+def test_a_grid_is_a_sum_over_the_rows_of_the_kernel(conv, size):
   rng = np.random.default_rng(0)
-  x = rng.normal(size=(2, 9, 8)).astype(np.float32)
-  kernel = rng.normal(size=(4, 2, 8)).astype(np.float32)
+  x = rng.normal(size=(2, 5, 6, 12)).astype(np.float32)
+  kernel = rng.normal(size=(size, size, 4, 6)).astype(np.float32)
+  y = jax.jit(conv, static_argnums=2)(x, kernel, 3)
+  expected = np.zeros((2, 5, 6, 6))
+  for i in range(size):
+    for row in range(5):
+      seen = row + i - size // 2
+      if 0 <= seen < 5:
+        expected[:, row] += by_hand(x[:, seen], kernel[i], 3)
+  np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("space", [(9,), (3, 5)])
+def test_gradients_agree(space):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, *space, 8)).astype(np.float32)
+  kernel = rng.normal(size=(*(4,) * len(space), 2, 8)).astype(np.float32)
   weight = rng.normal(size=x.shape).astype(np.float32)
 
   def gradient(conv):

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from d2v_jax.models.heads import LinearHead, PooledHead, RegressionHead
+from d2v_jax.models.heads import (
+  LinearHead,
+  MlpHead,
+  PooledHead,
+  RegressionHead,
+  TokenHead,
+)
 
 WIDTH = 6
 
@@ -25,9 +31,9 @@ def linear(p, x):
   return x @ p["kernel"] + p["bias"]
 
 
-def normed(p, x):
+def normed(p, x, eps=1e-6):
   x = x - x.mean(-1, keepdims=True)
-  std = np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)
+  std = np.sqrt((x**2).mean(-1, keepdims=True) + eps)
   return x / std * p["scale"] + p["bias"]
 
 
@@ -141,6 +147,42 @@ class TestMaps:
       expected = linear(p["fc2" if hidden else "fc1"], expected)
       np.testing.assert_allclose(head(p, x, None), expected, rtol=1e-9)
 
+  def test_mlp(self):
+    with jax.enable_x64(True):
+      x = make_tokens()[:, 0]
+      head = MlpHead(7, 4, "float64")
+      p = draw(head, x)
+      hidden = normed(p["norm1"], linear(p["fc1"], x))
+      assert hidden.shape == (3, 7)
+      expected = linear(p["fc2"], np.maximum(hidden, 0))
+      np.testing.assert_allclose(head(p, x), expected, rtol=1e-9, atol=1e-9)
+
+  def test_an_mlp_has_no_statistics_of_the_batch(self):
+    x = make_tokens()[:, 0].astype(np.float32)
+    head = MlpHead(7, 4)
+    p = head.init(jax.random.key(0), x)
+    np.testing.assert_allclose(head(p, x[:1]), head(p, x)[:1], rtol=1e-5)
+
+  def test_tokens(self):
+    with jax.enable_x64(True):
+      x = make_tokens()
+      embedding = np.random.default_rng(1).normal(size=(11, WIDTH))
+      head = TokenHead("float64")
+      rng = np.random.default_rng(0)
+      shapes = jax.eval_shape(head.init, jax.random.key(0), x, embedding)
+      p = jax.tree.map(lambda s: rng.normal(size=s.shape), shapes)
+      # All that is learned: the output matrix is the embedding.
+      sizes = {k: jax.tree.map(np.shape, v) for k, v in p.items()}
+      assert sizes == {
+        "fc1": {"kernel": (WIDTH, WIDTH), "bias": (WIDTH,)},
+        "norm": {"scale": (WIDTH,), "bias": (WIDTH,)},
+        "bias": (11,),
+      }
+      hidden = normed(p["norm"], gelu(linear(p["fc1"], x)), 1e-5)
+      expected = hidden @ embedding.T + p["bias"]
+      got = head(p, x, embedding)
+      np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
+
   @pytest.mark.parametrize("pool", ["mean", "attentive"])
   def test_a_row_of_padding_alone_is_finite(self, pool):
     head = PooledHead(2, pool, num_heads=2)
@@ -196,6 +238,14 @@ def test_products_in_a_lower_precision():
     assert head(p, *arguments).dtype == jnp.bfloat16
 
 
+def test_logits_of_tokens_are_summed_in_float32():
+  x, embedding = make_tokens().astype(np.float32), np.ones((4, WIDTH))
+  head = TokenHead("bfloat16")
+  p = head.init(jax.random.key(0), x, embedding)
+  assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(p))
+  assert head(p, x, embedding).dtype == jnp.float32
+
+
 @pytest.mark.parametrize(
   ("make", "message"),
   [
@@ -206,6 +256,10 @@ def test_products_in_a_lower_precision():
     ),
     (lambda: LinearHead(0), "LinearHead: num_outputs must be 1 or more, got 0"),
     (lambda: LinearHead(3, initial="x"), "LinearHead: unknown initial 'x'"),
+    (lambda: MlpHead(0), "MlpHead: hidden must be 1 or more, got 0"),
+    (lambda: MlpHead(2, 0), "MlpHead: num_outputs must be 1 or more, got 0"),
+    (lambda: MlpHead(initial="x"), "MlpHead: unknown initial 'x'"),
+    (lambda: TokenHead(initial="x"), "TokenHead: unknown initial 'x'"),
     (lambda: PooledHead(0), "PooledHead: num_outputs must be 1 or more"),
     (
       lambda: PooledHead(2, pool="max"),

@@ -1,4 +1,4 @@
-"""The reference's masks in plain Python and numpy: blocks, spans and tokens.
+"""The references' masks in plain Python and numpy: blocks, spans and tokens.
 
 The order of the random calls is that of the published code, so that a seed
 gives its masks.
@@ -145,3 +145,38 @@ def _union(starts, length, size):
   for start in starts:
     hidden[start : start + length] = True
   return hidden
+
+
+def block_version(
+  rng: np.random.Generator,
+  grid: tuple[int, ...],
+  ratio: float,
+  adjust: float,
+  length: int,
+  inverse: bool,
+) -> np.ndarray:
+  """Returns one mask of data2vec 2.0, bool [*grid], True = hidden.
+
+  Source: data2vec 2.0 (arXiv 2212.07525) and its code, one token after another.
+  """
+  cells = list(np.ndindex(grid))
+  wanted = 1.0 - ratio if inverse else ratio
+  marked = set()
+  per_block = math.prod(length for _ in grid)
+  for _ in range(int(len(cells) * ((wanted + adjust) / per_block))):
+    centre = cells[rng.integers(len(cells))]
+    for offset in np.ndindex(*(length for _ in grid)):
+      place = [c + o - length // 2 for c, o in zip(centre, offset, strict=True)]
+      inside = [max(0, min(n - 1, p)) for p, n in zip(place, grid, strict=True)]
+      marked.add(tuple(inside))
+  target = int(len(cells) * wanted)
+  while len(marked) > target:
+    drop = sorted(marked)[rng.integers(len(marked))]
+    marked.remove(drop)
+  while len(marked) < target:
+    others = [cell for cell in cells if cell not in marked]
+    marked.add(others[rng.integers(len(others))])
+  mask = np.full(grid, inverse)
+  for cell in marked:
+    mask[cell] = not inverse
+  return mask

@@ -1,0 +1,271 @@
+"""data2vec 2.0's decoder: from the visible tokens to all of them.
+
+Source: data2vec 2.0 (arXiv 2212.07525) and its released code.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from d2v_jax.models.convolution import grouped_conv
+from d2v_jax.models.encoder import Batch, EncoderOutput
+from d2v_jax.models.heads import INITIAL
+from d2v_jax.models.initializers import torch_uniform
+from d2v_jax.models.visible import NOISE_STD
+
+_EPS = 1e-5
+
+
+class _GroupedConv(nn.Module):
+  """`grouped_conv` with a bias and PyTorch's initial values."""
+
+  width: int
+  kernel: int
+  groups: int
+  compute_dtype: Any
+
+  @nn.compact
+  def __call__(self, x):
+    channels = x.shape[-1] // self.groups
+    taps = (self.kernel,) * (x.ndim - 2)
+    init = torch_uniform(self.kernel ** len(taps) * channels)
+    kernel = self.param("kernel", init, (*taps, channels, self.width))
+    bias = self.param("bias", init, (self.width,))
+    y, kernel = (a.astype(self.compute_dtype) for a in (x, kernel))
+    return grouped_conv(y, kernel, self.groups).astype(x.dtype) + bias
+
+
+class _Convolutions(nn.Module):
+  """Convolution, LayerNorm without parameters, GELU, several times; a map."""
+
+  width: int
+  layers: int
+  kernel: int
+  groups: int
+  residual: bool
+  projection_layers: int
+  grid: tuple[int, ...]
+  initial: str
+  compute_dtype: Any
+
+  @nn.compact
+  def __call__(self, x, padding):
+    rows, length, width = x.shape
+    places = self.grid or (length,)
+    for i in range(self.layers):
+      if padding is not None:
+        x = jnp.where(padding[..., None], 0.0, x)
+      y = _GroupedConv(
+        self.width,
+        self.kernel,
+        self.groups,
+        self.compute_dtype,
+        name=f"conv{i}",
+      )(x.reshape(rows, *places, x.shape[-1]))
+      y = nn.LayerNorm(
+        epsilon=_EPS,
+        use_bias=False,
+        use_scale=False,
+        use_fast_variance=False,
+      )(y)
+      y = jax.nn.gelu(y, approximate=False).reshape(rows, length, self.width)
+      x = x + y if self.residual and x.shape == y.shape else y
+    hidden = (2 * self.width,) * (self.projection_layers - 1)
+    for i, size in enumerate((*hidden, width)):
+      if i:
+        x = jax.nn.gelu(x, approximate=False)
+      kernel_init, bias_init = INITIAL[self.initial](x.shape[-1])
+      x = nn.Dense(
+        size,
+        dtype=self.compute_dtype,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        name=f"proj{i + 1}",
+      )(x)
+    return x
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvDecoder:
+  """Noise at hidden places, then convolutions, then a linear map back to D.
+
+  Attributes:
+    width: channels between the convolutions.
+    layers: number of convolutions, each followed by LayerNorm without
+      parameters and GELU.
+    kernel: places that each sees, along each axis.
+    groups: of channels; must divide D and the width.
+    residual: whether a layer adds its input, where that has as many channels.
+    projection_layers: linear maps at the end, with GELU and hidden width twice
+      `width` between.
+    input_dropout: rate for the visible tokens.
+    noise_std: of the noise that stands for hidden tokens.
+    grid: (H, W) of the tokens of images; () for a sequence.
+    isolate_padding: padded places stay 0, so that padding an example changes
+      nothing. False lets them leak into their neighbours, as in the released
+      code.
+    initial: initial values of the linear maps: 'torch' (uniform; images and
+      speech) or 'normal' (std 0.02; text).
+    compute_dtype: dtype of the products.
+  """
+
+  width: int = 768
+  layers: int = 6
+  kernel: int = 3
+  groups: int = 16
+  residual: bool = True
+  projection_layers: int = 1
+  input_dropout: float = 0.0
+  noise_std: float = NOISE_STD
+  grid: tuple[int, ...] = ()
+  isolate_padding: bool = True
+  initial: str = "torch"
+  compute_dtype: str = "float32"
+
+  def __post_init__(self):
+    for name in ("width", "layers", "kernel", "groups", "projection_layers"):
+      if getattr(self, name) < 1:
+        raise ValueError(
+          f"ConvDecoder: {name} must be 1 or more, got {getattr(self, name)}."
+        )
+    if not 0 <= self.input_dropout < 1 or self.noise_std < 0:
+      raise ValueError(
+        "ConvDecoder: input_dropout must be in [0, 1) and noise_std 0 or more, "
+        f"got {self.input_dropout} and {self.noise_std}."
+      )
+    if self.width % self.groups:
+      raise ValueError(
+        f"ConvDecoder: width {self.width} is not a multiple of groups "
+        f"{self.groups}; change one of them."
+      )
+    if self.initial not in INITIAL:
+      raise ValueError(
+        f"ConvDecoder: unknown initial {self.initial!r}; choose one of: "
+        f"{', '.join(INITIAL)}."
+      )
+
+  def init(self, rng: jax.Array, tokens: jax.Array) -> dict[str, Any]:
+    """Parameters for tokens [B, N, D] of the whole input."""
+    self._check(tokens.shape)
+    return self._module().init(rng, tokens, None)["params"]
+
+  def __call__(
+    self,
+    params: dict[str, Any],
+    tokens: jax.Array,
+    keep_ids: jax.Array,
+    length: int,
+    rng: jax.Array | None,
+    padding: jax.Array | None = None,
+  ) -> jax.Array:
+    """From visible tokens to all.
+
+    Args:
+      params: from `init`.
+      tokens: [R, V, D] visible ones.
+      keep_ids: [R, V] int, their places.
+      length: N, number of all tokens.
+      rng: key for noise and dropout; None for neither (0 is put in).
+      padding: [R, N] bool, True where the token is not real, or None.
+
+    Returns:
+      [R, N, D].
+
+    Raises:
+      ValueError: the tokens do not fit the arguments.
+    """
+    filled = self.fill(tokens, keep_ids, length, rng)
+    return self.decode(params, filled, padding)
+
+  def fill(
+    self,
+    tokens: jax.Array,
+    keep_ids: jax.Array,
+    length: int,
+    rng: jax.Array | None,
+  ) -> jax.Array:
+    """Tokens [R, V, D] at their places, and noise elsewhere: [R, N, D]."""
+    shape = (len(tokens), length, tokens.shape[-1])
+    filled = jnp.zeros(shape, tokens.dtype)
+    if rng is not None:
+      noise_rng, dropout_rng = jax.random.split(rng)
+      noise = jax.random.normal(noise_rng, shape, tokens.dtype)
+      filled = self.noise_std * noise
+      if self.input_dropout:
+        keep = 1.0 - self.input_dropout
+        kept = jax.random.bernoulli(dropout_rng, keep, tokens.shape)
+        tokens = jnp.where(kept, tokens / keep, 0.0)
+    return jax.vmap(lambda rows, i, x: rows.at[i].set(x))(
+      filled, keep_ids, tokens
+    )
+
+  def decode(
+    self,
+    params: dict[str, Any],
+    filled: jax.Array,
+    padding: jax.Array | None = None,
+  ) -> jax.Array:
+    """Convolutions and the linear map: [R, N, D] to [R, N, D]."""
+    self._check(filled.shape)
+    padding = padding if self.isolate_padding else None
+    return self._module().apply({"params": params}, filled, padding)
+
+  def _check(self, shape):
+    _, length, width = shape
+    if width % self.groups:
+      raise ValueError(
+        f"ConvDecoder: groups {self.groups} do not divide the encoder's width "
+        f"{width}; change one of them."
+      )
+    if self.grid and self.grid[0] * self.grid[1] != length:
+      raise ValueError(
+        f"ConvDecoder: {length} tokens are no grid of {self.grid}; leave grid "
+        "out for a sequence."
+      )
+
+  def _module(self):
+    return _Convolutions(
+      width=self.width,
+      layers=self.layers,
+      kernel=self.kernel,
+      groups=self.groups,
+      residual=self.residual,
+      projection_layers=self.projection_layers,
+      grid=tuple(self.grid),
+      initial=self.initial,
+      compute_dtype=jnp.dtype(self.compute_dtype),
+    )
+
+
+def decode_visible(
+  decoder: ConvDecoder,
+  params: dict[str, Any],
+  output: EncoderOutput,
+  batch: Batch,
+  rng: jax.Array | None,
+) -> jax.Array:
+  """Decodes what the encoder made of a batch's visible tokens.
+
+  Args:
+    decoder: the decoder.
+    params: its parameters.
+    output: of the encoder, for batch["keep_ids"].
+    batch: `mask` [B, M, N] and `keep_ids` [B, M, V].
+    rng: key for noise and dropout; None for neither.
+
+  Returns:
+    [B * M, N, D].
+  """
+  mask, keep_ids = (batch[name] for name in ("mask", "keep_ids"))
+  length = mask.shape[-1]
+  keep_ids = keep_ids.reshape(-1, keep_ids.shape[-1])
+  padding = output.padding
+  if padding is not None:
+    # What is neither hidden, to be predicted, nor visible is padding.
+    padding = jax.vmap(lambda rows, i, x: rows.at[i].set(x))(
+      ~mask.reshape(-1, length), keep_ids, padding
+    )
+  return decoder(params, output.tokens, keep_ids, length, rng, padding)

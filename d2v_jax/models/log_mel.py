@@ -1,0 +1,113 @@
+"""Log-mel frames of a waveform, one for each token that convolutions make.
+
+What masked regression of the raw input regresses for speech, where samples
+themselves would be mostly phase.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from d2v_jax import losses
+from d2v_jax.data.layout import ConvLayers
+
+RATE = 16_000
+WINDOW = 400  # samples, 25 ms
+HOP = 160  # samples, 10 ms
+NUM_BANDS = 80
+_FFT_SIZE = 512
+# Noise of unit variance has a power of 150 at each frequency of a window; what
+# is 60 dB below that is silence.
+_FLOOR = 1.5e-4
+
+
+def log_mel(
+  audio: jax.Array, padding: jax.Array | None, conv_layers: ConvLayers
+) -> jax.Array:
+  """Log-mel frames at the tokens' places, normalised over the utterance.
+
+  A token stands for one stride of the convolutions around the middle of what
+  they see. Its frame is the mean of the windows of 25 ms that are spread evenly
+  over this stride, as many as make a hop of nearly 10 ms: two for tokens of
+  20 ms. Outside of the audio there is silence.
+
+  Args:
+    audio: [B, T] samples at 16 kHz, 0 where padded.
+    padding: [B, N] bool, True where the token is not real, or None.
+    conv_layers: (channels, kernel, stride) of each convolution.
+
+  Returns:
+    [B, N, 80] float32 (float64 if the audio is). Each band has mean 0 and
+    variance 1 over an utterance's real tokens.
+
+  Raises:
+    ValueError: the convolutions make no token of T samples.
+
+  Source: ours. Windows, bands and the logarithm are those of speech
+  recognition: Hann, 80 triangles between equidistant places of the mel scale
+  2595 log10(1 + f / 700 Hz) from 0 to 8 kHz, natural logarithm of power.
+  """
+  starts, parts = window_starts(audio.shape[1], conv_layers)
+  before = max(0, -starts.min())
+  after = max(0, starts.max() + WINDOW - audio.shape[1])
+  audio = jnp.pad(audio, ((0, 0), (before, after)))
+  windows = audio[:, (starts + before)[:, None] + jnp.arange(WINDOW)]
+  windows *= np.hanning(WINDOW + 1)[:-1].astype(windows.dtype)
+  spectrum = jnp.fft.rfft(windows, _FFT_SIZE)
+  power = spectrum.real**2 + spectrum.imag**2
+  bands = jnp.matmul(
+    power, mel_bands().astype(power.dtype), precision="highest"
+  )
+  frames = jnp.log(bands + _FLOOR)
+  frames = frames.reshape(len(audio), -1, parts, NUM_BANDS).mean(2)
+  return losses.instance_norm(frames, padding)
+
+
+def window_starts(
+  samples: int, conv_layers: ConvLayers
+) -> tuple[np.ndarray, int]:
+  """First samples of the windows of all tokens, and how many a token has.
+
+  Args:
+    samples: T.
+    conv_layers: (channels, kernel, stride) of each convolution.
+
+  Returns:
+    int [N * parts], where those of the first and last tokens may lie outside of
+    the audio; and parts.
+
+  Raises:
+    ValueError: the convolutions make no token of T samples.
+  """
+  # Of the tokens so far: their number, distance, and samples each one sees.
+  number, stride, seen = samples, 1, 1
+  for _, kernel, step in conv_layers:
+    number = (number - kernel) // step + 1
+    seen += (kernel - 1) * stride
+    stride *= step
+  if number < 1:
+    raise ValueError(
+      f"log_mel: conv_layers make no token of {samples} samples; they need "
+      f"{seen}."
+    )
+  parts = max(1, round(stride / HOP))
+  centres = np.arange(number)[:, None] * stride + (seen - 1) / 2
+  centres = centres + ((np.arange(parts) + 0.5) / parts - 0.5) * stride
+  return np.floor(centres - (WINDOW - 1) / 2 + 0.5).astype(int).ravel(), parts
+
+
+def mel_bands() -> np.ndarray:
+  """Weights [frequencies, bands] of the power spectrum, float64.
+
+  Each band is a triangle over frequency, 1 at its middle and 0 at the middles
+  of its neighbours.
+  """
+  highest = 2595 * np.log10(1 + RATE / 2 / 700)
+  mels = np.linspace(0, highest, NUM_BANDS + 2)
+  low, middle, high = (
+    700 * (10 ** (mels[i : i + NUM_BANDS] / 2595) - 1) for i in range(3)
+  )
+  frequencies = np.fft.rfftfreq(_FFT_SIZE, 1 / RATE)[:, None]
+  rising = (frequencies - low) / (middle - low)
+  falling = (high - frequencies) / (high - middle)
+  return np.maximum(0, np.minimum(rising, falling))

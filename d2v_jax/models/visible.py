@@ -1,0 +1,300 @@
+"""data2vec 2.0's encoder, which can encode the visible tokens alone.
+
+The networks of all three modalities are the same above their features.
+
+Source: data2vec 2.0 (arXiv 2212.07525) and its released code. Three things of
+that code are not here. Where its layers have the norm before each branch, half
+of the residual stream is lost; we have the norm after, which all its models
+have. It drops activations a second time, after the feed-forward part, which
+matters where `activation_dropout` is used: in fine-tuning for speech. And it
+lets the embedding dropout of text reach the teacher, too.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from d2v_jax.models import positions as positions_lib
+from d2v_jax.models import transformer
+from d2v_jax.models.encoder import Batch, EncoderOutput
+
+# Of the noise that stands for hidden tokens, here and in the decoder.
+NOISE_STD = 0.01
+
+# Rows of [B, N, ...] by indices [B, ...], example by example.
+take = jax.vmap(lambda rows, index: rows[index])
+
+
+class VisibleEncoder(nn.Module):
+  """Features, norm, context layers and layers, all with the norm after.
+
+  With `keep_ids` the features are computed once per example, and M choices of
+  them go through the layers: what is hidden costs nothing there.
+
+  Attributes:
+    features: module (batch) -> tokens [B, N, D] with their positions, if those
+      do not depend on the mask.
+    padding: (batch) -> [B, N] bool, True where a token is not real, or None.
+    num_heads: attention heads.
+    hidden: width of the feed-forward parts.
+    depth: layers that targets are taken from.
+    prenet_depth: layers before them.
+    prenet_norm: whether a norm comes first.
+    norm_eps: epsilon of the norms.
+    extra_tokens: learned tokens in front; the last one is `cls`.
+    first_token_is_cls: without those, `cls` is the first token, as in text.
+    alibi_scales: learned scales of the attention bias that falls with distance:
+      one for each head, 1 for all heads, or 0 for no such bias.
+    grid: (H, W) of tokens that have two coordinates; () for one.
+    conv_positions: makes the module (x, padding) -> positions of [B, N, D] that
+      depend on the visible features; or None.
+    isolate_padding: padded tokens are 0 where those positions are computed.
+    input_dropout: rate for the features.
+    dropout: rate for what enters the layers, if there is a norm, and for each
+      branch.
+    attention_dropout: rate for attention weights.
+    activation_dropout: rate after the GELU of the feed-forward parts.
+    layer_drop: probability of skipping a layer, per update.
+    drop_path: rate of the last layer, see `drop_path_rates`.
+    remat: recompute activations in the backward pass.
+    compute_dtype: dtype of matrix products.
+  """
+
+  features: nn.Module
+  padding: Callable[[Batch], jax.Array | None]
+  num_heads: int
+  hidden: int
+  depth: int
+  prenet_depth: int
+  prenet_norm: bool
+  norm_eps: float
+  extra_tokens: int = 0
+  first_token_is_cls: bool = False
+  alibi_scales: int = 0
+  grid: tuple[int, ...] = ()
+  conv_positions: Callable[[], nn.Module] | None = None
+  isolate_padding: bool = True
+  input_dropout: float = 0.0
+  dropout: float = 0.0
+  attention_dropout: float = 0.0
+  activation_dropout: float = 0.0
+  layer_drop: float = 0.0
+  drop_path: float = 0.0
+  remat: bool = False
+  compute_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    batch: Batch,
+    mask: jax.Array | None,
+    features: jax.Array | None = None,
+    keep_ids: jax.Array | None = None,
+  ) -> EncoderOutput:
+    """Encodes the whole input, or M choices of visible tokens.
+
+    Args:
+      batch: `inputs` and what else the modality needs.
+      mask: [B, N] bool, True = replaced by noise (by 0 without dropout).
+      features: [B, N, D] of the same batch, if they are known.
+      keep_ids: [B, M, V] int, visible tokens; None: all are.
+
+    Returns:
+      EncoderOutput of B * M rows of V tokens, of the same example next to each
+      other; or of B rows of N tokens.
+    """
+    if features is None:
+      nn.share_scope(self, self.features)
+      features = self.features(batch)
+    # From here on the residual stream is float32, or float64 if features are.
+    x = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    x = transformer.dropout(self, x, self.input_dropout)
+    padding = self.padding(batch)
+    self._check(x, mask=mask, padding=padding, keep_ids=keep_ids)
+    if mask is not None:
+      x = self._hide(x, mask, batch.get("channel_mask"))
+    x, padding, ids = self._visible(x, padding, keep_ids)
+    x, padding, bias = self._with_extra_tokens(x, padding, ids)
+    if self.prenet_norm:
+      x = transformer.layer_norm(self.norm_eps, "prenet_norm")(x)
+      x = transformer.dropout(self, x, self.dropout)
+    prenet_rates, rates = drop_path_rates(
+      self.prenet_depth, self.depth, self.drop_path
+    )
+    if self.prenet_depth:
+      x, _ = self._layers(self.prenet_depth, "prenet")(x, prenet_rates, bias)
+    x, layers = self._layers(self.depth, "blocks")(x, rates, bias)
+    extra = self.extra_tokens
+    first = extra - 1
+    if self.first_token_is_cls and not extra and keep_ids is None:
+      first = 0
+    return EncoderOutput(
+      tokens=x[:, extra:],
+      attention=layers.attention[:, :, extra:],
+      ffn=layers.ffn[:, :, extra:],
+      block=layers.block[:, :, extra:],
+      cls=x[:, first] if first >= 0 else None,
+      block_cls=layers.block[:, :, first] if first >= 0 else None,
+      padding=None if padding is None else padding[:, extra:],
+    )
+
+  def _check(self, x, **given):
+    for name, array in given.items():
+      if array is None:
+        continue
+      fits = array.shape == x.shape[:2]
+      if name == "keep_ids":
+        fits = array.ndim == 3 and len(array) == len(x)
+      if not fits:
+        wanted = "[B, M, V]" if name == "keep_ids" else x.shape[:2]
+        raise ValueError(
+          f"{name} {array.shape} does not fit the {x.shape[1]} tokens of each "
+          f"of {len(x)} examples; it must be {wanted}."
+        )
+
+  def _hide(self, x, mask, channel_mask):
+    """Noise where the mask is, as in the released fine-tuning for speech."""
+    noise = 0.0
+    if self.has_rng("dropout"):
+      noise = jax.random.normal(self.make_rng("dropout"), x.shape, x.dtype)
+    x = jnp.where(mask[..., None], NOISE_STD * noise, x)
+    if channel_mask is not None:
+      x = jnp.where(channel_mask[:, None], 0.0, x)
+    return x
+
+  def _visible(self, x, padding, keep_ids):
+    """Visible tokens [R, V, D] with positions, their padding, their places."""
+    length = x.shape[1]
+    if keep_ids is None:
+      if self.conv_positions is not None:
+        x += self._positions(x, padding, None)
+      return x, padding, jnp.arange(length)[None]
+    num_masks = keep_ids.shape[1]
+
+    def merged(array):
+      return array.reshape(-1, *array.shape[2:])
+
+    ids = merged(keep_ids)
+    kept = merged(take(x, keep_ids))
+    if self.conv_positions is not None:
+      # These see what is visible around them, and need all places for it.
+      seen = jax.vmap(lambda i: jnp.zeros(length, bool).at[i].set(True))(ids)
+      copies = jnp.repeat(x, num_masks, axis=0)
+      all_padding = padding
+      if padding is not None:
+        all_padding = jnp.repeat(padding, num_masks, axis=0)
+      kept += take(self._positions(copies, all_padding, ~seen), ids)
+    if padding is not None:
+      padding = merged(take(padding, keep_ids))
+    return kept, padding, ids
+
+  def _positions(self, x, padding, hidden):
+    if not self.isolate_padding:
+      padding = None
+    if hidden is not None:
+      x = jnp.where(hidden[..., None], 0.0, x)
+    if padding is not None:
+      x = jnp.where(padding[..., None], 0.0, x)
+    return self.conv_positions()(x, padding)
+
+  def _with_extra_tokens(self, x, padding, ids):
+    """Puts learned tokens in front; the bias of all pairs of tokens, if any."""
+    extra = self.extra_tokens
+    if extra:
+      shape = (1, extra, x.shape[-1])
+      token = self.param("cls_token", nn.initializers.normal(1.0), shape)
+      token = jnp.broadcast_to(token.astype(x.dtype), (len(x), *shape[1:]))
+      x = jnp.concatenate([token, x], axis=1)
+      if padding is not None:
+        padding = jnp.pad(padding, ((0, 0), (extra, 0)))
+    bias = transformer.padding_bias(padding)
+    if self.alibi_scales:
+      shape = (self.alibi_scales,)
+      scale = self.param("alibi_scale", nn.initializers.ones, shape)
+      slopes = positions_lib.alibi_slopes(self.num_heads)
+      slopes = jnp.maximum(scale, 0.0) * slopes.astype(scale.dtype)
+      alibi = positions_lib.alibi_bias(ids, slopes, self.grid)
+      # Extra tokens are at no distance from anything.
+      alibi = jnp.pad(alibi, ((0, 0), (0, 0), (extra, 0), (extra, 0)))
+      bias = alibi if bias is None else bias + alibi
+    return x, padding, bias
+
+  def _layers(self, depth, name):
+    return transformer.stacked_blocks(
+      depth,
+      remat=self.remat,
+      name=name,
+      num_heads=self.num_heads,
+      hidden=self.hidden,
+      pre_norm=False,
+      key_bias=True,
+      norm_eps=self.norm_eps,
+      dropout=self.dropout,
+      attention_dropout=self.attention_dropout,
+      activation_dropout=self.activation_dropout,
+      drop_path=self.drop_path > 0,
+      layer_drop=self.layer_drop,
+      kernel_init=transformer.bert_init,
+      compute_dtype=self.compute_dtype,
+    )
+
+
+def drop_path_rates(
+  prenet_depth: int, depth: int, rate: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Drop path rates of the layers before, and of those that follow.
+
+  Args:
+    prenet_depth: P.
+    depth: L.
+    rate: of the last layer.
+
+  Returns:
+    [P] and [L] float32, together growing from 0 to the rate.
+
+  Source: released code, fine-tuning on images: of L rates evenly spaced from 0
+  the first P are those of the layers before, and the others those of all L,
+  spread over these. (It has P < L.)
+  """
+  rates = np.linspace(0.0, rate, depth, dtype=np.float32)
+  first = min(prenet_depth, depth - 1)
+  before = np.linspace(0.0, rates[max(first - 1, 0)], prenet_depth)
+  after = np.linspace(rates[first], rate, depth)
+  return before.astype(np.float32), after.astype(np.float32)
+
+
+def is_version_2(
+  where: str, prenet_depth: int | None, pre_norm: bool, alibi: bool = False
+) -> bool:
+  """Whether a constructor's arguments ask for the encoder of data2vec 2.0.
+
+  Args:
+    where: the constructor.
+    prenet_depth: None for version 1.
+    pre_norm: whether the norm comes before each branch.
+    alibi: whether it is explicitly to have a bias that falls with distance.
+
+  Raises:
+    ValueError: what is asked for is in neither version.
+  """
+  if prenet_depth is None:
+    if alibi:
+      raise ValueError(
+        f"{where}: alibi=True needs prenet_depth, of version 2's encoder."
+      )
+    return False
+  if prenet_depth < 0:
+    raise ValueError(
+      f"{where}: prenet_depth must be 0 or more, or None for version 1, got "
+      f"{prenet_depth}."
+    )
+  if pre_norm:
+    raise ValueError(
+      f"{where}: with prenet_depth the norms come after each branch; set "
+      "pre_norm=False."
+    )
+  return True

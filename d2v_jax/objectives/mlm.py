@@ -1,0 +1,133 @@
+"""Masked language modelling: which tokens are hidden? No teacher.
+
+Source: BERT, Devlin et al. 2018 (arXiv 1810.04805), section 3.1, without the
+prediction of the next sentence, as in RoBERTa, Liu et al. 2019 (arXiv
+1907.11692).
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from d2v_jax import losses
+from d2v_jax.models.encoder import Encoder, EncoderOutput
+
+Params = dict[str, Any]
+Batch = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mlm:
+  """Cross entropy of the tokens that a mask has selected.
+
+  Attributes:
+    encoder: the network; of text.
+    head: (init, call) its output and its token embedding -> logits.
+    max_selected: largest share of a row's tokens that are predicted. Logits of
+      no more are computed, which saves much of the work where the vocabulary is
+      large. The share that the mask selects is enough.
+  """
+
+  encoder: Encoder
+  head: Any
+  max_selected: float = 1.0
+
+  def __post_init__(self):
+    if not 0 < self.max_selected <= 1:
+      raise ValueError(
+        f"Mlm: max_selected must be in (0, 1], got {self.max_selected}."
+      )
+
+  def init(self, rng: jax.Array, batch: Batch) -> Params:
+    """Fresh parameters: the encoder's sub-trees and `head`."""
+    encoder_rng, head_rng = jax.random.split(rng)
+    params = self.encoder.init(encoder_rng, batch)
+    tokens = self.encoder(params, batch).tokens
+    head = self.head.init(head_rng, tokens, _embedding(params))
+    return {**params, "head": head}
+
+  def init_teacher(self, params: Params) -> Params:
+    """There is no teacher."""
+    return {}
+
+  def loss(
+    self,
+    params: Params,
+    teacher_params: Params,
+    batch: Batch,
+    rng: jax.Array | None,
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Mean cross entropy of the selected tokens.
+
+    Args:
+      params: the network's.
+      teacher_params: {}.
+      batch: `inputs` [B, N] int, `mask` [B, N] bool, True = hidden; with masks
+        that leave tokens or replace them at random, `selected` [B, N] bool,
+        True for these, too, and `student_inputs` [B, N] int.
+      rng: key for dropout; None for none.
+
+    Returns:
+      Scalar mean over the selected tokens of the global batch, and metrics.
+      `accuracy` is the share of them whose likeliest token is right,
+      `left_out` the share of those that `max_selected` has no place for.
+      `loss_weight` is the number of tokens that the loss is a mean over.
+
+    Raises:
+      ValueError: the batch has no mask, or several for each example.
+    """
+    selected = _selected(batch)
+    output = self.encoder(params, batch, mask=batch["mask"], rng=rng)
+    number = math.ceil(selected.shape[1] * self.max_selected)
+    # The places of the selected tokens come first, then others fill up.
+    chosen, places = jax.lax.top_k(selected.astype(jnp.int32), number)
+    tokens = jnp.take_along_axis(output.tokens, places[..., None], 1)
+    labels = jnp.take_along_axis(batch["inputs"], places, 1)
+    logits = self.head(params["head"], tokens, _embedding(params))
+    error = losses.cross_entropy(
+      logits.reshape(-1, logits.shape[-1]), labels.reshape(-1)
+    ).reshape(labels.shape)
+    chosen = chosen.astype(bool)
+    loss = losses.masked_mean(error, chosen)
+    right = (logits.argmax(-1) == labels).astype(loss.dtype)
+    total = jnp.maximum(selected.sum(), 1)
+    return loss, {
+      "accuracy": losses.masked_mean(right, chosen),
+      "left_out": 1 - chosen.sum().astype(loss.dtype) / total,
+      "loss_weight": chosen.sum().astype(loss.dtype),
+    }
+
+  def update_teacher(
+    self, teacher_params: Params, params: Params, step: jax.Array
+  ) -> tuple[Params, dict[str, jax.Array]]:
+    """There is no teacher."""
+    return {}, {}
+
+  def encode(self, params: Params, batch: Batch) -> EncoderOutput:
+    """Features of the whole input, for evaluation."""
+    return self.encoder(params, batch)
+
+
+def _embedding(params):
+  """The token embedding [V, D]."""
+  embedding = params["feature_encoder"].get("embedding")
+  if embedding is None:
+    raise ValueError(
+      "Mlm: the encoder has no token embedding; set config.modality='text' or "
+      "choose another objective."
+    )
+  return embedding
+
+
+def _selected(batch):
+  if "mask" not in batch:
+    raise ValueError("Mlm: the batch has no mask; set config.data.mask.")
+  if batch["mask"].ndim != 2:
+    raise ValueError(
+      "Mlm: there must be one mask for each example, [B, N], got "
+      f"{list(batch['mask'].shape)}; set config.data.mask.name='token'."
+    )
+  return batch.get("selected", batch["mask"])
