@@ -233,26 +233,36 @@ def layer_scales(params: Params, layer_decay: float) -> Params:
 
   Everything below the blocks (patches, convolutions or embeddings, CLS and mask
   token, absolute positions) has id 0, block l = 1..L has id l, everything else
-  (norm, head, relative positions) L + 1.
+  (norm, head, relative positions) L + 1. Where there is a `prenet`, its blocks
+  are the first of the L. (data2vec 2.0's code leaves rate 1 to all that is not
+  in a block; BEiT's rule serves both here.)
 
   Args:
-    params: top-level sub-trees; `blocks` is stacked over layers [L, ...].
+    params: top-level sub-trees; `blocks` and `prenet` are stacked over layers
+      [L, ...].
     layer_decay: r.
 
   Returns:
     Tree of arrays that broadcast against params.
   """
-  depth = jax.tree.leaves(params["blocks"])[0].shape[0]
+  counts = {
+    name: jax.tree.leaves(params[name])[0].shape[0]
+    for name in ("prenet", "blocks")
+    if name in params
+  }
+  depth = sum(counts.values())
+  scales = layer_decay ** np.arange(depth, 0, -1, dtype=np.float32)
+  first = counts.get("prenet", 0)
+  stacked = {"prenet": scales[:first], "blocks": scales[first:]}
   bottom = {
     *("feature_encoder", "feature_projection", "mask_token", "cls_token"),
-    *("positions", "position_embedding", "embedding_norm"),
+    *("positions", "position_embedding", "embedding_norm", "prenet_norm"),
   }
 
   def scale(path, leaf):
     top = path_name(path).split("/")[0]
-    if top == "blocks":
-      scales = layer_decay ** np.arange(depth, 0, -1, dtype=np.float32)
-      return scales.reshape(depth, *(1,) * (leaf.ndim - 1))
+    if top in stacked:
+      return stacked[top].reshape(-1, *(1,) * (leaf.ndim - 1))
     return np.float32(layer_decay ** (depth + 1) if top in bottom else 1.0)
 
   return jax.tree_util.tree_map_with_path(scale, params)

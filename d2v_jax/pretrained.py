@@ -22,8 +22,8 @@ from d2v_jax.config import ConfigError, Spec
 from d2v_jax.evaluators.features import MODELS, Features, pool_features
 from d2v_jax.modalities import MODALITIES, Modality
 from d2v_jax.models.encoder import Batch, Encoder, Params
+from d2v_jax.objectives import SUB_TREES
 
-HEAD = "head"
 INPUTS_MADE_WITH = ("channels", "tokenizer")
 
 
@@ -199,14 +199,16 @@ class Source:
     self, encoder: Encoder, model: str, mesh: jax.sharding.Mesh, rule: str
   ) -> Params:
     """The encoder's sub-trees of the student or the teacher, on devices."""
-    names = set(self.stored["params"]) - {HEAD, *encoder.left_out}
+    without = {*SUB_TREES, *encoder.left_out}
+    names = set(self.stored["params"]) - without
     return self.read(names, encoder, model, mesh, rule)
 
   def taken_by(self, objective: Any, name: str, params: Params) -> set[str]:
     """Names of the sub-trees that a new run takes from this one.
 
     All but what the objective names `fresh`, what its encoder leaves out, and
-    a head of another objective. A head that is not there is no error.
+    the parts (head, decoder, ...) of another objective. Parts that are not
+    there are no error.
 
     Args:
       objective: of the new run.
@@ -215,8 +217,7 @@ class Source:
     """
     without = {*getattr(objective, "fresh", ()), *objective.encoder.left_out}
     other = self._objective() not in (None, name)
-    if other or HEAD not in self.stored["params"]:
-      without.add(HEAD)
+    without |= SUB_TREES - (set() if other else self.stored["params"].keys())
     return (set(self.stored["params"]) | set(params)) - without
 
   def _objective(self):

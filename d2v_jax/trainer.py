@@ -73,9 +73,9 @@ class Trainer:
     """Fresh state, or one around the weights of config.init_from.
 
     Sub-trees that the objective names `fresh` are never taken from there, nor
-    is the head of another objective; all others must be there with the same
-    shapes. The teacher is the other run's where that has one, else a copy of
-    the new student.
+    is the head or decoder of another objective; all others must be there with
+    the same shapes. The teacher is the other run's where that has one, else a
+    copy of the new student.
     """
 
     def create(params, teacher_params):

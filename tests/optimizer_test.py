@@ -104,6 +104,22 @@ def test_layer_wise_rates_by_hand():
     np.testing.assert_allclose(update, expected, rtol=1e-5)
 
 
+def test_layer_wise_rates_with_a_prenet():
+  shape = jax.ShapeDtypeStruct
+  tree = {
+    "prenet_norm": {"scale": shape((4,), np.float32)},
+    "prenet": {"w": shape((2, 4, 4), np.float32)},
+    "blocks": {"w": shape((3, 4), np.float32)},
+    "alibi_scale": shape((2,), np.float32),
+  }
+  scales = names(optimizer.layer_scales(tree, 0.5))
+  assert scales["prenet_norm/scale"] == 0.5**6
+  assert scales["prenet/w"].ravel().tolist() == [0.5**5, 0.5**4]
+  assert scales["prenet/w"].shape == (2, 1, 1)
+  assert scales["blocks/w"].ravel().tolist() == [0.5**3, 0.5**2, 0.5]
+  assert scales["alibi_scale"] == 1
+
+
 def test_clipping_comes_before_adam():
   tx = optimizer.adamw(
     optimizer.constant(peak=1.0, total_steps=1), clip_norm=1.0

@@ -178,6 +178,24 @@ class TestStartingFromARun:
   def test_the_student_may_start_from_the_teacher(self, run):
     assert_same(self.state(run, init_model="teacher").params, run.teacher)
 
+  def test_another_objective_s_parts_stay_behind(self, run, tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    decoder = {"decoder": {"conv0": run.student["mask_token"]}}
+    checkpoints.save(0, {"params": {**run.student, **decoder}}, {})
+    checkpoints.close()
+    record = json.loads((run.workdir / "run.json").read_text())
+    record["config"]["objective"] = {"name": "pixels"}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    state = self.state(types.SimpleNamespace(workdir=tmp_path))
+    assert "decoder" not in state.params
+    kept = run.student.keys() - {"head"}
+    for name in kept:
+      assert_same(state.params[name], run.student[name])
+    weights = state.params["head"]["fc1"]["kernel"]
+    assert (weights != run.student["head"]["fc1"]["kernel"]).any()
+    loaded = pretrained.load(tmp_path, "student", num_devices=1)
+    assert loaded.params.keys() == kept
+
   def test_without_a_teacher_it_is_a_copy_of_the_student(self, run, tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     params = {k: v for k, v in run.student.items() if k != "head"}

@@ -29,7 +29,7 @@ from d2v_jax.interchange.huggingface_files import (
 from d2v_jax.interchange.huggingface_parts import Outgoing, refuse, unprefixed
 from d2v_jax.interchange.imported import Imported
 from d2v_jax.interchange.names import InterchangeError
-from d2v_jax.objectives import PARTS
+from d2v_jax.objectives import PARTS, SUB_TREES
 
 CONFIG = "config.json"
 MODELS = ("teacher", "student")
@@ -171,6 +171,12 @@ def kind(folder: Folder) -> tuple[Fields, types.ModuleType, str]:
 
 def _outgoing(model, params) -> Outgoing:
   encoder = huggingface_exact.resolved(model.modality, model.encoder)
+  if encoder["prenet_depth"] is not None:
+    raise refuse(
+      "encoder.prenet_depth",
+      encoder["prenet_depth"],
+      "transformers has no network of data2vec 2.0",
+    )
   name, head = model.objective.get("name"), None
   if name == "ctc" and model.modality != "speech":
     raise refuse("objective.name", name, "CTC there is for speech alone")
@@ -179,7 +185,7 @@ def _outgoing(model, params) -> Outgoing:
       PARTS[name]["head"], model.objective["head"], "config.objective.head"
     )
   else:
-    params = {k: v for k, v in params.items() if k != "head"}
+    params = {k: v for k, v in params.items() if k not in SUB_TREES}
   made = _MODULES[model.modality].write(model, encoder, head, params)
   if name in _PROBLEMS:
     labels = {str(i): f"LABEL_{i}" for i in range(head.num_outputs)}

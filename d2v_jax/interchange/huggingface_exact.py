@@ -26,6 +26,7 @@ from d2v_jax.interchange.huggingface_files import (
 from d2v_jax.interchange.imported import Imported
 from d2v_jax.interchange.names import InterchangeError, Rule, Tree, flatten
 from d2v_jax.modalities import MODALITIES
+from d2v_jax.models import vision
 
 CONFIG = "d2v_jax.json"
 ARRAYS = "d2v_jax.safetensors"
@@ -48,7 +49,10 @@ def resolved(modality: str, encoder: Mapping[str, Any]) -> dict[str, Any]:
   given = {
     k: p.default for k, p in defaults.items() if p.default is not p.empty
   }
-  return {**given, **encoder}
+  given |= encoder
+  if modality == "vision":
+    return {**given, **vision.by_version(given)}
+  return given
 
 
 def write(

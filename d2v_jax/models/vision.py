@@ -131,6 +131,15 @@ def _raw_targets(batch, patch_size, mean, std):
   return patches(normalise(batch["inputs"], mean, std), patch_size)
 
 
+def by_version(arguments: dict[str, Any]) -> dict[str, Any]:
+  """`pre_norm` and `layer_scale` of `vit`'s arguments, where they are None."""
+  version_2 = arguments["prenet_depth"] is not None
+  usual = {"pre_norm": not version_2, "layer_scale": 0.0 if version_2 else 1e-4}
+  return {
+    k: v if arguments[k] is None else arguments[k] for k, v in usual.items()
+  }
+
+
 def vit(
   *,
   image_size: int = 224,
@@ -213,10 +222,10 @@ def vit(
       f"{', '.join(POSITIONS)}."
     )
   version_2 = visible.is_version_2("vit", prenet_depth, bool(pre_norm), alibi)
-  if pre_norm is None:
-    pre_norm = not version_2
-  if layer_scale is None:
-    layer_scale = 0.0 if version_2 else 1e-4
+  left_out = by_version(
+    dict(prenet_depth=prenet_depth, pre_norm=pre_norm, layer_scale=layer_scale)
+  )
+  pre_norm, layer_scale = left_out["pre_norm"], left_out["layer_scale"]
   if version_2 and (positions != "sincos" or layer_scale):
     raise ValueError(
       "vit: with prenet_depth there are positions='sincos' and layer_scale=0, "

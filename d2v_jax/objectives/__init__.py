@@ -28,6 +28,9 @@ OBJECTIVES = {
   "regression": Regression,
 }
 
+# Sub-trees of parameters that are an objective's, and not the network's.
+SUB_TREES = {"head", "decoder", "projector", "predictor"}
+
 # What objectives are made of: sub-dict of config.objective -> constructor.
 PARTS = {
   "data2vec": {"head": RegressionHead, "ema": Ema},

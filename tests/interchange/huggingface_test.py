@@ -489,6 +489,7 @@ def test_classifiers_of_several_labels_are_refused(exported):
     ("speech", {"position_depth": 1}, "config.encoder.position_depth=1"),
     ("text", {"embedding_norm": False}, "config.encoder.embedding_norm=False"),
     ("text", {"pre_norm": True}, "config.encoder.pre_norm=True"),
+    ("text", {"prenet_depth": 0}, "config.encoder.prenet_depth=0"),
   ],
 )
 def test_what_cannot_be_expressed(tmp_path, modality, changes, message):

@@ -248,7 +248,7 @@ def test_raw_targets_are_the_prepared_input():
       r"speech: with prenet_depth .* pre_norm=False",
     ),
   ],
-  ids=str,
+  ids=lambda x: getattr(x, "__name__", str(x)),
 )
 def test_errors(make, options, message):
   with pytest.raises(ValueError, match=message):
