@@ -1,6 +1,6 @@
 """Digits with data2vec 2.0: configs/digits.py's data, on a CPU, in a minute.
 
-  python -m d2v_jax.main --config=configs/digits_d2v2.py --workdir=RUN
+python -m d2v_jax.main --config=configs/digits_d2v2.py --workdir=RUN
 """
 
 import ml_collections

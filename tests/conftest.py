@@ -1,10 +1,16 @@
-"""Eight simulated CPU devices for every test that asks JAX for devices."""
+"""Eight simulated CPU devices for every test that asks JAX for devices.
+
+XLA compiles without most of its optimizations: that is where most of the time
+of these small programs goes. Where numbers are compared with the reference's
+(test_goldens.py) it has all of them.
+"""
 
 import os
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )

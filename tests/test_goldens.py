@@ -34,6 +34,17 @@ KINDS = {
 # Quirks that an option of ours has, too.
 REPRODUCED = {"batch/instance norm statistics include padded frames"}
 
+
+@pytest.fixture(autouse=True, scope="module")
+def optimized():
+  """What users run is compiled with all optimizations."""
+  option = "jax_disable_most_optimizations"
+  before = getattr(jax.config, option)
+  jax.config.update(option, False)
+  yield
+  jax.config.update(option, before)
+
+
 FOLDERS = os.environ.get("D2V_GOLDENS", str(ROOT.parent / "shared/goldens"))
 
 

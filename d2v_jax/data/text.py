@@ -76,7 +76,8 @@ class TrainTransform:
       'inputs' int32 [N]; with a mask, 'mask' bool [N], True = hidden and
       predicted; with labels, 'label'; and what is handed on. 'student_inputs'
       int32 [N] only when they may differ from `inputs` with <mask> where
-      `mask` is. Of M masks 'mask' is bool [M, N], and with them comes
+      `mask` is; 'selected' bool [N], what the mask chose, only when it leaves
+      some of that or replaces it at random. Of M masks 'mask' is bool [M, N], and with them comes
       'keep_ids' int32 [M, V]: the visible tokens, all the real ones, then as
       much padding as makes them V.
     """
@@ -93,6 +94,8 @@ class TrainTransform:
       out["mask"] = _padded(hidden, length, False)
       if self.mask.changes_tokens or self.teacher_sees == "selected":
         out["student_inputs"] = _padded(student, length, PAD)
+      if self.mask.changes_tokens:
+        out["selected"] = _padded(selected, length, False)
       if self.teacher_sees == "selected":
         seen = np.where(selected, tokens, np.int32(PAD))
         out["inputs"] = _padded(seen, length, PAD)

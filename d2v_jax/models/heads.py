@@ -68,25 +68,19 @@ def _dense(module, x, width, name):
 
 
 class _Mlp(nn.Module):
-  """Linear maps fc1, fc2, ... with an activation between.
-
-  `norm` is one before the first map, `hidden_norm` one before each activation.
-  """
+  """Linear maps fc1, fc2, ... with an activation between; a norm before."""
 
   widths: tuple[int, ...]
   activation: Callable[[jax.Array], jax.Array]
   initial: str
   compute_dtype: Any
   norm_eps: float | None = None
-  hidden_norm: bool = False
 
   @nn.compact
   def __call__(self, x):
     if self.norm_eps is not None:
       x = layer_norm(self.norm_eps, "norm")(x)
     for i, width in enumerate(self.widths):
-      if i and self.hidden_norm:
-        x = layer_norm(1e-6, f"norm{i}")(x)
       if i:
         x = self.activation(x)
       x = _dense(self, x, width, f"fc{i + 1}")
@@ -266,45 +260,6 @@ class PooledHead:
     dtype = jnp.dtype(self.compute_dtype)
     norm_eps = self.norm_eps if self.norm else None
     return _Mlp(widths, jnp.tanh, self.initial, dtype, norm_eps)
-
-
-@dataclasses.dataclass(frozen=True)
-class MlpHead:
-  """Linear D -> hidden, LayerNorm, ReLU, linear: BYOL's projector, predictor.
-
-  Source: arXiv 2006.07733 section 3.3, which has a batch norm where there is a
-  LayerNorm here.
-
-  Attributes:
-    hidden: width of the hidden layer.
-    num_outputs: P.
-    compute_dtype: dtype of the products.
-    initial: initial values, as for `LinearHead`.
-  """
-
-  hidden: int = 4096
-  num_outputs: int = 256
-  compute_dtype: str = "float32"
-  initial: str = "xavier"
-
-  def __post_init__(self):
-    _check_outputs(self)
-    _check_choice(self, "initial", INITIAL)
-    if self.hidden < 1:
-      raise ValueError(f"MlpHead: hidden must be 1 or more, got {self.hidden}.")
-
-  def init(self, rng: jax.Array, vectors: jax.Array) -> dict[str, Any]:
-    """Parameters for vectors [B, D]."""
-    return self._module().init(rng, vectors)["params"]
-
-  def __call__(self, params: dict[str, Any], vectors: jax.Array) -> jax.Array:
-    """Maps vectors [B, D] to [B, P]."""
-    return self._module().apply({"params": params}, vectors)
-
-  def _module(self):
-    widths = (self.hidden, self.num_outputs)
-    dtype = jnp.dtype(self.compute_dtype)
-    return _Mlp(widths, jax.nn.relu, self.initial, dtype, hidden_norm=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,11 +5,11 @@ from d2v_jax.mixing import Mixing
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.heads import (
   LinearHead,
-  MlpHead,
   PooledHead,
   RegressionHead,
   TokenHead,
 )
+from d2v_jax.models.mlp_head import MlpHead
 from d2v_jax.objectives.byol import Byol
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.data2vec2 import Data2Vec2

@@ -1,9 +1,9 @@
 """BYOL: predict what a teacher computes from another view of the same example.
 
 Source: Grill et al. 2020, arXiv 2006.07733, section 3. Richemond et al. 2020,
-arXiv 2010.10241, show that it needs no batch statistics. In place of batch norm
-they have group norm with standardised weights; here it is layer norm, as in the
-encoder. The optimizer is the run's, not LARS.
+arXiv 2010.10241, show that it needs no batch statistics: in place of batch norm
+projector and predictor have group norm and standardised weights, and the
+encoder its own layer norm. The optimizer is the run's, not LARS.
 """
 
 import dataclasses
@@ -27,7 +27,8 @@ class Byol:
   Attributes:
     encoder: the network.
     projector: (init, call) the mean of the encoder's output [B, D] -> [B, P].
-    predictor: (init, call) the student's projection -> the teacher's.
+    predictor: (init, call) the student's projection -> the teacher's. One that
+      learns faster than the rest (`speed`) helps against collapse.
     ema: which of the encoder's sub-trees and `projector` the teacher averages,
       and how slowly; the paper's: from 0.996 to 1 over the run by a cosine.
   """

@@ -7,7 +7,6 @@ import pytest
 
 from d2v_jax.models.heads import (
   LinearHead,
-  MlpHead,
   PooledHead,
   RegressionHead,
   TokenHead,
@@ -147,22 +146,6 @@ class TestMaps:
       expected = linear(p["fc2" if hidden else "fc1"], expected)
       np.testing.assert_allclose(head(p, x, None), expected, rtol=1e-9)
 
-  def test_mlp(self):
-    with jax.enable_x64(True):
-      x = make_tokens()[:, 0]
-      head = MlpHead(7, 4, "float64")
-      p = draw(head, x)
-      hidden = normed(p["norm1"], linear(p["fc1"], x))
-      assert hidden.shape == (3, 7)
-      expected = linear(p["fc2"], np.maximum(hidden, 0))
-      np.testing.assert_allclose(head(p, x), expected, rtol=1e-9, atol=1e-9)
-
-  def test_an_mlp_has_no_statistics_of_the_batch(self):
-    x = make_tokens()[:, 0].astype(np.float32)
-    head = MlpHead(7, 4)
-    p = head.init(jax.random.key(0), x)
-    np.testing.assert_allclose(head(p, x[:1]), head(p, x)[:1], rtol=1e-5)
-
   def test_tokens(self):
     with jax.enable_x64(True):
       x = make_tokens()
@@ -256,9 +239,6 @@ def test_logits_of_tokens_are_summed_in_float32():
     ),
     (lambda: LinearHead(0), "LinearHead: num_outputs must be 1 or more, got 0"),
     (lambda: LinearHead(3, initial="x"), "LinearHead: unknown initial 'x'"),
-    (lambda: MlpHead(0), "MlpHead: hidden must be 1 or more, got 0"),
-    (lambda: MlpHead(2, 0), "MlpHead: num_outputs must be 1 or more, got 0"),
-    (lambda: MlpHead(initial="x"), "MlpHead: unknown initial 'x'"),
     (lambda: TokenHead(initial="x"), "TokenHead: unknown initial 'x'"),
     (lambda: PooledHead(0), "PooledHead: num_outputs must be 1 or more"),
     (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from d2v_jax.ema import Ema
-from d2v_jax.models.heads import MlpHead
+from d2v_jax.models.mlp_head import MlpHead
 from d2v_jax.models.speech import speech
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.byol import Byol
@@ -31,7 +31,10 @@ def make(dtype="float32", ema=SLOW, **encoder):
     compute_dtype=dtype,
     **encoder,
   )
-  heads = MlpHead(12, 6, dtype), MlpHead(10, 6, dtype)
+  heads = (
+    MlpHead(12, 6, 3, compute_dtype=dtype),
+    MlpHead(10, 6, 2, speed=20.0, compute_dtype=dtype),
+  )
   return Byol(network, *heads, ema)
 
 
@@ -51,16 +54,23 @@ def draw(objective, batch, dtype="float64"):
   return params, jax.tree.map(normal, teacher)
 
 
-def mlp(p, x):
-  x = x @ p["fc1"]["kernel"] + p["fc1"]["bias"]
-  norm = p["norm1"]
-  x = reference.layer_norm(x, norm["scale"], norm["bias"], 1e-6)
-  return np.maximum(x, 0) @ p["fc2"]["kernel"] + p["fc2"]["bias"]
+def linear(p, x):
+  weights = p["kernel"] - p["kernel"].mean(0)
+  return (
+    x @ (weights / np.linalg.norm(weights, axis=0) * p["scale"]) + p["bias"]
+  )
+
+
+def mlp(p, x, groups):
+  x = linear(p["fc1"], x)
+  x = reference.layer_norm(x.reshape(len(x), groups, -1)).reshape(x.shape)
+  x = x * p["norm"]["scale"] + p["norm"]["bias"]
+  return linear(p["fc2"], np.maximum(x, 0))
 
 
 def project(params, images):
   tokens, _ = reference.encoder(params, images, None, patch=PATCH, heads=HEADS)
-  return mlp(params["projector"], tokens.mean(1))
+  return mlp(params["projector"], tokens.mean(1), 3)
 
 
 def unit(x):
@@ -74,7 +84,7 @@ def test_loss_is_the_formula():
     params, teacher = draw(objective, batch)
     loss, metrics = jax.jit(objective.loss)(params, teacher, batch, None)
   views = batch["inputs"], batch["inputs_b"]
-  x = [unit(mlp(params["predictor"], project(params, v))) for v in views]
+  x = [unit(mlp(params["predictor"], project(params, v), 2)) for v in views]
   y = [unit(project(teacher, v)) for v in views]
   # 2 - 2 cos of each view's prediction and the other's target.
   cosines = (x[0] * y[1]).sum(-1) + (x[1] * y[0]).sum(-1)
@@ -151,7 +161,7 @@ def words():
     position_width=3,
     position_groups=2,
   )
-  objective = Byol(network, MlpHead(12, 6), MlpHead(10, 6), SLOW)
+  objective = Byol(network, MlpHead(12, 6, 3), MlpHead(10, 6, 2), SLOW)
   rng = np.random.default_rng(0)
   views = rng.normal(size=(2, 2, 325)).astype(np.float32)
   padding = np.zeros((2, 2, 16), bool)
@@ -201,7 +211,7 @@ def test_it_learns_that_views_are_of_the_same_image():
 def test_collapse_is_seen():
   objective, batch = make(), make_batch()
   params, teacher = draw(objective, batch, "float32")
-  teacher["projector"]["fc2"]["kernel"] *= 0
+  teacher["projector"]["fc2"]["scale"] *= 0
   _, metrics = jax.jit(objective.loss)(params, teacher, batch, None)
   assert metrics["target_std"] < 0.01
 
