@@ -25,6 +25,7 @@ PARAMETERS = {
   "vit_large_d2v2": 309_067_776,
   "vit_huge_d2v2": 637_075_712,
   "digits": 345_408,
+  "digits_d2v2": 361_440,
   "image_folder": 824_192,
   "fashion_mnist": 818_176,
   "speech_base": 93_754_880,

@@ -77,9 +77,9 @@ class TrainTransform:
       predicted; with labels, 'label'; and what is handed on. 'student_inputs'
       int32 [N] only when they may differ from `inputs` with <mask> where
       `mask` is; 'selected' bool [N], what the mask chose, only when it leaves
-      some of that or replaces it at random. Of M masks 'mask' is bool [M, N], and with them comes
-      'keep_ids' int32 [M, V]: the visible tokens, all the real ones, then as
-      much padding as makes them V.
+      some of that or replaces it at random. Of M masks 'mask' is bool [M, N],
+      and with them comes 'keep_ids' int32 [M, V]: the visible tokens, all the
+      real ones, then as much padding as makes them V.
     """
     length = example["length"]
     tokens = _cut(example["tokens"], length, self.vocab_size)

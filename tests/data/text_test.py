@@ -218,13 +218,16 @@ def test_train_transform():
   assert listed(out) == {"inputs": whole, "mask": MASK, **at}
   assert out["inputs"].dtype == np.int32 and out["mask"].dtype == np.bool_
   out = text.TrainTransform(100, Chosen())(EXAMPLE, rng)
+  selected = [False, True, True, True, True, False, False, False]
   assert listed(out) == {
     "inputs": whole,
     "mask": MASK,
     "student_inputs": student,
+    "selected": selected,
     **at,
   }
   assert out["student_inputs"].dtype == np.int32
+  assert out["selected"].dtype == np.bool_
   out = text.TrainTransform(100, Chosen(), teacher_sees="selected")(
     EXAMPLE, rng
   )
@@ -232,6 +235,7 @@ def test_train_transform():
     "inputs": [1, 11, 12, 13, 14, 1, 1, 1],
     "mask": MASK,
     "student_inputs": student,
+    "selected": selected,
     **at,
   }
   assert out["inputs"].dtype == np.int32
