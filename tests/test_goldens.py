@@ -39,7 +39,7 @@ REPRODUCED = {"batch/instance norm statistics include padded frames"}
 def optimized():
   """What users run is compiled with all optimizations."""
   option = "jax_disable_most_optimizations"
-  before = getattr(jax.config, option)
+  before = jax.config.read(option)
   jax.config.update(option, False)
   yield
   jax.config.update(option, before)

@@ -309,7 +309,7 @@ class TestClassification:
       image_size=8, patch_size=2, width=16, depth=2, num_heads=2, layer_scale=0
     )
     objective = Classification(network, PooledHead(10, pool="mean"))
-    metrics, _, state = fit(objective, batch, 80, 1e-2)
+    metrics, _, state = fit(objective, batch, 200, 1e-2)
     assert metrics[0]["accuracy"] < 0.5
     assert metrics[0]["loss"] > 2
     assert metrics[-1]["accuracy"] == 1
