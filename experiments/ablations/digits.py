@@ -1,0 +1,99 @@
+"""data2vec on digits, with one thing changed.
+
+  python -m d2v_jax.main --config=experiments/ablations/digits.py:top_k=1 \\
+    --workdir=runs/ablations/top_k=1-0 --config.seed=0
+
+After the colon is `base` or one of CHANGES. The base is configs/digits.py with
+six layers of width 64, and shorter.
+"""
+
+import dataclasses
+
+import jax
+import ml_collections
+
+from configs import digits
+from d2v_jax import ema
+from d2v_jax.objectives import OBJECTIVES, PARTS
+from d2v_jax.objectives.data2vec import Data2Vec, average_top_k
+
+STEPS = 600
+
+
+def _constant(decay):
+  return {"ema": dict(start=decay, end=decay)}
+
+
+# Name -> what changes in config.objective.
+CHANGES = {
+  **{f"top_k={k}": {"top_k": k} for k in (1, 2, 4, 5, 6)},
+  "target=block": {"target": "block"},
+  "target=attention": {"target": "attention"},
+  "teacher_input=masked": {"name": "masked_teacher"},
+  "layer_norms=none": {"layer_norms": ()},
+  "layer_norms=layer": {"layer_norms": ("layer",)},
+  "layer_norms=batch": {"layer_norms": ("batch",)},
+  **{f"ema={decay}": _constant(decay) for decay in (0.0, 0.9, 0.99, 0.999)},
+  "ema=1.0": _constant(1.0),
+  **{f"loss_beta={b}": {"loss_beta": b} for b in (0.0, 0.25, 1.0, 4.0)},
+}
+# What the base has, in the words of the names above.
+BASE = {
+  "top_k": "3",
+  "target": "ffn",
+  "teacher_input": "whole",
+  "layer_norms": "instance",
+  "ema": "0.99 to 0.999",
+  "loss_beta": "2.0",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedTeacher(Data2Vec):
+  """data2vec with a teacher that sees no more than the student."""
+
+  def targets(
+    self,
+    params: dict,
+    teacher_params: dict,
+    batch: dict,
+    features: jax.Array | None = None,
+  ) -> jax.Array:
+    """As Data2Vec's, of the masked input."""
+    output = self.encoder(
+      ema.teacher(params, teacher_params),
+      batch,
+      mask=batch["mask"],
+      features=features,
+    )
+    average = average_top_k(
+      getattr(output, self.target),
+      self.top_k,
+      self.layer_norms,
+      self.average_norms,
+      None if self.norm_padding else output.padding,
+    )
+    return jax.lax.stop_gradient(average)
+
+
+OBJECTIVES["masked_teacher"] = MaskedTeacher
+PARTS["masked_teacher"] = PARTS["data2vec"]
+
+
+def get_config(name: str = "base") -> ml_collections.ConfigDict:
+  """Returns the base, or the base with one change."""
+  if name != "base" and name not in CHANGES:
+    raise ValueError(
+      f"unknown change {name!r}; choose base or one of: {', '.join(CHANGES)}."
+    )
+  c = digits.get_config()
+  c.total_steps = c.checkpoint_every = STEPS
+  c.encoder.update(width=64, depth=6)
+  c.objective.ema.anneal_steps = STEPS
+  with c.ignore_type():
+    c.objective.update(CHANGES.get(name, {}))
+  c.schedule.warmup_steps = STEPS // 10
+  # A collapse is a result here, so nothing stops a run.
+  c.health = dict(start_step=STEPS)
+  c.evaluation.every = STEPS // 2
+  return c
