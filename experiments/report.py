@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
   )
   args = parser.parse_args(argv)
   try:
-    baselines = dict(map(_baseline, args.baseline))
+    baselines = dict(map(baseline, args.baseline))
     run, lines = read(args.workdir)
   except ValueError as e:
     print(f"error: {e}", file=sys.stderr)
@@ -166,7 +166,12 @@ def plot(
   pyplot.close(figure)
 
 
-def _baseline(text: str) -> tuple[str, float]:
+def baseline(text: str) -> tuple[str, float]:
+  """Takes NAME=VALUE apart.
+
+  Raises:
+    ValueError: it has another form.
+  """
   name, _, value = text.rpartition("=")
   try:
     if name:

@@ -1,0 +1,39 @@
+"""Tones with data2vec 2.0: the data of configs/tones.py, on a CPU.
+
+  python -m d2v_jax.main --config=configs/tones_d2v2.py --workdir=RUN
+
+The algorithm is that of speech_base_d2v2.py. Sizes and rates are ours and were
+not tuned.
+"""
+
+import ml_collections
+
+from configs import tones
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """One layer below the targets and two above, eight masks of a syllable."""
+  c = tones.get_config()
+  c.batch_size = 16
+  c.data.mask = dict(
+    name="block", num_masks=8, ratio=0.5, adjust=0.05, length=4
+  )
+  c.encoder.prenet_depth = 1
+  c.encoder.depth = 2
+  c.objective = dict(
+    name="data2vec2",
+    target="ffn",
+    top_k=2,
+    layer_norms=("instance",),
+    loss_beta=0.0,
+    loss_scale="rsqrt",
+    decoder=dict(width=96, layers=3, kernel=7, groups=16),
+    ema=dict(
+      start=0.99,
+      end=0.999,
+      anneal_steps=600,
+      tracked=("positions", "alibi_scale", "prenet_norm", "prenet", "blocks"),
+    ),
+  )
+  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=60)
+  return c

@@ -1,0 +1,42 @@
+"""Verses with data2vec 2.0: the data of configs/verses.py, on a CPU.
+
+  python -m d2v_jax.main --config=configs/verses_d2v2.py --workdir=RUN
+
+The algorithm is that of text_base_d2v2.py. Sizes and rates are ours and were
+not tuned.
+"""
+
+import ml_collections
+
+from configs import verses
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """One layer below the targets and two above, eight masks of a block."""
+  c = verses.get_config()
+  c.batch_size = 8
+  c.data.mask = dict(name="random", num_masks=8, ratio=0.48)
+  c.encoder.prenet_depth = 1
+  c.encoder.depth = 2
+  c.objective = dict(
+    name="data2vec2",
+    target="ffn",
+    top_k=2,
+    layer_norms=("instance",),
+    loss_beta=0.0,
+    loss_scale=1.0,
+    decoder=dict(
+      width=128,
+      layers=2,
+      kernel=9,
+      groups=1,
+      residual=False,
+      projection_layers=2,
+      initial="normal",
+    ),
+    ema=dict(
+      start=0.998, end=0.9998, anneal_steps=600, tracked=("prenet", "blocks")
+    ),
+  )
+  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=60)
+  return c
