@@ -35,6 +35,7 @@ PARAMETERS = {
   "audio_folder": 2_115_904,
   "finetune_speech": 2_084_445,
   "tones": 431_168,
+  "tones_d2v2": 443_460,
   "text_base": 126_415_872,
   "text_base_d2v2": 152_961_792,
   "text_large_d2v2": 385_379_584,
@@ -46,6 +47,7 @@ PARAMETERS = {
   "finetune_images": 85_673_818,
   "finetune_glue": 124_650_247,
   "verses": 925_440,
+  "verses_d2v2": 1_220_864,
 }
 
 

@@ -17,7 +17,6 @@ from experiments import seeds
 from experiments.ablations.digits import BASE
 
 METRICS = {"linear_probe/accuracy": "linear probe", "knn/accuracy": "20-NN"}
-# All are compared with the base; what the config says beside it is the same.
 Records = dict[str, dict[str, Any]]
 
 
@@ -43,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
   return 0
 
 
-def groups(records: Records) -> dict[str, dict[str, dict[str, Any]]]:
+def groups(records: Records) -> dict[str, Records]:
   """Sorts runs by what they change.
 
   Returns:
@@ -101,7 +100,12 @@ def plot(grouped: dict[str, Records], path: pathlib.Path) -> None:
   from matplotlib import pyplot
 
   figure, axes = pyplot.subplots(
-    2, -(-len(grouped) // 2), figsize=(11, 6), layout="constrained", sharey=True
+    2,
+    -(-len(grouped) // 2),
+    figsize=(11, 6),
+    layout="constrained",
+    sharey=True,
+    squeeze=False,
   )
   for axis, (field, values) in zip(axes.flat, grouped.items(), strict=False):
     for color, (key, title) in enumerate(METRICS.items()):
