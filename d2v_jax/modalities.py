@@ -35,7 +35,9 @@ class Modality:
       config.data that it has arguments for. It steps over corrupt records.
     eval_source: (source, ...) -> examples to evaluate, each record once.
     masks: name -> mask generator.
-    train_transform: builds (example, rng) -> `inputs`, `mask`, ...
+    train_transform: builds (example, rng) -> `inputs`, `mask`, ... With
+      buckets it has `check_length(length)`, which raises for lengths that its
+      masks do not fit.
     eval_transform: builds example -> `inputs`, `label`.
     shared: arguments of the encoder that the data must agree on; written once,
       in config.encoder.
