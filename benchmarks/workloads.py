@@ -1,35 +1,62 @@
-"""What the training step is measured on: config, random batch, operations."""
+"""What the training step is measured on: a config and a random batch."""
 
+import dataclasses
 import inspect
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from d2v_jax import config as config_lib
+from d2v_jax import inputs
 from d2v_jax import optimizer as optimizer_lib
 from d2v_jax.config import Spec
-from d2v_jax.data.layout import BOS, EOS, UNK, num_frames
-from d2v_jax.ema import Ema
+from d2v_jax.data.layout import BOS, EOS, UNK
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.models.heads import RegressionHead
-from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.objectives import OBJECTIVES, PARTS
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """A config file, and changes of its encoder and of its decoder."""
+
+  path: str
+  encoder: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  decoder: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
 
 _SMALL = {"width": 64, "depth": 2, "num_heads": 4}
 _KERNELS = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
-# Name -> config file, changes of its encoder.
-MODELS: dict[str, tuple[str, Spec]] = {
-  "vit_base": ("configs/vit_base.py", {}),
-  "vit_small": ("configs/vit_base.py", {"width": 384, "num_heads": 6}),
-  "vit_tiny": ("configs/vit_base.py", {"width": 192, "num_heads": 3}),
-  "speech_base": ("configs/speech_base.py", {}),
-  "speech_tiny": (
-    "configs/speech_base.py",
-    {**_SMALL, "conv_layers": tuple((32, *layer) for layer in _KERNELS)},
+_CONVS = {"conv_layers": tuple((32, *layer) for layer in _KERNELS)}
+_VIT_TINY = {"width": 192, "num_heads": 3}
+_VOCABULARY = {"vocab_size": 1000}
+_DECODER = {"width": 64}
+# Of two names, the one with _VERSION_2 is of the same size as the other.
+_VERSION_2 = "_d2v2"
+MODELS: dict[str, Model] = {
+  "vit_base": Model("configs/vit_base.py"),
+  "vit_base_d2v2": Model("configs/vit_base_d2v2.py"),
+  "vit_small": Model("configs/vit_base.py", {"width": 384, "num_heads": 6}),
+  "vit_tiny": Model("configs/vit_base.py", _VIT_TINY),
+  "vit_tiny_d2v2": Model("configs/vit_base_d2v2.py", _VIT_TINY, {"width": 192}),
+  "speech_base": Model("configs/speech_base.py"),
+  "speech_base_d2v2": Model("configs/speech_base_d2v2.py"),
+  "speech_tiny": Model("configs/speech_base.py", _SMALL | _CONVS),
+  "speech_tiny_d2v2": Model(
+    "configs/speech_base_d2v2.py", _SMALL | _CONVS, _DECODER
   ),
-  "text_base": ("configs/text_base.py", {}),
-  "text_tiny": ("configs/text_base.py", {**_SMALL, "vocab_size": 1000}),
+  "text_base": Model("configs/text_base.py"),
+  "text_base_d2v2": Model("configs/text_base_d2v2.py"),
+  "text_tiny": Model("configs/text_base.py", _SMALL | _VOCABULARY),
+  "text_tiny_d2v2": Model(
+    "configs/text_base_d2v2.py", _SMALL | _VOCABULARY, _DECODER
+  ),
 }
 RATES = (
+  "input_dropout",
   "dropout",
   "attention_dropout",
   "activation_dropout",
@@ -74,26 +101,40 @@ def make_config(
     dtype: of matrix products.
     regularised: keep dropout and drop path. Layer drop is left out always: the
       peer would skip a layer, ours computes it and drops the result.
+
+  Raises:
+    ValueError: for a config of another objective than data2vec's two.
   """
-  default, changes = MODELS[model]
-  spec = config_lib.plain(config_lib.load(path or default))
-  encoder = {**spec["encoder"], **changes, "layer_drop": 0.0}
+  changes = MODELS[model]
+  path = path or changes.path
+  spec = config_lib.plain(config_lib.load(path))
+  objective = spec["objective"]
+  name = objective["name"]
+  if name not in ("data2vec", "data2vec2"):
+    raise ValueError(
+      f"train_step: {path} has the objective {name!r}, which is not measured "
+      "here; give a config with one of: data2vec, data2vec2."
+    )
+  encoder = {**spec["encoder"], **changes.encoder, "layer_drop": 0.0}
+  objective["ema"].update(start=0.99, end=0.99)
+  decoder = objective.get("decoder", {})
+  decoder.update(changes.decoder)
   if not regularised:
-    encoder.update(dict.fromkeys(RATES, 0.0))
+    for section in (encoder, decoder):
+      section.update(dict.fromkeys(RATES, 0.0))
   row = MODALITIES[spec["modality"]]
   encoder = _complete(row.encoder, encoder)
-  objective = _complete(Data2Vec, spec["objective"])
+  for part, constructor in PARTS[name].items():
+    objective[part] = _complete(constructor, objective[part])
+  objective = _complete(OBJECTIVES[name], objective)
   objective["top_k"] = min(objective["top_k"], encoder["depth"])
-  objective["head"] = _complete(RegressionHead, objective["head"])
-  ema = {**objective["ema"], "start": 0.99, "end": 0.99}
-  objective["ema"] = _complete(Ema, ema)
   return {
     "modality": spec["modality"],
     "batch_size": batch_size,
     "compute_dtype": dtype,
     "mask": spec["data"]["mask"],
     "encoder": encoder,
-    "objective": objective,
+    "objective": {"name": name, **objective},
     # PyTorch's AdamW has no other epsilon; it costs the same.
     "optimizer": _complete(optimizer_lib.adamw, spec["optimizer"])
     | {"uncorrected_eps": False},
@@ -104,7 +145,7 @@ def make_config(
 def _complete(constructor, spec):
   """The constructor's plain arguments, defaults included."""
   arguments = inspect.signature(constructor).parameters.values()
-  given = ("compute_dtype", "remat")
+  given = ("compute_dtype", "grid", "remat")
   defaults = {
     p.name: p.default
     for p in arguments
@@ -114,9 +155,7 @@ def _complete(constructor, spec):
   return defaults | {k: v for k, v in spec.items() if k in names}
 
 
-def make_batch(
-  config: Spec, seconds: float, tokens: int
-) -> dict[str, np.ndarray]:
+def make_batch(config: Spec, seconds: float, tokens: int) -> Batch:
   """Random inputs, and masks as a run draws them; no padding.
 
   Args:
@@ -125,83 +164,80 @@ def make_batch(
     tokens: of each text.
 
   Returns:
-    `inputs` and `mask`, and what else the modality's mask gives.
+    `inputs` [B, ...] and `mask` bool [B, N]; of data2vec 2.0 `mask` [B, M, N]
+    and `keep_ids` int32 [B, M, V]; and what else the modality's mask gives.
   """
   rng = np.random.default_rng(0)
+  encoder, row = config["encoder"], MODALITIES[config["modality"]]
   make = {"vision": _image, "speech": _utterance, "text": _text}
-  table = MODALITIES[config["modality"]].masks
-  mask = config_lib.build(config["mask"], table, "config.data.mask")
   size = {"speech": round(16_000 * seconds), "text": tokens}
-  examples = [
-    make[config["modality"]](
-      rng, mask, config["encoder"], size.get(config["modality"])
-    )
-    for _ in range(config["batch_size"])
-  ]
-  return {key: np.stack([e[key] for e in examples]) for key in examples[0]}
-
-
-def _image(rng, mask, encoder, size):
-  del size
-  side = encoder["image_size"]
-  grid = (side // encoder["patch_size"],) * 2
-  return {
-    "inputs": rng.standard_normal((side, side, 3), np.float32),
-    "mask": mask(rng, grid).reshape(-1),
+  transform = row.train_transform(
+    mask=config_lib.build(config["mask"], row.masks, "config.data.mask"),
+    **inputs.accepted(
+      row.train_transform, inputs.shared_arguments(row, encoder)
+    ),
+  )
+  examples = []
+  for i in range(config["batch_size"]):
+    raw = make[config["modality"]](rng, encoder, size.get(config["modality"]))
+    examples.append(transform({**raw, "requested": i, "record": i}, rng))
+  batch = {
+    name: np.stack([example[name] for example in examples])
+    for name in ("inputs", "mask", "keep_ids", "student_inputs")
+    if name in examples[0]
   }
-
-
-def _utterance(rng, mask, encoder, size):
-  frames = num_frames(size, encoder["conv_layers"])
-  return {
-    "inputs": rng.standard_normal(size, np.float32),
-    "mask": mask(rng, frames, frames),
-  }
-
-
-def _text(rng, mask, encoder, size):
-  words = rng.integers(UNK + 1, encoder["vocab_size"] - 1, size - 2)
-  tokens = np.array([BOS, *words, EOS], np.int32)
-  hidden, _, student = mask(rng, size, encoder["vocab_size"], tokens)
-  example = {"inputs": tokens, "mask": hidden}
-  return example | ({"student_inputs": student} if mask.changes_tokens else {})
-
-
-def flops_per_example(config: Spec, batch: dict[str, np.ndarray]) -> float:
-  """Matrix products of a step, two operations for each multiply-add.
-
-  Forward once for the teacher, three times for the student: its backward pass
-  is twice the forward one. The features of speech are computed once, for both.
-  """
-  encoder = config["encoder"]
-  width, tokens = encoder["width"], batch["mask"].shape[1]
-  embed, student_only = 0, tokens * _head_macs(config)
   if config["modality"] == "vision":
-    embed = tokens * encoder["patch_size"] ** 2 * 3 * width
-    tokens += 1
-  if config["modality"] == "speech":
-    student_only += _feature_macs(encoder, batch["inputs"].shape[1])
-    depth = encoder["position_depth"]
-    kernel = max(3, encoder["position_width"] // depth)
-    groups = encoder["position_groups"]
-    embed = depth * tokens * kernel * width**2 // groups
-  block = tokens * 12 * width**2 + 2 * tokens**2 * width
-  shared = embed + encoder["depth"] * block
-  return 2.0 * (4 * shared + 3 * student_only)
+    # The peer takes what is normalised already.
+    shape = batch["inputs"].shape
+    batch["inputs"] = rng.standard_normal(shape, np.float32)
+  return batch
 
 
-def _head_macs(config):
-  """Multiply-adds of the head for one token: D -> 2D -> ... -> D."""
-  layers = config["objective"]["head"]["layers"]
-  factor = layers if layers < 2 else 4 * layers - 4
-  return factor * config["encoder"]["width"] ** 2
+def _image(rng, encoder, size):
+  del size
+  shape = (encoder["image_size"],) * 2
+  return {"image": rng.integers(0, 256, (*shape, 3), np.uint8)}
 
 
-def _feature_macs(encoder, samples):
-  """Multiply-adds of the convolutions and the projection after them."""
-  total, length, before = 0, samples, 1
-  for channels, kernel, stride in encoder["conv_layers"]:
-    length = (length - kernel) // stride + 1
-    total += length * kernel * before * channels
-    before = channels
-  return total + length * before * encoder["width"]
+def _utterance(rng, encoder, size):
+  del encoder
+  return {"audio": rng.standard_normal(size, np.float32), "length": size}
+
+
+def _text(rng, encoder, size):
+  words = rng.integers(UNK + 1, encoder["vocab_size"] - 1, size - 2)
+  return {"tokens": np.array([BOS, *words, EOS], np.int32), "length": size}
+
+
+def count_masks(batch: Batch) -> int:
+  """Masked versions in a batch: B, or B * M of data2vec 2.0."""
+  return math.prod(batch["mask"].shape[:-1])
+
+
+def one_mask_each(batch: Batch) -> Batch:
+  """The same masked versions, each with a copy of its example.
+
+  Args:
+    batch: of data2vec 2.0, with M masks of each of B examples.
+
+  Returns:
+    A batch with one mask of each of B * M examples, in the same order.
+  """
+  num_masks = batch["mask"].shape[1]
+  apart = {}
+  for name, value in batch.items():
+    if name in ("mask", "keep_ids"):
+      apart[name] = value.reshape(-1, 1, value.shape[-1])
+    else:
+      apart[name] = np.repeat(value, num_masks, axis=0)
+  return apart
+
+
+def is_version_2(config: Spec) -> bool:
+  """Whether a config of `make_config` is one of data2vec 2.0."""
+  return config["objective"]["name"] == "data2vec2"
+
+
+def version_1(model: str) -> str:
+  """Name of the model of version 1 that is of the same size."""
+  return model.removesuffix(_VERSION_2)
