@@ -3,9 +3,10 @@
   python -m d2v_jax.convert import SOURCE DEST
   python -m d2v_jax.convert export RUN DEST --format=hf
 
-SOURCE is a .pt or .pth file of data2vec 1.0 as fairseq or its vision release
-writes it, pretrained or fine-tuned; a folder of Hugging Face's Data2VecVision,
-Data2VecAudio or Data2VecText; or an export of ours. Nothing in it is executed.
+SOURCE is a .pt or .pth file of data2vec 1.0 or 2.0 as fairseq writes it, or of
+data2vec's vision release, pretrained or fine-tuned; a folder of Hugging
+Face's Data2VecVision, Data2VecAudio or Data2VecText; or an export of ours.
+Nothing in it is executed.
 DEST becomes a run, which can be probed, fine-tuned and pretrained further:
 
   python -m d2v_jax.convert import audio_base_ls.pt runs/imported

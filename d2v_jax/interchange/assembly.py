@@ -4,10 +4,10 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from d2v_jax import config as config_lib
+from d2v_jax import inputs
 from d2v_jax.interchange.imported import Imported
 from d2v_jax.interchange.names import Arrays, InterchangeError, Rule, to_tree
 from d2v_jax.modalities import MODALITIES
@@ -62,21 +62,22 @@ def assemble(model: Foreign, source: str) -> Imported:
       the options describe no model; nothing is loaded by half.
   """
   try:
-    encoder, head = build(model.modality, model.encoder, model.objective)
+    encoder, objective = build(model.modality, model.encoder, model.objective)
+    if model.data.get("mask"):
+      masks = MODALITIES[model.modality].masks
+      config_lib.build(model.data["mask"], masks, "data.mask")
+    shapes = jax.eval_shape(
+      (objective or encoder).init, jax.random.key(0), {"inputs": model.inputs}
+    )
   except ValueError as e:
     raise InterchangeError(f"{source}: {e}") from e
-  shapes = jax.eval_shape(
-    encoder.init, jax.random.key(0), {"inputs": model.inputs}
-  )
-  if head is not None:
-    tokens = jax.ShapeDtypeStruct((1, 1, model.encoder["width"]), jnp.float32)
-    shapes["head"] = jax.eval_shape(head.init, jax.random.key(0), tokens)
+  has_head = "head" in shapes
   filled = {name: shapes.pop(name) for name in model.absent}
   params = to_tree(
     model.arrays, model.rules, shapes, unused=model.unused, source=source
   )
   params |= jax.tree.map(lambda x: np.zeros(x.shape, np.float32), filled)
-  if head is not None:
+  if has_head:
     params.setdefault("head", {})
   teacher_params = {}
   if model.teacher:
@@ -111,7 +112,7 @@ def _own(x: np.ndarray) -> np.ndarray:
 def build(
   modality: str, encoder: dict[str, Any], objective: dict[str, Any]
 ) -> tuple[Encoder, Any]:
-  """The encoder, and the objective's head or None.
+  """The encoder, and the objective or None.
 
   Raises:
     ValueError: the options do not describe what this library has.
@@ -122,11 +123,14 @@ def build(
   spec = dict(objective)
   for part, constructor in PARTS[spec["name"]].items():
     if part in spec:
-      spec[part] = config_lib.call(constructor, spec[part], f"objective.{part}")
+      given = inputs.accepted(constructor, {"grid": network.grid})
+      spec[part] = config_lib.call(
+        constructor, spec[part], f"objective.{part}", **given
+      )
   whole = config_lib.build(spec, OBJECTIVES, "objective", encoder=network)
   top_k, depth = spec.get("top_k", 1), encoder["depth"]
   if not 1 <= top_k <= depth:
     raise ValueError(
       f"objective: it averages {top_k} layers, and there are {depth}."
     )
-  return network, whole.head
+  return network, whole

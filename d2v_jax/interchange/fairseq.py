@@ -1,13 +1,15 @@
-"""Reads the files of fairseq's data2vec 1.0 and of its vision release."""
+"""Reads fairseq's files of data2vec 1.0 and 2.0, and of its vision release."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from etils import epath
 
 from d2v_jax.interchange import (
   assembly,
+  fairseq_multi_speech,
+  fairseq_multi_text,
+  fairseq_multi_vision,
   fairseq_speech,
   fairseq_text,
   fairseq_vision,
@@ -25,10 +27,11 @@ READERS = {
   "sentence_encoder.embed_tokens.weight": fairseq_text.read,
   "patch_embed.proj.weight": fairseq_vision.read,
   "patch_embed.conv.weight": fairseq_vision_port.read,
+  # Of data2vec 2.0.
+  "local_encoder.conv_layers.0.0.weight": fairseq_multi_speech.read,
+  "local_encoder.embed_tokens.weight": fairseq_multi_text.read,
+  "local_encoder.proj.weight": fairseq_multi_vision.read,
 }
-# Of the second version, in contrast.
-_SECOND = ("data2vec_multi", "data2vec2")
-_SECOND_WEIGHTS = "modality_encoders."
 
 
 def read(
@@ -37,11 +40,13 @@ def read(
   dictionary: epath.PathLike | None = None,
   encoder_only: bool = False,
 ) -> Imported:
-  """Reads a .pt or .pth file of data2vec 1.0.
+  """Reads a .pt or .pth file of data2vec 1.0 or 2.0.
 
-  These are fairseq's data2vec_audio, wav2vec_ctc around it, data2vec_text with
-  or without a classification head, data2vec_vision, and the files of the
-  separate vision release, pretrained or fine-tuned.
+  Of the first version these are fairseq's data2vec_audio, wav2vec_ctc around
+  it, data2vec_text with or without a classification head, data2vec_vision, and
+  the files of the separate vision release, pretrained or fine-tuned. Of the
+  second they are fairseq's data2vec_multi with one modality, and around it
+  wav2vec_ctc, mae_image_classification or data2vec_text_classification.
 
   Args:
     path: the file. Nothing in it is executed.
@@ -58,8 +63,8 @@ def read(
     InterchangeError: the file is no such model or has options that would
       change its numbers here; weights are missing, unexpected or misshapen.
 
-  Source: data2vec (arXiv 2202.03555) and its released code, whose names and
-  options these are.
+  Source: data2vec (arXiv 2202.03555), data2vec 2.0 (arXiv 2212.07525) and their
+  released code, whose names and options these are.
   """
   path = epath.Path(path)
   given = None if dictionary is None else epath.Path(dictionary)
@@ -107,12 +112,6 @@ def _checkpoint(path, state, dictionary, encoder_only):
 
 def _reader(checkpoint):
   """The one place that tells the kinds of files apart."""
-  names = {*_model_names(checkpoint.cfg.values)}
-  if names & {*_SECOND} or any(_SECOND_WEIGHTS in n for n in checkpoint.arrays):
-    raise checkpoint.error(
-      "it is a model of data2vec 2.0; only those of data2vec 1.0 can be "
-      "imported"
-    )
   for ending, reader in READERS.items():
     if any(name.endswith(ending) for name in checkpoint.arrays):
       return reader
@@ -122,17 +121,6 @@ def _reader(checkpoint):
     + (f", but of a {found!r}" if found else "")
     + f"; they begin with: {', '.join(sorted(checkpoint.arrays)[:3]) or 'none'}"
   )
-
-
-def _model_names(config: Any, levels: int = 4):
-  """Names of all models that a configuration nests."""
-  if not isinstance(config, Mapping) or not levels:
-    return
-  name = model_name(Options(config, ""))
-  if name is not None:
-    yield name
-  for key in ("model", "w2v_args", "pretrained_model_args"):
-    yield from _model_names(config.get(key), levels - 1)
 
 
 def _arrays(tree):

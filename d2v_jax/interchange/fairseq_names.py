@@ -23,14 +23,22 @@ def _layers(prefix: str) -> tuple[Rule, ...]:
   return tuple(rules)
 
 
-_CONV = "feature_extractor.conv_layers.{i}."
+def _extractor(prefix: str) -> tuple[Rule, ...]:
+  """Rules of wav2vec 2.0's convolutions, each with a norm or only the first."""
+  conv = f"{prefix}conv_layers.{{i}}."
+  return (
+    Rule(f"{conv}0.weight", "feature_encoder/conv{i}/kernel", "conv"),
+    Rule(f"{conv}0.bias", "feature_encoder/conv{i}/bias"),
+    *norm(f"{conv}2", "feature_encoder/norm{i}"),
+    *norm(f"{conv}2.1", "feature_encoder/norm{i}"),
+  )
+
+
 _POSITION = "encoder.pos_conv.{i}."
+CTC_HEAD = linear("proj", "head/fc1")
 SPEECH = (
   Rule("mask_emb", "mask_token"),
-  Rule(f"{_CONV}0.weight", "feature_encoder/conv{i}/kernel", "conv"),
-  Rule(f"{_CONV}0.bias", "feature_encoder/conv{i}/bias"),
-  *norm(f"{_CONV}2", "feature_encoder/norm{i}"),
-  *norm(f"{_CONV}2.1", "feature_encoder/norm{i}"),
+  *_extractor("feature_extractor."),
   *norm("layer_norm", "feature_projection/norm"),
   *linear("post_extract_proj", "feature_projection/proj"),
   # Several convolutions, or a single one with weight norm.
@@ -43,18 +51,21 @@ SPEECH = (
   *_layers("encoder."),
   *linear("final_proj", "head/fc1"),
   *linear("final_proj.0", "head/fc1"),
-  *linear("proj", "head/fc1"),
+  *CTC_HEAD,
 )
 
 _SENTENCE = "encoder.sentence_encoder."
+SENTENCE_HEAD = (
+  *linear("classification_head.dense", "head/fc1"),
+  *linear("classification_head.out_proj", "head/fc2"),
+)
 TEXT = (
   Rule(f"{_SENTENCE}embed_tokens.weight", "feature_encoder/embedding"),
   Rule(f"{_SENTENCE}embed_positions.weight", "position_embedding"),
   *norm(f"{_SENTENCE}layernorm_embedding", "embedding_norm"),
   *norm(f"{_SENTENCE}layer_norm", "norm"),
   *_layers(_SENTENCE),
-  *linear("classification_head.dense", "head/fc1"),
-  *linear("classification_head.out_proj", "head/fc2"),
+  *SENTENCE_HEAD,
 )
 
 
@@ -94,6 +105,7 @@ def _vit(blocks: str, fc1: str, fc2: str) -> tuple[Rule, ...]:
   )
 
 
+IMAGE_HEAD = (*norm("fc_norm", "head/norm"), *linear("head", "head/fc1"))
 VISION = (
   Rule("cls_token", "cls_token"),
   Rule("mask_token", "mask_token"),
@@ -102,8 +114,7 @@ VISION = (
   Rule("patch_embed.proj.bias", "feature_encoder/proj/bias"),
   *_vit("", "fc1", "fc2"),
   *linear("lm_head", "head/fc1"),
-  *norm("fc_norm", "head/norm"),
-  *linear("head", "head/fc1"),
+  *IMAGE_HEAD,
 )
 
 # fairseq's own version of the vision model.
@@ -114,3 +125,74 @@ VISION_PORT = (
   Rule("patch_embed.conv.bias", "feature_encoder/proj/bias"),
   *_vit("encoder.", "0", "2"),
 )
+
+
+def _multi_blocks(prefix: str, path: str) -> tuple[Rule, ...]:
+  """Rules of data2vec 2.0's blocks, the bias of q, k and v in three parts."""
+  block = f"{prefix}blocks.{{layer}}."
+  return (
+    *norm(f"{block}norm1", f"{path}/norm1"),
+    *norm(f"{block}norm2", f"{path}/norm2"),
+    Rule(f"{block}attn.qkv.weight", f"{path}/attention/qkv/kernel", "linear"),
+    *(
+      Rule(f"{block}attn.qkv.bias.{x}", f"{path}/attention/{x}_bias")
+      for x in "qkv"
+    ),
+    *linear(f"{block}attn.proj", f"{path}/attention/out"),
+    *linear(f"{block}mlp.fc1", f"{path}/mlp/fc1"),
+    *linear(f"{block}mlp.fc2", f"{path}/mlp/fc2"),
+  )
+
+
+def multi(encoder: str, position_depth: int = 0) -> tuple[Rule, ...]:
+  """Rules of data2vec 2.0 but for its decoder, of any modality.
+
+  Args:
+    encoder: how the names in the modality's own part begin, such as
+      'modality_encoders.AUDIO.'.
+    position_depth: convolutions that make the positions of speech.
+  """
+  local = f"{encoder}local_encoder."
+  position = f"{encoder}relative_positional_encoder."
+  return (
+    Rule(f"{encoder}extra_tokens", "cls_token"),
+    Rule(f"{encoder}alibi_scale", "alibi_scale", "scalars"),
+    *norm(f"{encoder}context_encoder.norm", "prenet_norm"),
+    *_multi_blocks(f"{encoder}context_encoder.", "prenet"),
+    *_multi_blocks("", "blocks"),
+    # Images.
+    Rule(f"{local}proj.weight", "feature_encoder/proj/kernel", "patch"),
+    Rule(f"{local}proj.bias", "feature_encoder/proj/bias"),
+    # Speech. The first module of the positions turns the axes.
+    *_extractor(local),
+    *norm(f"{encoder}project_features.1", "feature_projection/norm"),
+    *linear(f"{encoder}project_features.2", "feature_projection/proj"),
+    *(
+      Rule(f"{position}{i + 1}.0.{name}", f"positions/{ours}{i}", layout)
+      for i in range(position_depth)
+      for name, ours, layout in (
+        ("weight", "kernel", "conv"),
+        ("bias", "bias", "same"),
+      )
+    ),
+    # Text.
+    Rule(f"{local}embed_tokens.weight", "feature_encoder/embedding"),
+    Rule(f"{local}embed_positions.weight", "position_embedding"),
+    *norm(f"{local}layernorm_embedding", "embedding_norm"),
+  )
+
+
+def decoder(prefix: str, projection_layers: int) -> tuple[Rule, ...]:
+  """Rules of data2vec 2.0's decoder; a GELU stands between linear maps."""
+  one = projection_layers == 1
+  return (
+    Rule(f"{prefix}blocks.{{i}}.0.weight", "decoder/conv{i}/kernel", "conv"),
+    Rule(f"{prefix}blocks.{{i}}.0.bias", "decoder/conv{i}/bias"),
+    *(
+      rule
+      for i in range(projection_layers)
+      for rule in linear(
+        f"{prefix}proj" + ("" if one else f".{2 * i}"), f"decoder/proj{i + 1}"
+      )
+    ),
+  )

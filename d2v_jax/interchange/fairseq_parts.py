@@ -1,6 +1,7 @@
 """What readers of fairseq's modalities share."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -141,11 +142,12 @@ def data2vec_objective(
   c: Options,
   *,
   target: str,
-  head: dict[str, Any],
   tracked: tuple[str, ...],
   loss_scale: str | float,
+  name: str = "data2vec",
+  **parts: Any,
 ) -> dict[str, Any]:
-  """config.objective of fairseq's data2vec models."""
+  """config.objective of fairseq's data2vec models; `parts` are as they are."""
   names = {
     "layer_norms": [
       n
@@ -157,14 +159,14 @@ def data2vec_objective(
     ],
   }
   return {
-    "name": "data2vec",
+    "name": name,
     "target": target,
     "top_k": c.integer("average_top_k_layers", 8, least=1, most=1000),
-    **{name: tuple(value) for name, value in names.items()},
+    **{key: tuple(value) for key, value in names.items()},
     "norm_padding": True,
     "loss_beta": c.number("loss_beta", 0.0),
     "loss_scale": loss_scale,
-    "head": head,
+    **parts,
     "ema": {
       "start": c.number("ema_decay", 0.999),
       "end": c.number("ema_end_decay", 0.9999),
@@ -181,6 +183,24 @@ def without(prefix: str, arrays: Arrays) -> Arrays:
     for name, value in arrays.items()
     if name.startswith(prefix)
   }
+
+
+def mlp_ratio(checkpoint: Checkpoint, fc1: str, width: int) -> float:
+  """Hidden width of the feed-forward parts over D.
+
+  Args:
+    checkpoint: the file.
+    fc1: name of the weight [hidden, D].
+    width: D.
+
+  Returns:
+    A ratio that, times D, gives the hidden width rounded and cut off alike.
+  """
+  hidden = size(checkpoint, fc1, 0)
+  ratio = hidden / max(width, 1)
+  while math.floor(width * ratio) < hidden:
+    ratio = math.nextafter(ratio, math.inf)
+  return ratio
 
 
 def size(checkpoint: Checkpoint, name: str, axis: int) -> int:

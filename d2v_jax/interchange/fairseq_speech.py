@@ -1,29 +1,24 @@
 """fairseq's data2vec_audio, pretrained, and fine-tuned by CTC (wav2vec_ctc)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.data.labels import LETTERS
-from d2v_jax.interchange import fairseq_names, literals
+from d2v_jax.interchange import fairseq_ctc, fairseq_names, literals
 from d2v_jax.interchange.assembly import Foreign
 from d2v_jax.interchange.fairseq_parts import (
   LICENCE,
   Checkpoint,
   data2vec_objective,
-  size,
+  mlp_ratio,
   without,
 )
 from d2v_jax.interchange.options import Options
 
 _ENCODER = "w2v_encoder.w2v_model."
-_PROJ = "w2v_encoder.proj."
-# <s> (the blank), <pad>, </s>, <unk>.
-_SPECIALS = 4
-_LAYERS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2"
-# Longer than any sentence; only labels that are longer are an error.
-_MAX_LABELS = 1024
+LAYERS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2"
 
 
 def read(checkpoint: Checkpoint) -> Foreign:
@@ -32,7 +27,7 @@ def read(checkpoint: Checkpoint) -> Foreign:
     return _fine_tuned(checkpoint)
   c = checkpoint.model
   checkpoint.require_name(c, "data2vec_audio")
-  notes = _normalisation(checkpoint, checkpoint.task)
+  notes = normalisation(checkpoint, checkpoint.task)
   tracked = ("norm", "blocks")
   if not c.flag("ema_layers_only", True):
     tracked = ("positions", *tracked)
@@ -61,55 +56,49 @@ def read(checkpoint: Checkpoint) -> Foreign:
     tracked=tracked,
     unused=(r"final_proj\..*",) if checkpoint.encoder_only else (),
     description="data2vec_audio of fairseq, pretrained",
-    notes=(*notes, *_left_out(c), LICENCE),
+    notes=(*notes, *left_out(c), LICENCE),
   )
 
 
 def _fine_tuned(checkpoint):
   outer = checkpoint.model
   checkpoint.require_name(outer, "wav2vec_ctc")
-  checkpoint.require_known(_ENCODER, _PROJ)
+  checkpoint.require_known(_ENCODER, fairseq_ctc.PROJ)
   # The pretrained model's whole configuration; of old files its options only.
   c = outer.section("w2v_args").inner("model")
   checkpoint.require_name(c, "data2vec_audio")
-  notes = _normalisation(checkpoint, checkpoint.task)
+  notes = normalisation(checkpoint, checkpoint.task)
   encoder = _encoder(checkpoint, c, outer, _ENCODER)
   arrays = without(_ENCODER, checkpoint.arrays)
   objective, data = {}, {}
   if not checkpoint.encoder_only:
-    rows, letters, said = _letters(checkpoint, outer)
-    head = without(_PROJ, checkpoint.arrays)
-    # One that lacks rows is left as it is, for its shape to be named as wrong.
-    arrays |= {
-      f"proj.{k}": v[rows] if len(v) > max(rows) else v for k, v in head.items()
-    }
+    head, objective, data, said = fairseq_ctc.read_head(checkpoint, outer)
+    arrays |= head
     notes += said
-    objective = {"name": "ctc", "head": {"num_outputs": len(rows)}}
-    data["labels"] = {
-      "name": "letters",
-      "letters": letters,
-      "case": _case(letters),
-      "max_length": _MAX_LABELS,
-    }
   return _foreign(
     encoder,
     objective,
     arrays,
     data=data,
     description="data2vec_audio of fairseq, fine-tuned by CTC",
-    notes=(*notes, *_left_out(outer), LICENCE),
+    notes=(*notes, *left_out(outer), LICENCE),
   )
 
 
-def _foreign(encoder, objective, arrays, **rest):
+def one_frame(encoder: dict[str, Any]) -> jax.ShapeDtypeStruct:
+  """The shortest input [1, T] of `speech` with these arguments."""
   samples = 1
   for _, kernel, stride in reversed(encoder["conv_layers"]):
     samples = (samples - 1) * stride + kernel
+  return jax.ShapeDtypeStruct((1, samples), jnp.float32)
+
+
+def _foreign(encoder, objective, arrays, **rest):
   return Foreign(
     modality="speech",
     encoder=encoder,
     objective=objective,
-    inputs=jax.ShapeDtypeStruct((1, samples), jnp.float32),
+    inputs=one_frame(encoder),
     arrays=arrays,
     rules=fairseq_names.SPEECH,
     **rest,
@@ -129,10 +118,10 @@ def _encoder(
   ):
     c.require(name, value)
   width = c.integer("encoder_embed_dim", 768, least=1)
-  hidden = size(checkpoint, f"{prefix}encoder.layers.0.fc1.weight", 0)
+  fc1 = f"{prefix}encoder.layers.0.fc1.weight"
   fine_tuned = training is not c
   rate = 0.0 if fine_tuned else 0.1
-  text = c.text("conv_feature_layers", _LAYERS)
+  text = c.text("conv_feature_layers", LAYERS)
   return {
     "conv_layers": literals.conv_layers(text, f"{c.where}.conv_feature_layers"),
     "conv_norm": c.choice(
@@ -145,7 +134,7 @@ def _encoder(
     "width": width,
     "depth": c.integer("encoder_layers", 12, least=1, most=1000),
     "num_heads": c.integer("encoder_attention_heads", 12, least=1),
-    "mlp_ratio": hidden / width,
+    "mlp_ratio": mlp_ratio(checkpoint, fc1, width),
     "position_depth": c.integer("pos_conv_depth", 1, least=1, most=100),
     "position_width": c.integer("conv_pos", 128, least=1),
     "position_groups": c.integer("conv_pos_groups", 16, least=1),
@@ -161,7 +150,8 @@ def _encoder(
   }
 
 
-def _normalisation(checkpoint, task):
+def normalisation(checkpoint: Checkpoint, task: Options) -> list[str]:
+  """What to say about audio that was not normalised, an error if it matters."""
   if task.flag("normalize", True):
     return []
   what = "it was trained on audio as it is, and ours is normalised"
@@ -172,55 +162,8 @@ def _normalisation(checkpoint, task):
   return [f"task.normalize=False: {what}: do not feed it through our data"]
 
 
-def _left_out(c):
+def left_out(c: Options) -> Iterator[str]:
   """Says which of the options that act in training only have no like here."""
   for name in ("dropout_input", "dropout_features", "final_dropout"):
     if c.number(name, 0.0):
       yield f"{name}={c.values[name]} is left out; it acts in training only"
-
-
-def _letters(checkpoint, c):
-  """Rows of the head for blank and letters, the letters, and what to say."""
-  c.require("blank_weight", 0)
-  outputs = size(checkpoint, f"{_PROJ}weight", 0)
-  symbols = checkpoint.symbols("target_dictionary", "dict.ltr.txt")
-  notes = []
-  if symbols is None:
-    if outputs != _SPECIALS + len(LETTERS):
-      raise checkpoint.error(
-        f"its head has {outputs} outputs, and nothing says for which letters; "
-        "give fairseq's dict.ltr.txt (dictionary)"
-      )
-    symbols = list(LETTERS)
-    notes.append(
-      "no dictionary was found: the 32 outputs are taken for <s>, <pad>, </s>, "
-      f"<unk> and {LETTERS}, as in fairseq's dictionary of LibriSpeech"
-    )
-  if outputs != _SPECIALS + len(symbols):
-    raise checkpoint.error(
-      f"its head has {outputs} outputs, but the dictionary has {len(symbols)} "
-      f"symbols beside {_SPECIALS} special ones; they do not belong together"
-    )
-  kept = {
-    symbol: _SPECIALS + i
-    for i, symbol in enumerate(symbols)
-    if not symbol.startswith("madeupword")
-  }
-  wrong = [s for s in kept if len(s) != 1 or s.isspace()]
-  if wrong or "|" not in kept:
-    raise checkpoint.error(
-      "only letters can be imported, '|' among them, but its dictionary has "
-      f"{', '.join(map(repr, (wrong or list(kept))[:8]))}; the encoder alone "
-      "can be imported (encoder_only)"
-    )
-  notes.append(
-    f"{outputs - len(kept) - 1} outputs of the head are cut, which no "
-    "transcript has (<pad>, </s>, <unk>)"
-  )
-  return [0, *kept.values()], "".join(kept), notes
-
-
-def _case(letters: str) -> str | None:
-  if letters == letters.upper():
-    return "upper"
-  return "lower" if letters == letters.lower() else None

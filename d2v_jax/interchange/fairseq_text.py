@@ -15,9 +15,10 @@ from d2v_jax.interchange.fairseq_parts import (
   LICENCE,
   Checkpoint,
   data2vec_objective,
+  mlp_ratio,
   size,
 )
-from d2v_jax.interchange.names import InterchangeError
+from d2v_jax.interchange.names import Arrays, InterchangeError
 from d2v_jax.interchange.options import Options
 
 _ENCODER = "encoder.sentence_encoder."
@@ -46,26 +47,12 @@ def read(checkpoint: Checkpoint) -> Foreign:
     averages=_current(checkpoint.averages),
   )
   encoder = _encoder(checkpoint, c.section("transformer"))
-  arrays, head = {}, {}
-  for name, value in checkpoint.arrays.items():
-    match = _HEADS.fullmatch(name)
-    if match:
-      head.setdefault(match[1], {})[f"classification_head.{match[2]}"] = value
-    else:
-      arrays[name] = value
-  files, data, notes = _tokenizer(checkpoint, encoder["vocab_size"])
+  arrays, heads = classification_heads(checkpoint.arrays)
+  files, data, notes = tokenizer_files(checkpoint, encoder["vocab_size"])
   rest = {"data": data, "files": files, "unused": (*_UNUSED, _REGRESSION_HEAD)}
-  if checkpoint.encoder_only and head:
-    objective, kind = {}, "fine-tuned"
-  elif head:
-    if len(head) > 1:
-      raise checkpoint.error(
-        f"it has several heads: {', '.join(sorted(head))}; the encoder alone "
-        "can be imported (encoder_only)"
-      )
-    [(name, weights)] = head.items()
-    arrays |= weights
-    objective, kind = _fine_tuning(checkpoint, weights), f"head {name!r}"
+  if heads:
+    objective, head, kind = fine_tuning(checkpoint, heads)
+    arrays |= head
   else:
     objective, pretraining = _pretraining(checkpoint, c, encoder)
     rest, kind = rest | pretraining, "pretrained"
@@ -133,14 +120,37 @@ def _pretraining(checkpoint, c, encoder):
   return objective, {**rest, "rules": rules, "unused": _UNUSED}
 
 
-def _fine_tuning(checkpoint, weights):
+def classification_heads(arrays: Arrays) -> tuple[Arrays, dict[str, Arrays]]:
+  """Weights without those of heads, and the heads' own by the heads' names."""
+  rest, heads = {}, {}
+  for name, value in arrays.items():
+    match = _HEADS.fullmatch(name)
+    if match:
+      heads.setdefault(match[1], {})[f"classification_head.{match[2]}"] = value
+    else:
+      rest[name] = value
+  return rest, heads
+
+
+def fine_tuning(
+  checkpoint: Checkpoint, heads: dict[str, Arrays]
+) -> tuple[dict[str, Any], Arrays, str]:
+  """config.objective, the weights of the one head, and what it is called."""
+  if checkpoint.encoder_only:
+    return {}, {}, "fine-tuned"
+  if len(heads) != 1:
+    raise checkpoint.error(
+      f"it has {len(heads)} heads ({', '.join(sorted(heads))}), and there can "
+      "be one; the encoder alone can be imported (encoder_only)"
+    )
+  [(name, weights)] = heads.items()
   bias = weights.get("classification_head.out_proj.bias")
   if bias is None or bias.ndim != 1:
     raise checkpoint.error("its classification head has no out_proj.bias")
   criterion = checkpoint.cfg.inner("criterion")
   # Squared error of a score, or cross entropy.
   score = criterion.flag("regression_target", len(bias) == 1)
-  return {
+  objective = {
     "name": "regression" if score else "classification",
     "head": {
       "num_outputs": len(bias),
@@ -149,6 +159,7 @@ def _fine_tuning(checkpoint, weights):
       "initial": "normal",
     },
   }
+  return objective, weights, f"head {name!r}"
 
 
 def _encoder(checkpoint: Checkpoint, t: Options) -> dict[str, Any]:
@@ -167,7 +178,6 @@ def _encoder(checkpoint: Checkpoint, t: Options) -> dict[str, Any]:
   found = size(checkpoint, tokens, 1)
   if found != width:
     raise e.error("embed_dim", f"the weight {tokens} has a width of {found}")
-  hidden = size(checkpoint, f"{_ENCODER}layers.0.fc1.weight", 0)
   learned = e.flag("learned_pos", False)
   if learned:
     rows = size(checkpoint, f"{_ENCODER}embed_positions.weight", 0)
@@ -182,7 +192,7 @@ def _encoder(checkpoint: Checkpoint, t: Options) -> dict[str, Any]:
     "width": width,
     "depth": e.integer("layers", 6, least=1, most=1000),
     "num_heads": e.integer("attention_heads", 8, least=1),
-    "mlp_ratio": hidden / width,
+    "mlp_ratio": mlp_ratio(checkpoint, f"{_ENCODER}layers.0.fc1.weight", width),
     "positions": "learned" if learned else "sinusoidal",
     "scale_embedding": not t.flag("no_scale_embedding", False),
     "embedding_norm": t.flag("layernorm_embedding", False),
@@ -193,7 +203,9 @@ def _encoder(checkpoint: Checkpoint, t: Options) -> dict[str, Any]:
   }
 
 
-def _tokenizer(checkpoint, vocab_size):
+def tokenizer_files(
+  checkpoint: Checkpoint, vocab_size: int
+) -> tuple[dict[str, bytes], dict[str, Any], list[str]]:
   """Files of the tokenizer, config.data, and what to say about it."""
   given = checkpoint.dictionary
   folder = checkpoint.path.parent if given is None else given

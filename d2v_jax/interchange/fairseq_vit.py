@@ -6,14 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.interchange.fairseq_parts import Checkpoint, size
+from d2v_jax.interchange.fairseq_parts import Checkpoint, mlp_ratio, size
 from d2v_jax.interchange.names import InterchangeError
 
 # Buffers that follow from the size.
 UNUSED = (r"(.*\.)?relative_position_index",)
 
 # Patches along a side: tables in memory grow with its fourth power.
-_LARGEST_GRID = 96
+LARGEST_GRID = 96
 _LARGEST_IMAGE = 2**16
 _MOST_CHANNELS = 64
 
@@ -28,18 +28,14 @@ def sizes(checkpoint: Checkpoint, blocks: str, fc1: str) -> dict[str, Any]:
   """
   arrays = checkpoint.arrays
   width = size(checkpoint, f"{blocks}0.norm1.weight", 0)
-  hidden = size(checkpoint, f"{blocks}0.{fc1}.weight", 0)
   layers = {
     n.removeprefix(blocks).split(".")[0] for n in arrays if n.startswith(blocks)
   }
-  ratio = hidden / max(width, 1)
-  while math.floor(width * ratio) < hidden:
-    ratio = math.nextafter(ratio, math.inf)
   scaled = f"{blocks}0.gamma_1" in arrays
   return {
     "width": width,
     "depth": len(layers),
-    "mlp_ratio": ratio,
+    "mlp_ratio": mlp_ratio(checkpoint, f"{blocks}0.{fc1}.weight", width),
     "layer_scale": 1e-4 if scaled else 0.0,
   }
 
@@ -47,10 +43,10 @@ def sizes(checkpoint: Checkpoint, blocks: str, fc1: str) -> dict[str, Any]:
 def grid_of(checkpoint: Checkpoint, entries: int) -> int:
   """Patches along a side, of a table with (2 g - 1)**2 + 3 entries."""
   grid = (math.isqrt(max(entries - 3, 0)) + 1) // 2
-  if grid > _LARGEST_GRID or (2 * grid - 1) ** 2 + 3 != entries:
+  if grid > LARGEST_GRID or (2 * grid - 1) ** 2 + 3 != entries:
     raise checkpoint.error(
       f"a table of relative positions with {entries} entries is not that of a "
-      f"square of up to {_LARGEST_GRID} patches"
+      f"square of up to {LARGEST_GRID} patches"
     )
   return grid
 

@@ -13,6 +13,7 @@ from d2v_jax.interchange import export, fairseq, huggingface, parity
 from d2v_jax.interchange import run as runs
 from d2v_jax.interchange.imported import Imported
 from d2v_jax.interchange.names import InterchangeError, flatten
+from d2v_jax.objectives import SUB_TREES
 
 _RUN_FILE = "run.json"
 
@@ -103,7 +104,7 @@ def _adjusted(imported, args):
 
 def _encoder_alone(imported):
   def encoder(tree):
-    return {name: part for name, part in tree.items() if name != "head"}
+    return {name: part for name, part in tree.items() if name not in SUB_TREES}
 
   return dataclasses.replace(
     imported,
@@ -126,11 +127,14 @@ def describe(imported: Imported) -> list[str]:
   teacher = "no teacher in it; pretraining on begins with a copy of the student"
   if averaged:
     teacher = f"{size(averaged)} in {', '.join(sorted(averaged))}"
+  depth = str(e["depth"])
+  if e.get("prenet_depth"):
+    depth = f"{e['prenet_depth']} + {depth}"
   objective = imported.objective.get("name", "none: the encoder alone")
   return [
     f"model: {imported.description}",
     f"modality: {imported.modality}",
-    f"encoder: {e['depth']} layers of width {e['width']}",
+    f"encoder: {depth} layers of width {e['width']}",
     f"student: {size(imported.params)}",
     f"teacher: {teacher}",
     f"objective: {objective}",

@@ -28,9 +28,9 @@ class Rule:
   Attributes:
     name: e.g. 'encoder.layer.{layer}.attention.output.dense.weight'.
     path: e.g. 'blocks/attention/out/kernel'.
-    layout: 'same'; 'linear' [out, in] <-> [in, out]; 'conv' [out, in, k] <->
-      [k, in, out]; 'patch' [D, C, P, P] <-> [P * P * C, D]; 'scalars' [1, 1, D]
-      <-> [D].
+    layout: 'same'; 'linear' [out, in] <-> [in, out]; 'conv' [out, in, k, ...]
+      <-> [k, ..., in, out]; 'patch' [D, C, P, P] <-> [P * P * C, D]; 'scalars'
+      [1, 1, D], with ones wherever, <-> [D].
     part: of ours, which has several side by side along its last axis, the
       parameter is this one; None: it is all of ours.
     parts: how many there are.
@@ -209,13 +209,13 @@ def _join(layers):
 
 
 def _to_ours(x, layout):
-  wanted = {"linear": 2, "conv": 3, "patch": 4}.get(layout)
-  if wanted is not None and x.ndim != wanted:
+  wanted = {"linear": (2,), "conv": (3, 4), "patch": (4,)}.get(layout)
+  if wanted is not None and x.ndim not in wanted:
     return x  # its shape will be named as wrong
   if layout == "linear":
     return x.T
   if layout == "conv":
-    return x.transpose(2, 1, 0)
+    return np.moveaxis(x, (0, 1), (-1, -2))
   if layout == "patch":
     return x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0])
   return x.reshape(-1) if layout == "scalars" else x
@@ -225,7 +225,7 @@ def _to_torch(x, rule):
   if rule.layout == "linear":
     x = x.T
   elif rule.layout == "conv":
-    x = x.transpose(2, 1, 0)
+    x = np.moveaxis(x, (-1, -2), (0, 1))
   elif rule.layout == "patch":
     p = rule.patch_size
     x = x.reshape(p, p, -1, x.shape[-1]).transpose(3, 2, 0, 1)

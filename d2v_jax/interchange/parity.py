@@ -61,7 +61,7 @@ def check(
     for k, v in weights.items()
   }
   theirs.load_state_dict(weights, strict=False)
-  network, head = build(
+  network, objective = build(
     imported.modality,
     huggingface_exact.resolved(imported.modality, imported.encoder),
     imported.objective,
@@ -75,7 +75,9 @@ def check(
     logits = None
     if has_logits:
       padding = () if imported.objective["name"] == "ctc" else (output.padding,)
-      logits = np.asarray(head(params["head"], output.tokens, *padding))
+      logits = np.asarray(
+        objective.head(params["head"], output.tokens, *padding)
+      )
   with torch.no_grad():
     base = theirs.base_model(**their_batch, output_hidden_states=True)
     hidden = [x.numpy() for x in base.hidden_states[1:]]

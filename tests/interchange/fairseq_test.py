@@ -404,14 +404,6 @@ def test_other_files(tmp_path):
   refused({"model": 3}, "it has no 'model' with weights")
   refused({"model": {"a.weight": array}}, "of no data2vec model; they begin wi")
   refused({"model": {}}, "they begin with: none")
-  second = {"modality_encoders.AUDIO.x": array}
-  refused(
-    {"model": second}, "a model of data2vec 2.0; only those of data2vec 1"
-  )
-  config = {"model": {"_name": "data2vec_multi"}}
-  refused({"model": {"x": array}, "cfg": config}, "data2vec 2.0")
-  around = {"model": {"_name": "wav2vec_ctc", "w2v_args": config}}
-  refused({"model": {"x": array}, "cfg": around}, "data2vec 2.0")
   state = fairseq_files.vision()
   del state["model"]["rel_pos_bias.relative_position_bias_table"]
   refused(state, "it has no positions")
