@@ -8,30 +8,36 @@ import optax
 import pytest
 
 from d2v_jax import ema, optimizer, sharding, train_state
+from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.objectives.data2vec2 import Data2Vec2
 from d2v_jax.train_step import train_step
 
 BATCH = 16
 STEPS = 10
 
 
+SIZES = {"image_size": 8, "patch_size": 2, "width": 32, "num_heads": 2}
+AVERAGE = ema.Ema(0.9, 0.99, 10)
+
+
 def make(**encoder):
-  objective = Data2Vec(
-    vit(
-      image_size=8,
-      patch_size=2,
-      width=32,
-      depth=2,
-      num_heads=2,
-      layer_scale=0.1,
-      **encoder,
-    ),
-    RegressionHead(1),
-    ema.Ema(0.9, 0.99, 10),
-    top_k=2,
+  network = vit(**SIZES, depth=2, layer_scale=0.1, **encoder)
+  return parts_of(Data2Vec(network, RegressionHead(1), AVERAGE, top_k=2))
+
+
+def make_2(noise_std=0.5, **encoder):
+  """data2vec 2.0, with enough of the decoder's noise to tell."""
+  network = vit(**SIZES, prenet_depth=1, depth=2, positions="sincos", **encoder)
+  decoder = ConvDecoder(
+    width=16, layers=2, groups=4, noise_std=noise_std, grid=network.grid
   )
+  return parts_of(Data2Vec2(network, decoder, AVERAGE, top_k=2, cls_loss=0.5))
+
+
+def parts_of(objective):
   schedule = optimizer.cosine(
     peak=1e-2, total_steps=10, warmup_steps=2, start=1e-3
   )
@@ -49,6 +55,19 @@ def batches(count):
     }
 
 
+def batches_2(count):
+  """As batches, with three masks of each example that leave 7 visible."""
+  rng = np.random.default_rng(0)
+  for batch in batches(count):
+    order = np.stack(
+      [[rng.permutation(16) for _ in range(3)] for _ in range(BATCH)]
+    )
+    keep_ids = np.sort(order[..., :7], -1).astype(np.int32)
+    mask = np.ones((BATCH, 3, 16), bool)
+    np.put_along_axis(mask, keep_ids, False, -1)
+    yield {**batch, "mask": mask, "keep_ids": keep_ids}
+
+
 def start(parts, batch):
   create = functools.partial(
     train_state.create, objective=parts["objective"], tx=parts["tx"]
@@ -56,7 +75,7 @@ def start(parts, batch):
   return jax.jit(create)(jax.random.key(0), batch)
 
 
-def run(parts, devices, rule, **kwargs):
+def run(parts, devices, rule, batches=batches, **kwargs):
   """Losses and the last state of a few steps on so many devices."""
   mesh = sharding.make_mesh(devices)
   batch = next(batches(1))
@@ -108,6 +127,36 @@ def test_eight_devices_are_one(rule, monkeypatch, caplog):
     rtol=0,
     atol=1e-6,
   )
+
+
+@functools.cache
+def one_device_2():
+  return run(make_2(**NOISE), 1, "replicated", batches_2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["replicated", "fsdp"])
+def test_eight_devices_are_one_of_version_2(rule, monkeypatch):
+  monkeypatch.setattr(sharding, "_MIN_SHARDED_SIZE", 0)
+  expected, alone = one_device_2()
+  losses, state = run(make_2(**NOISE), 8, rule, batches_2)
+  np.testing.assert_allclose(losses, expected, rtol=1e-6)
+  for path in (("prenet", "mlp", "fc1"), ("decoder", "proj1")):
+    mine, other = state.params, alone.params
+    for name in (*path, "kernel"):
+      mine, other = mine[name], other[name]
+    assert mine.sharding.is_fully_replicated == (rule == "replicated")
+    np.testing.assert_allclose(
+      np.asarray(mine), np.asarray(other), rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.slow
+def test_accumulation_is_one_big_batch_of_version_2():
+  whole, _ = run(make_2(noise_std=0.0), 1, "replicated", batches_2)
+  parts = make_2(noise_std=0.0)
+  split, _ = run(parts, 2, "replicated", batches_2, accumulate=2)
+  np.testing.assert_allclose(split, whole, rtol=1e-5)
 
 
 @pytest.mark.parametrize("count", [2, 4])
