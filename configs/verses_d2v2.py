@@ -2,8 +2,13 @@
 
   python -m d2v_jax.main --config=configs/verses_d2v2.py --workdir=RUN
 
-The algorithm is that of text_base_d2v2.py. Sizes and rates are ours and were
-not tuned.
+The algorithm is that of text_base_d2v2.py; sizes and rates are ours. A check
+that it runs here, too short for features: measured with seed 0, the linear
+probe falls from 0.473 to 0.433 and 20-NN from 0.405 to 0.352 in 600 updates;
+the standard error is 0.014. Layer norm of the targets, also with two masks of
+32 blocks in place of eight of eight, was no better (0.446 and 0.436 after 300).
+
+Cost: 4.7 minutes on one CPU core with other work beside it.
 """
 
 import ml_collections
