@@ -70,8 +70,25 @@ def test_the_example_runs(
   assert len(steps) == 30
   assert steps[-1]["loss"] < steps[0]["loss"]
   assert {"target_std", "prediction_std", "ema_decay"} <= steps[0].keys()
-  print(list((tmp_path / "runs/gist_probe").iterdir()))
   probed = json.loads(
     (tmp_path / "runs/gist_probe/evaluation.json").read_text()
   )
   assert 0.1 < probed["linear_probe/accuracy"] <= 1
+
+
+@pytest.mark.slow
+def test_the_comparison_runs(tmp_path, monkeypatch, capsys):
+  (block,) = (b for b in blocks() if "objectives.report" in b)
+  monkeypatch.chdir(tmp_path)
+  for line in block.replace("\\\n", "").splitlines():
+    _, _, module, *words = shlex.split(line)
+    if module == "d2v_jax.main":
+      words = [
+        w.replace("=experiments", f"={runs.ROOT}/experiments", 1) for w in words
+      ]
+      words += ["--config.num_devices=1", "--config.total_steps=2"]
+      words.append("--config.schedule={'name': 'constant', 'peak': 1e-3}")
+    status = importlib.import_module(module).main(words)
+    assert status == 0, f"{line}\n{capsys.readouterr().err}"
+  result = json.loads((tmp_path / "out/result.json").read_text())
+  assert set(result["objectives"]) == {"logmel", "data2vec2"}
