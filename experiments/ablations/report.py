@@ -108,12 +108,16 @@ def plot(grouped: dict[str, Records], path: pathlib.Path) -> None:
     squeeze=False,
   )
   for axis, (field, values) in zip(axes.flat, grouped.items(), strict=False):
+    labels = [value.replace(" to ", "\nto ") for value in values]
+    # A line between words would mean nothing.
+    line = "-" if all(_order(item)[0] == 0 for item in values.items()) else ""
     for color, (key, title) in enumerate(METRICS.items()):
       y = [record["evaluations"][-1][key] for record in values.values()]
-      means = [statistics.mean(seeds_y) for seeds_y in y]
-      axis.plot(list(values), means, color=f"C{color}", label=title)
-      for label, seeds_y in zip(values, y, strict=True):
-        axis.plot([label] * len(seeds_y), seeds_y, "o", color=f"C{color}")
+      means = [statistics.mean(each) for each in y]
+      look = {"color": f"C{color}", "linestyle": line, "label": title}
+      axis.plot(labels, means, marker="_", markersize=20, **look)
+      for label, each in zip(labels, y, strict=True):
+        axis.plot([label] * len(each), each, ".", color=f"C{color}")
     axis.set(title=field)
     axis.tick_params("x", labelsize="small")
   for axis in axes[:, 0]:

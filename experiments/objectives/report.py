@@ -93,7 +93,7 @@ def plot(
   matplotlib.use("Agg")
   from matplotlib import pyplot
 
-  figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+  figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
   for axis, (key, title) in zip(axes, METRICS.items(), strict=True):
     for name, record in records.items():
       work = record["flops_per_update"] / 1e12
@@ -111,7 +111,8 @@ def plot(
     axis.set(title=title, xlabel="TFLOP of training", ylabel="accuracy")
   for i, (name, value) in enumerate(baselines.items()):
     axes[0].axhline(value, color=f"C{7 + i}", linestyle="--", label=name)
-  axes[0].legend(fontsize="small")
+  handles = axes[0].get_legend_handles_labels()
+  figure.legend(*handles, loc="outside right center", fontsize="small")
   figure.savefig(path, dpi=100)
   pyplot.close(figure)
 
