@@ -8,14 +8,14 @@ six layers of width 64, and shorter.
 """
 
 import dataclasses
+import functools
 
 import jax
 import ml_collections
 
 from configs import digits
-from d2v_jax import ema
 from d2v_jax.objectives import OBJECTIVES, PARTS
-from d2v_jax.objectives.data2vec import Data2Vec, average_top_k
+from d2v_jax.objectives.data2vec import Data2Vec
 
 STEPS = 600
 
@@ -60,20 +60,9 @@ class MaskedTeacher(Data2Vec):
     features: jax.Array | None = None,
   ) -> jax.Array:
     """As Data2Vec's, of the masked input."""
-    output = self.encoder(
-      ema.teacher(params, teacher_params),
-      batch,
-      mask=batch["mask"],
-      features=features,
-    )
-    average = average_top_k(
-      getattr(output, self.target),
-      self.top_k,
-      self.layer_norms,
-      self.average_norms,
-      None if self.norm_padding else output.padding,
-    )
-    return jax.lax.stop_gradient(average)
+    masked = functools.partial(self.encoder, mask=batch["mask"])
+    twin = dataclasses.replace(self, encoder=masked)
+    return Data2Vec.targets(twin, params, teacher_params, batch, features)
 
 
 OBJECTIVES["masked_teacher"] = MaskedTeacher
