@@ -65,16 +65,15 @@ class MaskedTeacher(Data2Vec):
     return Data2Vec.targets(twin, params, teacher_params, batch, features)
 
 
-OBJECTIVES["masked_teacher"] = MaskedTeacher
-PARTS["masked_teacher"] = PARTS["data2vec"]
-
-
 def get_config(name: str = "base") -> ml_collections.ConfigDict:
   """Returns the base, or the base with one change."""
   if name != "base" and name not in CHANGES:
     raise ValueError(
       f"unknown change {name!r}; choose base or one of: {', '.join(CHANGES)}."
     )
+  # Here, so that those who only read this file find no objective more.
+  OBJECTIVES["masked_teacher"] = MaskedTeacher
+  PARTS["masked_teacher"] = PARTS["data2vec"]
   c = digits.get_config()
   c.total_steps = c.checkpoint_every = STEPS
   c.encoder.update(width=64, depth=6)
