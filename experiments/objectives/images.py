@@ -9,7 +9,7 @@
 After the colon is one of: data2vec, pixels, byol, data2vec2, mae. Encoders have
 four layers of width 128 on 16 patches. Those of data2vec2 and mae are of
 version 2: positions are fixed, norms come after the branches, and of the four
-layers the first is below the targets. Rates and decays were not tuned.
+layers the first is below the targets. README.md has what was chosen how.
 """
 
 import ml_collections
