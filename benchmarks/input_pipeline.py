@@ -31,7 +31,10 @@ import simplejpeg
 from PIL import Image, ImageEnhance
 from PIL import __version__ as pillow_version
 
-from d2v_jax.data import decoding, masking, pipeline, sources, vision
+from d2v_jax.data import pipeline
+from d2v_jax.data.images import decoding, sources
+from d2v_jax.data.images import transform as image_transform
+from d2v_jax.data.masks import image as image_masks
 from tests.reference import masking as plain_masking
 
 SIZE, PATCH, MASKED = 224, 16, 120
@@ -68,7 +71,7 @@ def peer_image(data: bytes, size: int) -> tuple[np.ndarray, np.ndarray]:
     image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
   rng = np.random.default_rng(random.getrandbits(32))
   shape = (image.height, image.width)
-  box = vision.crop_box(rng, shape, (0.08, 1.0), (3 / 4, 4 / 3))
+  box = image_transform.crop_box(rng, shape, (0.08, 1.0), (3 / 4, 4 / 3))
   top, left, height, width = box
   image = image.crop((left, top, left + width, top + height))
   image = image.resize((size, size), Image.Resampling.BICUBIC)
@@ -115,8 +118,8 @@ def image_jobs(
   """Jobs that make training images from the files in `folder`."""
   files = sources.ImageFolder(str(folder))
   encoded = [files[i]["image"] for i in range(len(files))]
-  mask = masking.BlockMask(ratio=MASKED / 196)
-  transform = vision.TrainTransform(size, PATCH, mask)
+  mask = image_masks.BlockMask(ratio=MASKED / 196)
+  transform = image_transform.TrainTransform(size, PATCH, mask)
   rng = np.random.default_rng(0)
   batch_size = min(16, len(files))
   num_batches = max(2 * threads, len(files) // batch_size)
@@ -184,13 +187,15 @@ def part_jobs(folder: pathlib.Path, size: int) -> dict[str, Callable[[], int]]:
       lambda data: np.asarray(Image.open(io.BytesIO(data)).convert("RGB")),
       encoded,
     ),
-    "resize: ours": each(lambda p: vision.resize(p, (size, size)), pictures),
+    "resize: ours": each(
+      lambda p: image_transform.resize(p, (size, size)), pictures
+    ),
     "resize: Pillow": each(
       lambda p: p.resize((size, size), Image.Resampling.BICUBIC),
       pillow_pictures,
     ),
     "masks: ours": each(
-      lambda _: masking.block_mask(rng, grid, MASKED), range(1000)
+      lambda _: image_masks.block_mask(rng, grid, MASKED), range(1000)
     ),
     "masks: peer": each(
       lambda _: plain_masking.block_mask(*grid, MASKED, 16, 196), range(1000)

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import operations
-from d2v_jax import inputs, optimizer, train_state
 from d2v_jax.config import Spec
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES, PARTS
-from d2v_jax.train_step import train_step
+from d2v_jax.training import inputs, optimizer
+from d2v_jax.training import state as train_state
+from d2v_jax.training.step import train_step
 
 
 def count_operations(config: Spec, batch: dict[str, np.ndarray]) -> float:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from d2v_jax import config as config_lib
-from d2v_jax import inputs
-from d2v_jax import optimizer as optimizer_lib
 from d2v_jax.config import Spec
 from d2v_jax.data.layout import BOS, EOS, UNK
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES, PARTS
+from d2v_jax.training import inputs
+from d2v_jax.training import optimizer as optimizer_lib
 
 Batch = dict[str, np.ndarray]
 

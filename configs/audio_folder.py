@@ -5,8 +5,8 @@
 
 AUDIO is a folder of wav, flac, ogg, opus or mp3 files at any depth. A table of
 files with labels, speakers and splits works too, and starts faster as its
-lengths need not be looked up (`python -m d2v_jax.data.manifest AUDIO
-FILES.tsv` writes one, to which you can add columns):
+lengths need not be looked up (`d2v manifest AUDIO FILES.tsv` writes one, to
+which you can add columns):
 
   --config.data.source="{'name': 'manifest', 'path': 'FILES.tsv'}"
 

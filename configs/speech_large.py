@@ -1,6 +1,6 @@
 """data2vec Large on Libri-light, 60,000 hours.
 
-  python -m d2v_jax.data.manifest LIBRILIGHT libri_light.tsv
+  python -m d2v_jax.data.speech.write_manifest LIBRILIGHT libri_light.tsv
   python -m d2v_jax.main --config=configs/speech_large.py --workdir=RUN \\
     --config.data.source.path=libri_light.tsv \\
     --config.evaluation.train.path=LibriSpeech \\

@@ -3,7 +3,7 @@
 The data are the BooksCorpus and English Wikipedia. Make the tokens once
 (TOKENIZER: a folder with RoBERTa's or fairseq's files):
 
-  python -m d2v_jax.data.packing TOKENS --tokenizer=TOKENIZER \\
+  python -m d2v_jax.data.text.packing TOKENS --tokenizer=TOKENIZER \\
     --block_size=512 --rule=none CORPUS.txt
   python -m d2v_jax.main --config=configs/text_base_d2v2.py --workdir=RUN \\
     --config.data.source.path=TOKENS --config.data.tokenizer.path=TOKENIZER

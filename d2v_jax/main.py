@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
   from etils import epath
 
   from d2v_jax import config as config_lib
-  from d2v_jax import health
+  from d2v_jax.training import health
 
   try:
     workdir = epath.Path(flags.workdir)
@@ -72,18 +72,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(mode: str, config: Any, workdir: Any) -> int:
-  from d2v_jax import experiment, probe, train
+  from d2v_jax import probe
+  from d2v_jax.training import build, loop
 
   if probe.is_probe(config):
     _report(*probe.run(config, workdir))
     return 0
-  run = experiment.from_config(config, workdir)
+  run = build.from_config(config, workdir)
   if mode == "evaluate":
-    _report(*train.evaluate(run, workdir))
+    _report(*loop.evaluate(run, workdir))
     return 0
   try:
-    train.train(run, workdir)
-  except train.Interrupted as e:
+    loop.train(run, workdir)
+  except loop.Interrupted as e:
     print(f"{e}; run the same command to go on.", file=sys.stderr)
     return 128 + e.signum
   return 0
@@ -163,7 +164,7 @@ def _parse(argv):
 def _config(config_lib, flags, overrides, workdir):
   import ml_collections
 
-  from d2v_jax import provenance
+  from d2v_jax.training import provenance
 
   if flags.config is not None:
     config = config_lib.load(flags.config)

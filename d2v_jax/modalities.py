@@ -3,18 +3,15 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from d2v_jax.data import (
-  documents,
-  masking,
-  sequences,
-  sources,
-  span_masking,
-  speech,
-  text,
-  token_masking,
-  utterances,
-  vision,
-)
+from d2v_jax.data.images import sources
+from d2v_jax.data.images import transform as image_transform
+from d2v_jax.data.masks import image as image_masks
+from d2v_jax.data.masks import speech as speech_masks
+from d2v_jax.data.masks import text as text_masks
+from d2v_jax.data.speech import transform as speech_transform
+from d2v_jax.data.speech import utterances
+from d2v_jax.data.text import documents, sequences
+from d2v_jax.data.text import transform as text_transform
 from d2v_jax.models import speech as speech_models
 from d2v_jax.models import text as text_models
 from d2v_jax.models import vision as vision_models
@@ -61,9 +58,9 @@ MODALITIES = {
     sources=sources.SOURCES,
     train_source=sources.Decoded,
     eval_source=sources.Decoded,
-    masks=masking.MASKS,
-    train_transform=vision.TrainTransform,
-    eval_transform=vision.EvalTransform,
+    masks=image_masks.MASKS,
+    train_transform=image_transform.TrainTransform,
+    eval_transform=image_transform.EvalTransform,
     shared=("image_size", "patch_size"),
   ),
   "speech": Modality(
@@ -71,9 +68,9 @@ MODALITIES = {
     sources=utterances.SOURCES,
     train_source=utterances.training_utterances,
     eval_source=utterances.evaluation_utterances,
-    masks=span_masking.MASKS,
-    train_transform=speech.TrainTransform,
-    eval_transform=speech.EvalTransform,
+    masks=speech_masks.MASKS,
+    train_transform=speech_transform.TrainTransform,
+    eval_transform=speech_transform.EvalTransform,
     shared=("conv_layers", "width"),
     needs_buckets=True,
   ),
@@ -82,9 +79,9 @@ MODALITIES = {
     sources=documents.SOURCES,
     train_source=sequences.training_texts,
     eval_source=sequences.Texts,
-    masks=token_masking.MASKS,
-    train_transform=text.TrainTransform,
-    eval_transform=text.EvalTransform,
+    masks=text_masks.MASKS,
+    train_transform=text_transform.TrainTransform,
+    eval_transform=text_transform.EvalTransform,
     shared=("vocab_size", "max_tokens"),
     needs_buckets=True,
   ),

@@ -16,13 +16,13 @@ import jax
 import numpy as np
 from etils import epath
 
-from d2v_jax import checkpoint, provenance, sharding
 from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.evaluators.features import MODELS, Features, pool_features
 from d2v_jax.modalities import MODALITIES, Modality
 from d2v_jax.models.encoder import Batch, Encoder, Params
 from d2v_jax.objectives import SUB_TREES
+from d2v_jax.training import checkpoint, provenance, sharding
 
 INPUTS_MADE_WITH = ("channels", "tokenizer")
 
@@ -77,7 +77,7 @@ class Pretrained:
   ) -> np.ndarray:
     """Features of examples that are in memory and ready for the network.
 
-    `python -m d2v_jax.features` reads files, and makes them ready.
+    `python -m d2v_jax.extraction.command` reads files, and makes them ready.
 
     Args:
       inputs: images uint8 [n, H, W, C], utterances float32 [n, T] of zero mean

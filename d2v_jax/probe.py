@@ -15,8 +15,7 @@ import tqdm
 from etils import epath
 
 from d2v_jax import config as config_lib
-from d2v_jax import inputs, pretrained, provenance
-from d2v_jax import sharding as sharding_lib
+from d2v_jax import pretrained
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.evaluators import evaluate
 from d2v_jax.evaluators.features import (
@@ -27,6 +26,8 @@ from d2v_jax.evaluators.features import (
 )
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.pretrained import Pretrained
+from d2v_jax.training import inputs, provenance
+from d2v_jax.training import sharding as sharding_lib
 
 
 @dataclasses.dataclass(frozen=True)

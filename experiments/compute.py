@@ -3,8 +3,8 @@
 from typing import Any
 
 from benchmarks import operations
-from d2v_jax import experiment
-from d2v_jax.trainer import Trainer
+from d2v_jax.training import build
+from d2v_jax.training.trainer import Trainer
 
 
 def per_update(config: Any) -> float:
@@ -12,7 +12,7 @@ def per_update(config: Any) -> float:
 
   A multiply-add is two. The config's data must be there, as for a run.
   """
-  run = experiment.from_config(config)
+  run = build.from_config(config)
   trainer = Trainer(run)
   return operations.count(
     trainer.step, trainer.abstract_state, run.example_batch

@@ -21,8 +21,8 @@ from d2v_jax import main
 
 
 def run(moment, count, signum, report, arguments):
-  from d2v_jax import checkpoint, trainer
   from d2v_jax.data import pipeline
+  from d2v_jax.training import checkpoint, trainer
 
   reached = {"batch": 0, "save": 0, "evaluate": 0}
 

@@ -11,8 +11,8 @@ import soundfile
 from tokenizers import pre_tokenizers
 
 from d2v_jax import config as config_lib
-from d2v_jax import experiment
-from d2v_jax.trainer import Trainer
+from d2v_jax.training import build
+from d2v_jax.training.trainer import Trainer
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -132,7 +132,7 @@ def test_every_config_is_listed():
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
 def test_number_of_parameters(name, vocabularies):
-  run = experiment.from_config(load(name, vocabularies))
+  run = build.from_config(load(name, vocabularies))
   shapes = jax.eval_shape(
     run.objective.init, jax.random.key(0), run.example_batch
   )
@@ -172,7 +172,7 @@ def test_one_step_at_reduced_width(name, vocabularies):
   if config.objective.get("mixing"):
     config.objective.mixing.group = 2
   config.data.num_threads = 1
-  run = experiment.from_config(config)
+  run = build.from_config(config)
   trainer = Trainer(run)
   batches = run.batches()
   try:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests import runs
-from tests.data import recordings
+from tests.data.speech import recordings
 
 # What makes the pages' runs small; only sizes, so that a wrong flag shows.
 _RUN = (
@@ -35,7 +35,7 @@ SMALL = {
   ),
   ("vision", "d2v_jax.main"): (*_RUN, "--config.data.num_threads=2"),
   ("convert", "d2v_jax.main"): _RUN,
-  ("text", "d2v_jax.data.tokenizer"): (f"--vocab_size={_VOCABULARY}",),
+  ("text", "d2v_jax.data.text.tokenizer"): (f"--vocab_size={_VOCABULARY}",),
 }
 # What only probes has the network of a run, which is small already.
 PROBES = ("--config.num_devices=1",)

@@ -7,10 +7,10 @@ import pytest
 
 from d2v_jax import config as config_lib
 from d2v_jax import pretrained
-from d2v_jax.checkpoint import Checkpoints
 from d2v_jax.evaluators.features import Features, pool_features
-from d2v_jax.experiment import from_config
-from d2v_jax.trainer import Trainer
+from d2v_jax.training.build import from_config
+from d2v_jax.training.checkpoint import Checkpoints
+from d2v_jax.training.trainer import Trainer
 from tests import runs
 
 pytestmark = pytest.mark.usefixtures("cached_compilation")

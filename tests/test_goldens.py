@@ -15,9 +15,10 @@ import numpy as np
 import optax
 import pytest
 
-from d2v_jax import ema, train_state
 from d2v_jax.models import text as text_models
-from d2v_jax.train_step import train_step
+from d2v_jax.objectives import ema
+from d2v_jax.training import state as train_state
+from d2v_jax.training.step import train_step
 from tests.goldens import pure, recipe, speech, text, v2, vision
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from d2v_jax.data.sources import Record, Source
+from d2v_jax.data.images.sources import Record, Source
 
 _EPOCH_LOCK = threading.Lock()
 

@@ -10,7 +10,7 @@ from absl import flags
 from etils import epath
 
 from d2v_jax.data.buckets import Buckets, BucketStream, SortedByLength
-from d2v_jax.data.sources import Source
+from d2v_jax.data.images.sources import Source
 
 Batch = dict[str, np.ndarray]
 Example = dict[str, Any]

@@ -13,7 +13,7 @@ import numpy as np
 
 from d2v_jax import config as config_lib
 from d2v_jax.data.labels import Letters
-from d2v_jax.evaluators.ctc_decoding import BeamSearch, collapse
+from d2v_jax.decoding.beam import BeamSearch, collapse
 from d2v_jax.evaluators.features import Predictions, SplitFeatures
 
 _PROGRESS_SECONDS = 10.0

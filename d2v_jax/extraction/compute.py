@@ -13,13 +13,13 @@ import jax
 import numpy as np
 import tqdm
 
-from d2v_jax import sharding
 from d2v_jax.evaluators import features as features_lib
 from d2v_jax.evaluators.features import Features, pool_features
 from d2v_jax.extraction.examples import Example, Examples
 from d2v_jax.extraction.log import Log
 from d2v_jax.models.encoder import EncoderOutput
 from d2v_jax.pretrained import Pretrained
+from d2v_jax.training import sharding
 
 TOKENS = "tokens"
 POOLS = (*features_lib.POOLS, TOKENS)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from d2v_jax import config as config_lib
-from d2v_jax import inputs
 from d2v_jax.config import Spec
-from d2v_jax.data import audio
 from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.speech import decoding
 from d2v_jax.modalities import MODALITIES
+from d2v_jax.training import inputs
 
 SHORTEST = {"speech": 4_000, "text": 16}  # padded length, samples or tokens
 
@@ -170,7 +170,7 @@ class Examples:
     most, option = self._longest, "--max_tokens"
     if self._unit == "samples":
       option = "--max_seconds"
-      count, most = (f"{x / audio.SAMPLE_RATE:.6g} s" for x in (count, most))
+      count, most = (f"{x / decoding.SAMPLE_RATE:.6g} s" for x in (count, most))
     else:
       count, most = f"{count} tokens", f"{most} tokens"
     return ValueError(

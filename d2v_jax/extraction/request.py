@@ -12,12 +12,12 @@ from etils import epath
 
 import d2v_jax
 from d2v_jax import config as config_lib
-from d2v_jax import fingerprint, inputs, provenance
-from d2v_jax.data.audio import SAMPLE_RATE
+from d2v_jax.data.speech.decoding import SAMPLE_RATE
 from d2v_jax.extraction.compute import Wanted
 from d2v_jax.extraction.examples import Examples
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.pretrained import Pretrained
+from d2v_jax.training import fingerprint, inputs, provenance
 
 MAX_SECONDS = 60.0
 ONLY_FOR = {

@@ -7,12 +7,12 @@ import jax
 import numpy as np
 
 from d2v_jax import config as config_lib
-from d2v_jax import inputs
 from d2v_jax.interchange.imported import Imported
 from d2v_jax.interchange.names import Arrays, InterchangeError, Rule, to_tree
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.models.encoder import Encoder
 from d2v_jax.objectives import OBJECTIVES, PARTS
+from d2v_jax.training import inputs
 
 
 @dataclasses.dataclass(frozen=True)

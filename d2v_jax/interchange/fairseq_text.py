@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.data import tokenizer
 from d2v_jax.data.layout import PAD
+from d2v_jax.data.text import tokenizer
 from d2v_jax.interchange import fairseq_names
 from d2v_jax.interchange.assembly import Foreign
 from d2v_jax.interchange.fairseq_parts import (

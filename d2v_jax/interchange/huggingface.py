@@ -10,7 +10,6 @@ import numpy as np
 from etils import epath
 
 from d2v_jax import config as config_lib
-from d2v_jax import ema
 from d2v_jax.interchange import (
   huggingface_exact,
   huggingface_speech,
@@ -29,7 +28,7 @@ from d2v_jax.interchange.huggingface_files import (
 from d2v_jax.interchange.huggingface_parts import Outgoing, refuse, unprefixed
 from d2v_jax.interchange.imported import Imported
 from d2v_jax.interchange.names import InterchangeError
-from d2v_jax.objectives import PARTS, SUB_TREES
+from d2v_jax.objectives import PARTS, SUB_TREES, ema
 
 CONFIG = "config.json"
 MODELS = ("teacher", "student")

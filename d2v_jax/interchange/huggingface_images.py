@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from d2v_jax.data.vision import EvalTransform
+from d2v_jax.data.images.transform import EvalTransform
 from d2v_jax.interchange.huggingface_fields import Fields, near
 from d2v_jax.interchange.huggingface_files import Folder, to_json
 

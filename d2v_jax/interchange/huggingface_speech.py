@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from d2v_jax import config as config_lib
-from d2v_jax.data.audio import SAMPLE_RATE
 from d2v_jax.data.labels import LABELS
+from d2v_jax.data.speech.decoding import SAMPLE_RATE
 from d2v_jax.interchange import huggingface_letters, huggingface_names
 from d2v_jax.interchange import huggingface_speech_heads as heads
 from d2v_jax.interchange.assembly import Foreign

@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from d2v_jax.data import tokenizer as tokenizer_lib
 from d2v_jax.data.layout import BOS, EOS
+from d2v_jax.data.text import tokenizer as tokenizer_lib
 from d2v_jax.interchange.huggingface_files import Folder, to_json
 from d2v_jax.interchange.names import InterchangeError
 

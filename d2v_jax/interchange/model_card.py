@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from d2v_jax import provenance
 from d2v_jax.interchange import huggingface_exact
 from d2v_jax.interchange.imported import Imported
 from d2v_jax.interchange.names import flatten
+from d2v_jax.training import provenance
 
 _PAPER = "[data2vec](https://arxiv.org/abs/2202.03555)"
 _WHAT = {"vision": "images", "speech": "speech", "text": "text"}
@@ -111,7 +111,7 @@ def text(
       f"model = {architecture}.from_pretrained(folder).eval()\n"
       "outputs = model(**batch, output_hidden_states=True)",
     ),
-    "`python -m d2v_jax.convert import FOLDER RUN` makes a d2v_jax run of it "
+    "`d2v convert import FOLDER RUN` makes a d2v_jax run of it "
     "again, with everything: `d2v_jax.json` and `d2v_jax.safetensors` hold "
     "what transformers has no place for.\n",
   ]

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 from etils import epath
 
-from d2v_jax import ema
 from d2v_jax.data.layout import EOS, PAD, num_frames
 from d2v_jax.interchange import huggingface_exact, huggingface_letters
 from d2v_jax.interchange.assembly import build
@@ -15,6 +14,7 @@ from d2v_jax.interchange.huggingface_fields import Fields
 from d2v_jax.interchange.huggingface_files import Folder
 from d2v_jax.interchange.huggingface_parts import unprefixed
 from d2v_jax.interchange.imported import Imported
+from d2v_jax.objectives import ema
 
 Batch = dict[str, np.ndarray]
 

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from d2v_jax import checkpoint, provenance
 from d2v_jax import config as config_lib
 from d2v_jax.interchange.imported import Imported
 from d2v_jax.modalities import MODALITIES
+from d2v_jax.training import checkpoint, provenance
 
 _OWN_FILES = ("run.json", "checkpoints")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")

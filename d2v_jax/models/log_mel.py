@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from d2v_jax import losses
 from d2v_jax.data.layout import ConvLayers
+from d2v_jax.objectives import losses
 
 RATE = 16_000
 WINDOW = 400  # samples, 25 ms

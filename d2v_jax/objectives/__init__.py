@@ -1,7 +1,5 @@
 """What is learned: one file per objective, all with the same five methods."""
 
-from d2v_jax.ema import Ema
-from d2v_jax.mixing import Mixing
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.heads import (
   LinearHead,
@@ -13,6 +11,8 @@ from d2v_jax.models.mlp_head import MlpHead
 from d2v_jax.objectives.byol import Byol
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.data2vec2 import Data2Vec2
+from d2v_jax.objectives.ema import Ema
+from d2v_jax.objectives.mixing import Mixing
 from d2v_jax.objectives.mlm import Mlm
 from d2v_jax.objectives.pixels import Pixels
 from d2v_jax.objectives.supervised import Classification, Ctc, Regression

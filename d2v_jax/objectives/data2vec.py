@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from d2v_jax import ema, losses
 from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.objectives import ema, losses
 
 Params = dict[str, Any]
 Batch = dict[str, jax.Array]

@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from d2v_jax import ema, losses
 from d2v_jax.models.decoder import ConvDecoder, decode_visible
 from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.objectives import ema, losses
 from d2v_jax.objectives.data2vec import Data2Vec
 
 Params = dict[str, Any]

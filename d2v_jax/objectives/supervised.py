@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from d2v_jax import losses
-from d2v_jax.mixing import Mixing
 from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.objectives import losses
+from d2v_jax.objectives.mixing import Mixing
 
 Params = dict[str, Any]
 Batch = dict[str, jax.Array]

@@ -5,10 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
-from d2v_jax.data import buckets, masking, pipeline, sources, vision
+from d2v_jax.data import buckets, pipeline
+from d2v_jax.data.images import sources
+from d2v_jax.data.images import transform as image_transform
+from d2v_jax.data.masks import image as image_masks
 
-MASK = masking.BlockMask(7, min_block=2)
-TRANSFORM = vision.TrainTransform(8, 2, MASK)
+MASK = image_masks.BlockMask(7, min_block=2)
+TRANSFORM = image_transform.TrainTransform(8, 2, MASK)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def test_batch_contract(digits):
   assert batch["inputs"].dtype == np.uint8
   assert batch["mask"].shape == (8, 16) and batch["mask"].dtype == bool
   assert (batch["mask"].sum(1) == 7).all()
-  supervised = vision.TrainTransform(8, 2, None)
+  supervised = image_transform.TrainTransform(8, 2, None)
   (batch,) = take(digits, 1, supervised)
   assert batch.keys() == {"inputs", "label"}
   assert batch["label"].shape == (8,) and batch["label"].dtype == np.int32
@@ -82,7 +85,7 @@ def test_four_processes_share_the_batches_of_one(digits):
 
 
 def test_every_epoch_is_complete_and_differs(digits):
-  plain = vision.TrainTransform(
+  plain = image_transform.TrainTransform(
     8, 2, None, crop_scale=None, flip=0, color_jitter=None
   )
   # 500 digits are 62.5 batches: the second epoch starts inside of one.
@@ -94,7 +97,7 @@ def test_every_epoch_is_complete_and_differs(digits):
 
 
 def test_masks_are_drawn_anew(digits):
-  uniform = vision.TrainTransform(8, 1, masking.RandomMask(32))
+  uniform = image_transform.TrainTransform(8, 1, image_masks.RandomMask(32))
   shares = [
     take(digits, 40, uniform, process_index=p, process_count=2)
     for p in range(2)
@@ -184,7 +187,7 @@ def test_evaluation_sees_each_example_once(batch_size, process_count):
     list(
       pipeline.eval_batches(
         digits,
-        vision.EvalTransform(8, resize_ratio=None),
+        image_transform.EvalTransform(8, resize_ratio=None),
         batch_size=batch_size,
         num_threads=2,
         process_index=p,
@@ -216,7 +219,7 @@ def test_evaluation_with_fewer_examples_than_processes(spoiled):
     def __len__(self):
       return 3
 
-  transform = vision.EvalTransform(8, resize_ratio=None)
+  transform = image_transform.EvalTransform(8, resize_ratio=None)
   few = sources.Decoded(Three(), 1)
   valid = [
     next(
@@ -230,7 +233,7 @@ def test_evaluation_with_fewer_examples_than_processes(spoiled):
 
 
 def test_evaluation_leaves_out_corrupt_records(spoiled, caplog):
-  transform = vision.EvalTransform(16)
+  transform = image_transform.EvalTransform(16)
   with caplog.at_level(logging.WARNING):
     batches = list(pipeline.eval_batches(spoiled, transform, batch_size=8))
   valid = np.concatenate([batch["valid"] for batch in batches])

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from d2v_jax import config as config_lib
-from d2v_jax import experiment
 from d2v_jax.objectives import OBJECTIVES, PARTS
+from d2v_jax.training import build
 from experiments.ablations import digits, report
 from tests.experiments.seeds_test import write
 
@@ -22,7 +22,7 @@ def tables():
 def objective(name):
   config = digits.get_config(name)
   config.num_devices = 1
-  return experiment.from_config(config).objective
+  return build.from_config(config).objective
 
 
 @pytest.mark.parametrize("name", ["base", *digits.CHANGES])

@@ -5,8 +5,9 @@ import random
 import numpy as np
 from scipy import stats
 
-from d2v_jax.data import block_masking, masking
-from d2v_jax.data.masked_versions import RandomMasks
+from d2v_jax.data.masks import blocks
+from d2v_jax.data.masks import image as image_masks
+from d2v_jax.data.masks.text import RandomMasks
 from tests.reference import masking as reference
 
 # Each statistical test has a fixed seed, so it either always passes or never.
@@ -42,9 +43,7 @@ def check_versions(config: dict, golden: dict[str, np.ndarray]) -> None:
     "length": config["mask_length"],
     "inverse": config["inverse_mask"],
   }
-  ours = block_masking.block_masks(
-    np.random.default_rng(0), grid, draws, **settings
-  )
+  ours = blocks.block_masks(np.random.default_rng(0), grid, draws, **settings)
   rng = np.random.default_rng(1)
   loops = [reference.block_version(rng, grid, **settings) for _ in range(draws)]
   for masks in (ours, np.array(loops)):
@@ -73,7 +72,7 @@ def _check_blocks(grid, settings, draws, golden):
   masks = np.zeros((draws, *grid), bool)
   first_sizes = np.zeros((grid[0] + 1, grid[1] + 1), int)
   for mask in masks:
-    blocks = list(masking._blocks(rng, grid, **settings, min_aspect=0.3))
+    blocks = list(image_masks._blocks(rng, grid, **settings, min_aspect=0.3))
     for top, left, height, width in blocks:
       mask[top : top + height, left : left + width] = True
     first_sizes[blocks[0][2:]] += 1
@@ -91,7 +90,7 @@ def _check_filled(grid, settings, draws, golden):
   """The filling to the exact count leaves the statistics as they are."""
   rng = np.random.default_rng(1)
   masks = np.stack(
-    [masking.block_mask(rng, grid, **settings) for _ in range(draws)]
+    [image_masks.block_mask(rng, grid, **settings) for _ in range(draws)]
   )
   assert (masks.sum((1, 2)) == settings["num_masked"]).all()
   # The filling hides 0.4 % more patches than the reference: within the noise.

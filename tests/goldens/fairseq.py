@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from d2v_jax.ema import Ema
 from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.objectives.ema import Ema
 from tests.goldens.torch_names import Names, Rule
 
 

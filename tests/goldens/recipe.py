@@ -15,7 +15,6 @@ import jax
 import numpy as np
 import pytest
 
-from d2v_jax.ema import Ema
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.speech import speech
@@ -23,6 +22,7 @@ from d2v_jax.models.text import text
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.data2vec2 import Data2Vec2
+from d2v_jax.objectives.ema import Ema
 from tests.goldens import speech as speech_cases
 from tests.goldens import text as text_cases
 from tests.goldens import v2 as v2_cases

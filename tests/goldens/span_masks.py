@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from d2v_jax.data.span_masking import SpanMask
-from d2v_jax.data.token_masking import TokenMask
+from d2v_jax.data.masks.speech import SpanMask
+from d2v_jax.data.masks.text import TokenMask
 from tests.reference import masking as reference
 
 # Each statistical test has a fixed seed, so it either always passes or never.

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from d2v_jax.ema import Ema
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.encoder import Encoder
 from d2v_jax.models.speech import speech
 from d2v_jax.models.text import text
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec2 import Data2Vec2
+from d2v_jax.objectives.ema import Ema
 from tests.goldens import fairseq
 from tests.goldens.speech import conv_layers
 from tests.goldens.torch_names import Names, Rule

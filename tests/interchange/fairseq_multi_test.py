@@ -11,10 +11,11 @@ import jax
 import numpy as np
 import pytest
 
-from d2v_jax import checkpoint, convert, experiment, main, pretrained
-from d2v_jax.interchange import fairseq
+from d2v_jax import main, pretrained
+from d2v_jax.interchange import command, fairseq
 from d2v_jax.interchange.names import InterchangeError, flatten
 from d2v_jax.modalities import MODALITIES
+from d2v_jax.training import build, checkpoint
 from tests import runs
 from tests.goldens import recipe, v2
 from tests.interchange import fairseq_multi_files as files
@@ -33,7 +34,7 @@ def read(folder, state, **kwargs):
 
 def objective(imported):
   network = MODALITIES[imported.modality].encoder(**imported.encoder)
-  return experiment._objective(imported.objective, network, "float32")
+  return build._objective(imported.objective, network, "float32")
 
 
 def numbers(objective, imported, batch):
@@ -645,7 +646,7 @@ def digits(tmp_path_factory, cached_compilation):
   folder = tmp_path_factory.mktemp("digits")
   torch_files.save(folder / "base.pt", files.uneven("image"))
   source, dest = folder / "base.pt", folder / "run"
-  assert convert.main(["import", str(source), str(dest), "--no-check"]) == 0
+  assert command.main(["import", str(source), str(dest), "--no-check"]) == 0
   return dest
 
 
@@ -666,14 +667,14 @@ def test_the_run(digits, capsys):
 def test_exported_and_back(digits, tmp_path):
   out, back = tmp_path / "out", tmp_path / "back"
   arguments = ["export", str(digits), str(out), "--format=safetensors"]
-  assert convert.main(arguments) == 0
-  assert convert.main(["import", str(out), str(back), "--no-check"]) == 0
+  assert command.main(arguments) == 0
+  assert command.main(["import", str(out), str(back), "--no-check"]) == 0
   for item in ("params", "teacher_params"):
     given, found = load(digits, item), load(back, item)
     jax.tree.map(np.testing.assert_array_equal, found, given)
   alone = tmp_path / "alone"
   arguments = ["import", str(out), str(alone), "--no-check", "--encoder_only"]
-  assert convert.main(arguments) == 0
+  assert command.main(arguments) == 0
   assert given.keys() == load(alone, "params").keys()
 
 
@@ -736,7 +737,7 @@ def test_probed(digits, tmp_path, capsys):
 def test_what_the_import_says(digits, tmp_path, capsys):
   torch_files.save(tmp_path / "base.pt", files.uneven("image"))
   arguments = ["import", str(tmp_path / "base.pt"), str(tmp_path / "run")]
-  assert convert.main(arguments) == 0
+  assert command.main(arguments) == 0
   out = capsys.readouterr().out
   assert "encoder: 1 + 2 layers of width 24" in out
   assert "objective: data2vec2" in out

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from d2v_jax import experiment
 from d2v_jax.interchange import fairseq
 from d2v_jax.interchange.names import InterchangeError, flatten
 from d2v_jax.modalities import MODALITIES
+from d2v_jax.training import build
 from tests.goldens import recipe
 from tests.interchange import fairseq_files, torch_files
 
@@ -32,7 +32,7 @@ def network(imported, **changes):
 
 
 def objective(imported, **changes):
-  return experiment._objective(
+  return build._objective(
     imported.objective, network(imported, **changes), "float32"
   )
 

@@ -8,7 +8,7 @@ import pytest
 from etils import epath
 
 from d2v_jax import config as config_lib
-from d2v_jax.data import tokenizer
+from d2v_jax.data.text import tokenizer
 from d2v_jax.interchange import (
   huggingface,
   huggingface_files,

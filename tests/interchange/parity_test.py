@@ -12,12 +12,12 @@ transformers = pytest.importorskip(
   "transformers", reason="the extra `parity` has transformers"
 )
 
-from d2v_jax import ema  # noqa: E402
-from d2v_jax.data import tokenizer  # noqa: E402
 from d2v_jax.data.labels import Letters  # noqa: E402
+from d2v_jax.data.text import tokenizer  # noqa: E402
 from d2v_jax.interchange import huggingface, parity  # noqa: E402
 from d2v_jax.interchange.names import flatten  # noqa: E402
 from d2v_jax.modalities import MODALITIES  # noqa: E402
+from d2v_jax.objectives import ema  # noqa: E402
 from tests.interchange import small_models  # noqa: E402
 
 TOLERANCE = 1e-4

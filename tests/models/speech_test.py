@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from d2v_jax.data.layout import num_frames
-from d2v_jax.ema import Ema
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.speech import speech
 from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.objectives.ema import Ema
 
 LAYERS = ((16, 10, 5), (16, 3, 2), (16, 2, 2))
 TINY = {

@@ -3,10 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from d2v_jax.ema import Ema
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.text import text, token_positions
 from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.objectives.ema import Ema
 
 TINY = {
   "vocab_size": 30,

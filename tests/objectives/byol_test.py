@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from d2v_jax.ema import Ema
 from d2v_jax.models.mlp_head import MlpHead
 from d2v_jax.models.speech import speech
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.byol import Byol
+from d2v_jax.objectives.ema import Ema
 from tests.objectives import learning
 from tests.reference import data2vec as reference
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from d2v_jax.data.layout import num_frames
-from d2v_jax.ema import Ema
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.speech import speech
 from d2v_jax.models.text import text
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec2 import Data2Vec2
+from d2v_jax.objectives.ema import Ema
 from tests.reference import data2vec2 as reference
 
 WIDTH, HEADS, PATCH, MASKS, VISIBLE = 16, 2, 4, 3, 4

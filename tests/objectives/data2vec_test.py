@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from d2v_jax.ema import Ema
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.objectives.ema import Ema
 from tests.reference import data2vec as reference
 
 WIDTH, DEPTH, HEADS, PATCH = 16, 3, 2, 4

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import optax
 
-from d2v_jax import train_state
-from d2v_jax.train_step import train_step
+from d2v_jax.training import state as train_state
+from d2v_jax.training.step import train_step
 
 
 def assert_gradient(loss, params, rtol=1e-7):

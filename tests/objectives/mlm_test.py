@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from d2v_jax.data.text import TrainTransform
-from d2v_jax.data.token_masking import TokenMask
+from d2v_jax.data.masks.text import TokenMask
+from d2v_jax.data.text.transform import TrainTransform
 from d2v_jax.models.heads import TokenHead
 from d2v_jax.models.text import text
 from d2v_jax.models.vision import vit

@@ -7,14 +7,15 @@ import numpy as np
 import optax
 import pytest
 
-from d2v_jax import losses, optimizer, train_state
-from d2v_jax.mixing import Mixing
 from d2v_jax.models.encoder import EncoderOutput
 from d2v_jax.models.heads import LinearHead, PooledHead
 from d2v_jax.models.vision import vit
-from d2v_jax.objectives import OBJECTIVES, PARTS
+from d2v_jax.objectives import OBJECTIVES, PARTS, losses
+from d2v_jax.objectives.mixing import Mixing
 from d2v_jax.objectives.supervised import Classification, Ctc, Regression
-from d2v_jax.train_step import train_step
+from d2v_jax.training import optimizer
+from d2v_jax.training import state as train_state
+from d2v_jax.training.step import train_step
 
 
 def log_softmax(x):

@@ -1,0 +1,1 @@
+"""Where images come from, and what is done to them."""

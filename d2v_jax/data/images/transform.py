@@ -1,0 +1,293 @@
+"""Image augmentation with NumPy and OpenCV; uint8 in and out."""
+
+import dataclasses
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+
+from d2v_jax.data.images import colors
+from d2v_jax.data.images.rand_augment import RandAugment
+from d2v_jax.data.images.view_augment import ViewAugment
+from d2v_jax.data.masks import image as image_masks
+from d2v_jax.data.masks.blocks import keep_ids
+from d2v_jax.data.masks.image import InverseBlockMasks
+from d2v_jax.data.sections import built
+
+Example = dict[str, Any]
+Mask = image_masks.BlockMask | image_masks.RandomMask | InverseBlockMasks
+
+_CROP_ATTEMPTS = 10
+
+# The pipeline's own threads keep the cores busy; OpenCV's would get in the way.
+cv2.setNumThreads(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainTransform:
+  """Random crop, flip, changes of colour, and masks of one image.
+
+  None or 0 turns a step off. Without a crop the whole image is resized to the
+  square, if it is not of that size already.
+
+  Args:
+    image_size: side S of the result, in pixels.
+    patch_size: side of a patch, in pixels; divides `image_size`.
+    mask: what draws the mask, or several of them; None for no mask (supervised
+      training, and two views).
+    crop_scale: smallest and largest share of the image's area that is kept.
+    crop_ratio: smallest and largest width / height of the crop.
+    flip: probability of a horizontal flip.
+    color_jitter: strengths x of brightness, contrast and saturation, each a
+      factor drawn from U(max(0, 1 - x), 1 + x), in random order.
+    rand_augment: RandAugment, or its arguments, in place of colour jitter.
+    view_augment: ViewAugment, or its arguments, in place of colour jitter.
+    views: 1, or 2 views of each image, made independently, for BYOL.
+
+  Raises:
+    ValueError: an argument is outside its range, or two exclude each other.
+
+  Source: data2vec (arXiv 2202.03555) section 4.1, with the settings of its
+  code and torchvision's meaning of each. The reference jitters first, then
+  flips and crops. We crop first, which leaves several times fewer pixels to
+  touch: crop and flip commute with changes of single pixels, and contrast still
+  turns about the mean of the whole image, so only rounding and clipping before
+  instead of after the resizing differ. Resizing: see `resize`. RandAugment
+  comes after crop and flip, as in fine-tuning by the reference.
+  """
+
+  image_size: int
+  patch_size: int
+  mask: Mask | None = None
+  crop_scale: tuple[float, float] | None = (0.08, 1.0)
+  crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+  flip: float = 0.5
+  color_jitter: tuple[float, float, float] | None = (0.4, 0.4, 0.4)
+  rand_augment: RandAugment | None = None
+  view_augment: ViewAugment | None = None
+  views: int = 1
+
+  def __post_init__(self):
+    if self.patch_size < 1 or self.image_size % self.patch_size:
+      raise ValueError(
+        f"TrainTransform: image_size={self.image_size} is not a multiple of "
+        f"patch_size={self.patch_size}; change one of them"
+      )
+    if self.mask is not None:
+      self.mask.count(self.grid)  # raises when the grid is too small
+    if self.crop_scale is not None:
+      _check_range("crop_scale", self.crop_scale, 1.0)
+    _check_range("crop_ratio", self.crop_ratio, math.inf)
+    if not 0 <= self.flip <= 1:
+      raise ValueError(
+        f"TrainTransform: flip is a probability, 0 to 1, got {self.flip}"
+      )
+    jitter = self.color_jitter
+    if jitter is not None and (len(jitter) != 3 or min(jitter) < 0):
+      raise ValueError(
+        "TrainTransform: color_jitter must be None or three strengths >= 0 "
+        f"(brightness, contrast, saturation), got {jitter}"
+      )
+    for name, kind in (
+      ("rand_augment", RandAugment),
+      ("view_augment", ViewAugment),
+    ):
+      choice = getattr(self, name)
+      if choice is None:
+        continue
+      if jitter is not None:
+        raise ValueError(
+          f"TrainTransform: color_jitter is {jitter}, but {name} changes "
+          "colours itself; set one of them to None"
+        )
+      # A config has a dict of its arguments.
+      object.__setattr__(self, name, built(kind, choice))
+    if self.rand_augment is not None and self.view_augment is not None:
+      raise ValueError(
+        "TrainTransform: rand_augment and view_augment both change colours; "
+        "set one of them to None"
+      )
+    if self.views not in (1, 2):
+      raise ValueError(
+        f"TrainTransform: views must be 1 or 2, got {self.views}"
+      )
+
+  @property
+  def grid(self) -> tuple[int, int]:
+    """Patches per column and per row."""
+    side = self.image_size // self.patch_size
+    return side, side
+
+  def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+    """Augments one image.
+
+    Args:
+      example: 'image' uint8 [H, W, C]; 'label', 'requested' and 'record' are
+        handed on, the label only when no mask is drawn and with one view.
+      rng: the only source of randomness.
+
+    Returns:
+      'inputs' uint8 [S, S, C]; 'inputs_b' like it, the second view; 'mask' bool
+      [N], True = hidden, in row-major order, or of M masks [M, N], and with
+      them 'keep_ids' int32 [M, V], the visible patches; and what is handed on.
+    """
+    image = example["image"]
+    out = {
+      name: self._view(image, rng, view)
+      for view, name in enumerate(("inputs", "inputs_b")[: self.views])
+    }
+    if self.mask is not None:
+      mask = self.mask(rng, self.grid)
+      out["mask"] = mask.reshape(*mask.shape[:-2], -1)
+      if mask.ndim == 3:
+        visible = self.grid[0] * self.grid[1] - self.mask.count(self.grid)
+        out["keep_ids"] = keep_ids(out["mask"], visible)
+    elif "label" in example and self.views == 1:
+      out["label"] = np.int32(example["label"])
+    return out | {k: example[k] for k in ("requested", "record")}
+
+  def _view(
+    self, whole: np.ndarray, rng: np.random.Generator, view: int
+  ) -> np.ndarray:
+    """Returns one augmented image, uint8 [S, S, C]."""
+    box = (0, 0, *whole.shape[:2])
+    if self.crop_scale is not None:
+      box = crop_box(rng, whole.shape[:2], self.crop_scale, self.crop_ratio)
+    top, left, height, width = box
+    crop = whole[top : top + height, left : left + width]
+    image = resize(crop, (self.image_size, self.image_size))
+    if rng.random() < self.flip:
+      image = image[:, ::-1]
+    if self.color_jitter is not None:
+      mean = colors.mean(whole)
+      image = colors.jitter(rng, image, self.color_jitter, mean)
+    image = np.ascontiguousarray(image)
+    if self.rand_augment is not None:
+      image = self.rand_augment(image, rng)
+    if self.view_augment is not None:
+      image = self.view_augment(image, rng, view)
+    return image
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalTransform:
+  """The centre of an image, the same each time.
+
+  Args:
+    image_size: side S of the result, in pixels.
+    resize_ratio: the shorter side is first made round(S * resize_ratio) long,
+      then the central square is cut out; None: the image is resized to the
+      square as a whole.
+
+  Raises:
+    ValueError: an argument is outside its range.
+
+  Source: 256 / 224 is the usual evaluation on ImageNet, and the reference's.
+  """
+
+  image_size: int
+  resize_ratio: float | None = 256 / 224
+
+  def __post_init__(self):
+    if self.image_size < 1:
+      raise ValueError(
+        f"EvalTransform: image_size must be >= 1, got {self.image_size}"
+      )
+    if self.resize_ratio is not None and self.resize_ratio < 1:
+      raise ValueError(
+        "EvalTransform: resize_ratio must be None or >= 1, "
+        f"got {self.resize_ratio}"
+      )
+
+  def __call__(self, example: Example) -> Example:
+    """Prepares one image.
+
+    Args:
+      example: 'image' uint8 [H, W, C], and 'label' if there is one.
+
+    Returns:
+      'inputs' uint8 [S, S, C], and 'label' int32 if there is one.
+    """
+    image, size = example["image"], self.image_size
+    if self.resize_ratio is not None:
+      short = round(size * self.resize_ratio)
+      scale = short / min(image.shape[:2])
+      # torchvision cuts the longer side to whole pixels; guard against 299.99.
+      longer = max(short, int(max(image.shape[:2]) * scale + 1e-6))
+      wide = image.shape[1] >= image.shape[0]
+      image = resize(image, (short, longer) if wide else (longer, short))
+      top, left = (round((side - size) / 2) for side in image.shape[:2])
+      image = image[top : top + size, left : left + size]
+    image = resize(image, (size, size))
+    out = {"inputs": np.ascontiguousarray(image)}
+    if "label" in example:
+      out["label"] = np.int32(example["label"])
+    return out
+
+
+def crop_box(
+  rng: np.random.Generator,
+  shape: tuple[int, int],
+  scale: tuple[float, float],
+  ratio: tuple[float, float],
+) -> tuple[int, int, int, int]:
+  """Draws the box of a random resized crop, with torchvision's rule.
+
+  Args:
+    rng: the only source of randomness.
+    shape: height and width of the image, in pixels.
+    scale: smallest and largest share of the area.
+    ratio: smallest and largest width / height, drawn log-uniformly.
+
+  Returns:
+    Top, left, height, width, in pixels. When ten boxes did not fit: the largest
+    central box of an allowed ratio.
+  """
+  rows, cols = shape
+  log_ratio = (math.log(ratio[0]), math.log(ratio[1]))
+  for _ in range(_CROP_ATTEMPTS):
+    area = rows * cols * rng.uniform(*scale)
+    aspect = math.exp(rng.uniform(*log_ratio))
+    width = round(math.sqrt(area * aspect))
+    height = round(math.sqrt(area / aspect))
+    if 0 < width <= cols and 0 < height <= rows:
+      top = int(rng.integers(0, rows - height + 1))
+      left = int(rng.integers(0, cols - width + 1))
+      return top, left, height, width
+  width = min(cols, max(1, round(rows * ratio[1])))
+  height = min(rows, max(1, round(cols / ratio[0])))
+  return (rows - height) // 2, (cols - width) // 2, height, width
+
+
+def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+  """Resizes an image, without aliasing; the same size comes back as it is.
+
+  Args:
+    image: uint8 [H, W, C].
+    shape: height and width wanted, in pixels.
+
+  Returns:
+    uint8 [*shape, C].
+
+  Source: the reference uses Pillow's antialiased bicubic filter. We average
+  over areas when neither side grows, which removes aliasing too, and use
+  bicubic interpolation otherwise. Photographs shrunk to 224 x 224 differ by one
+  level of 255 on average, and it is about twice as fast (measured by
+  benchmarks/input_pipeline.py).
+  """
+  if image.shape[:2] == tuple(shape):
+    return image
+  rows, cols = shape
+  shrinks = rows <= image.shape[0] and cols <= image.shape[1]
+  method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+  resized = cv2.resize(image, (cols, rows), interpolation=method)
+  return resized.reshape(rows, cols, image.shape[2])  # OpenCV drops C = 1
+
+
+def _check_range(name: str, pair: tuple[float, float], most: float) -> None:
+  if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= most:
+    raise ValueError(
+      f"TrainTransform: {name} must be (low, high) with 0 < low <= high"
+      f"{'' if math.isinf(most) else f' <= {most:g}'}, got {pair}"
+    )

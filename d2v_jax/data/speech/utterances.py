@@ -1,0 +1,255 @@
+"""Utterances ready for training or evaluation: which are used, and decoded."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from d2v_jax.data import layout
+from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.speech import decoding
+from d2v_jax.data.speech.audio_files import AudioFolder, LibriSpeech
+from d2v_jax.data.speech.manifest import Manifest
+from d2v_jax.data.speech.tones import Tones
+
+Record = dict[str, Any]
+Labels = Callable[[Mapping[str, Any]], np.ndarray]
+
+SOURCES = {
+  "folder": AudioFolder,
+  "librispeech": LibriSpeech,
+  "manifest": Manifest,
+  "tones": Tones,
+}
+
+
+class Source(Protocol):
+  """What `Utterances` needs: random access to recordings, picklable.
+
+  Item i is {'audio': bytes of a file, or float32 [n] or [n, channels] with
+  'rate'; 'text' and 'label' if there are any}.
+  """
+
+  class_names: tuple[str, ...]
+
+  def __len__(self) -> int: ...
+
+  def __getitem__(self, index: int) -> Record: ...
+
+  def record_name(self, index: int) -> str:
+    """Returns a name by which a person finds record `index`."""
+    ...
+
+  def lengths(self, sample_rate: int) -> np.ndarray:
+    """Returns int64 [n], samples after resampling; 0 where unreadable."""
+    ...
+
+  def texts(self) -> list[str] | None:
+    """Returns the texts, '' where there is none; None when none has one."""
+    ...
+
+
+class Utterances:
+  """A source's utterances decoded, normalised, and chosen by their length.
+
+  Item i is {'audio': float32 [n] of zero mean and unit variance, 'text' and
+  'label' if the source has them, 'requested': i, 'record': j}: utterance i, or
+  when that is corrupt or silent the next one that is not (j = i + 1, ...,
+  around the end). So item i is always the same, whatever was read before.
+
+  What cannot be used is left out here, counted and logged: files whose header
+  cannot be read, and utterances of no frame. The arguments leave out more.
+
+  Args:
+    source: recordings.
+    labels: what makes the labels; when they need texts (it has
+      `frames_needed`), every text is tried now rather than in mid-run.
+    fit_labels: leave out utterances with fewer frames than CTC needs for their
+      labels; for training, whose loss would be infinite.
+    min_samples: leave out shorter ones.
+    max_samples: leave out longer ones; None for none. What is too long for a
+      batch is cropped, which labels of the whole utterance do not allow.
+    conv_layers: (channels, kernel, stride) of the model's convolutions.
+    sample_rate: samples per second wanted.
+
+  Attributes:
+    lengths: int64 [n], samples of each utterance, from the files' headers.
+    left_out: reason -> number of utterances.
+    class_names: the source's classes.
+
+  Raises:
+    ValueError: an argument is outside its range, a text is missing or the
+      labels refuse it, every utterance is left out, or, when an item is read,
+      no usable utterance at all.
+
+  Source: data2vec's code (arXiv 2202.03555) drops short utterances in
+  pre-training (2 s) and normalises the whole utterance in front of the crop.
+  """
+
+  def __init__(
+    self,
+    source: Source,
+    *,
+    labels: Labels | None = None,
+    fit_labels: bool = False,
+    min_samples: int = 0,
+    max_samples: int | None = None,
+    conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
+    sample_rate: int = decoding.SAMPLE_RATE,
+  ):
+    if max_samples is not None and max_samples < max(1, min_samples):
+      raise ValueError(
+        f"Utterances: max_samples={max_samples} is below "
+        f"min_samples={min_samples}; change one of them"
+      )
+    self._source = source
+    self._conv_layers = tuple(conv_layers)
+    self._min_samples = min_samples
+    self._sample_rate = sample_rate
+    self.class_names = source.class_names
+    lengths = source.lengths(sample_rate)
+    frames = layout.num_frames(lengths, self._conv_layers)
+    reasons = {
+      "unreadable or empty": lengths == 0,
+      "too short for one frame": frames < 1,
+      f"shorter than min_samples={min_samples}": lengths < min_samples,
+    }
+    if max_samples is not None:
+      reasons[f"longer than max_samples={max_samples}"] = lengths > max_samples
+    if hasattr(labels, "frames_needed"):
+      needed = _frames_needed(source, labels)
+      if fit_labels:
+        reasons["fewer frames than their labels need"] = frames < needed
+    self._kept = self._choose(reasons)
+    self.lengths = lengths[self._kept]
+
+  def __len__(self) -> int:
+    return len(self._kept)
+
+  def __getitem__(self, index: int) -> Record:
+    total = len(self)
+    for offset in range(total):
+      position = (index + offset) % total
+      record = self._source[int(self._kept[position])]
+      samples = decoding.decode(
+        record["audio"], record.get("rate"), self._sample_rate
+      )
+      if samples is not None and self._is_usable(samples):
+        example = {k: record[k] for k in ("text", "label") if k in record}
+        at = {"requested": index, "record": position}
+        return {"audio": decoding.normalise(samples), **example, **at}
+    raise ValueError(
+      f"Utterances: none of the {total} utterances can be decoded or is more "
+      f"than silence, from {self.record_name(0)} on; check that they are "
+      "recordings"
+    )
+
+  def record_name(self, index: int) -> str:
+    """Returns the source's name of utterance `index`."""
+    return self._source.record_name(int(self._kept[index]))
+
+  def _is_usable(self, samples: np.ndarray) -> bool:
+    # The header of a damaged file may have promised more samples.
+    long_enough = len(samples) >= self._min_samples
+    has_frame = layout.num_frames(len(samples), self._conv_layers) > 0
+    return long_enough and has_frame and not decoding.is_silent(samples)
+
+  def _choose(self, reasons: dict[str, np.ndarray]) -> np.ndarray:
+    """Returns the indices kept, and counts the others by their first reason."""
+    total = len(self._source)
+    out = np.zeros(total, bool)
+    self.left_out: dict[str, int] = {}
+    details = []
+    for reason, applies in reasons.items():
+      new = np.flatnonzero(applies & ~out)
+      if len(new):
+        self.left_out[reason] = len(new)
+        first = self._source.record_name(int(new[0]))
+        details.append(f"{len(new)} {reason} (the first is {first})")
+      out |= applies
+    if out.all():
+      raise ValueError(
+        f"Utterances: none of {total} utterances is left: "
+        f"{'; '.join(details) or 'the source is empty'}; check the files, or "
+        "change min_samples, max_samples or the source"
+      )
+    if details:
+      logging.warning(
+        "Utterances: left out %d of %d utterances: %s",
+        out.sum(),
+        total,
+        "; ".join(details),
+      )
+    return np.flatnonzero(~out)
+
+
+def training_utterances(
+  source: Source,
+  *,
+  buckets: Buckets,
+  labels: Labels | None = None,
+  min_samples: int = 0,
+  conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
+) -> Utterances:
+  """Utterances to train on.
+
+  Transcripts are of whole utterances: those that CTC could not align, and those
+  that would have to be cropped to the largest bucket, are left out.
+
+  Args:
+    source: recordings.
+    buckets: lengths of batches, in samples.
+    labels: what makes the labels; None to pretrain.
+    min_samples: leave out shorter ones.
+    conv_layers: (channels, kernel, stride) of the model's convolutions.
+
+  Raises:
+    ValueError: as `Utterances` does.
+  """
+  transcribed = hasattr(labels, "frames_needed")
+  return Utterances(
+    source,
+    labels=labels,
+    fit_labels=transcribed,
+    min_samples=min_samples,
+    max_samples=buckets.lengths[-1] if transcribed else None,
+    conv_layers=conv_layers,
+  )
+
+
+def evaluation_utterances(
+  source: Source,
+  *,
+  labels: Labels | None = None,
+  conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
+) -> Utterances:
+  """Every utterance that has a frame, whatever its label.
+
+  Args:
+    source: recordings.
+    labels: what makes the labels; None when they do not matter.
+    conv_layers: (channels, kernel, stride) of the model's convolutions.
+
+  Raises:
+    ValueError: as `Utterances` does.
+  """
+  return Utterances(source, labels=labels, conv_layers=conv_layers)
+
+
+def _frames_needed(source: Source, labels: Any) -> np.ndarray:
+  """Returns int64 [n], the fewest frames that CTC can spell each label in."""
+  needed = []
+  for i, text in enumerate(source.texts() or [""] * len(source)):
+    if not text:
+      raise ValueError(
+        f"Utterances: {source.record_name(i)} has no text, which the labels "
+        "are made of; name the source's column of texts, or leave out such "
+        "utterances"
+      )
+    try:
+      labels({"text": text})
+      needed.append(labels.frames_needed(text))
+    except ValueError as error:
+      raise ValueError(f"{source.record_name(i)}: {error}") from error
+  return np.array(needed, np.int64)

@@ -1,0 +1,260 @@
+"""Byte-level BPE: text to token ids and back, and how to train one.
+
+  python -m d2v_jax.data.text.tokenizer train OUT.json FILE... --vocab_size=8000
+
+FILE is plain text (.txt) or a table (.tsv, .jsonl), compressed (.gz) or not.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import tokenizers
+
+from d2v_jax.data.layout import UNK
+from d2v_jax.data.text import documents, tokenizer_files
+from d2v_jax.data.text.tokenizer_files import MASK, SPECIALS, Merge
+
+# The 256 bytes, the four special tokens and <mask>.
+SMALLEST_VOCABULARY = 256 + len(SPECIALS) + 1
+
+_EMBEDDED = {
+  "kjv": pathlib.Path(__file__).parents[1] / "embedded/text_kjv7_tokenizer.json"
+}
+
+
+class Tokenizer:
+  """GPT-2's byte-level BPE with RoBERTa's ids.
+
+  Ids: <s> 0, <pad> 1, </s> 2, <unk> 3, the pieces, and <mask> last. Any text
+  can be encoded. A special token's name within a text is text like any other:
+  no input can smuggle in a <mask> or an </s>. No space is put before a text.
+
+  Args:
+    tokens: the tokens by id; pieces in GPT-2's spelling of bytes.
+    merges: pairs of pieces, in order of preference.
+
+  Raises:
+    ValueError: special tokens in other places, or a token twice.
+
+  Source: data2vec (arXiv 2202.03555) section 4.3, GPT-2's BPE as in RoBERTa.
+  """
+
+  def __init__(self, tokens: Sequence[str], merges: Sequence[Merge]):
+    if tuple(tokens[:4]) != SPECIALS or tokens[-1] != MASK:
+      raise ValueError(
+        f"Tokenizer: tokens must begin with {' '.join(SPECIALS)} and end with "
+        f"{MASK}, got {' '.join(tokens[:4])} ... {tokens[-1]}"
+      )
+    if len(set(tokens)) != len(tokens):
+      raise ValueError("Tokenizer: a token is there twice")
+    self._tokens = tuple(tokens)
+    self._merges = tuple(merges)
+    vocab = {t: i for i, t in enumerate(tokens[4:-1], 4)}
+    pieces = dict.fromkeys(
+      sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    )
+    for left, right in merges:
+      pieces |= dict.fromkeys((left, right, left + right))
+    # What the merges can make without its being a token becomes <unk>.
+    missing = [piece for piece in pieces if piece not in vocab]
+    self._whole = not missing
+    vocab |= {t: i for i, t in enumerate(missing, len(tokens))}
+    self._bpe = _byte_level(vocab, self._merges)
+
+  def __reduce__(self):
+    return Tokenizer, (self._tokens, self._merges)
+
+  @property
+  def vocab_size(self) -> int:
+    """Number of ids, special tokens included."""
+    return len(self._tokens)
+
+  @property
+  def fingerprint(self) -> str:
+    """Identifies the mapping from text to ids, whatever files it came from."""
+    content = json.dumps([self._tokens, self._merges])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+  def encode(self, text: str) -> np.ndarray:
+    """Returns the ids of a text, int32 [n], without special tokens."""
+    return self.encode_batch([text])[0]
+
+  def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """Encodes texts on all cores.
+
+    Args:
+      texts: any strings.
+
+    Returns:
+      Their ids, int32 [n] each.
+    """
+    texts = [_without_lone_surrogates(text) for text in texts]
+    found = self._bpe.encode_batch_fast(texts, add_special_tokens=False)
+    ids = [np.array(encoding.ids, np.int32) for encoding in found]
+    return [np.where(x < self.vocab_size, x, np.int32(UNK)) for x in ids]
+
+  def decode(self, ids: Iterable[int]) -> str:
+    """Returns the text of ids; special tokens are left out.
+
+    Args:
+      ids: integers [n].
+
+    Raises:
+      ValueError: an id is not in the vocabulary.
+    """
+    ids = np.asarray(ids, np.int64)
+    wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
+    if wrong.size:
+      raise ValueError(
+        f"Tokenizer.decode: id {wrong[0]} is not in 0 to {self.vocab_size - 1}"
+      )
+    pieces = ids[(ids >= len(SPECIALS)) & (ids < self.vocab_size - 1)]
+    decoder = tokenizers.decoders.ByteLevel()
+    return decoder.decode([self._tokens[i] for i in pieces])
+
+  def save(self, path: str | os.PathLike[str]) -> None:
+    """Writes a tokenizer.json that `load` and other libraries read.
+
+    Args:
+      path: the file; there must be none.
+
+    Raises:
+      ValueError: the file exists, or pieces of this tokenizer are no tokens.
+    """
+    path = pathlib.Path(path)
+    if path.exists():
+      raise ValueError(
+        f"Tokenizer.save: {path} exists; remove it or choose another name"
+      )
+    if not self._whole:
+      raise ValueError(
+        "Tokenizer.save: some bytes or merges have no id of their own; keep "
+        "the files that this tokenizer was read from"
+      )
+    vocab = {token: i for i, token in enumerate(self._tokens)}
+    complete = _byte_level(vocab, self._merges)
+    complete.add_special_tokens([*SPECIALS, MASK])
+    unfinished = path.with_name(f"{path.name}.partial")
+    unfinished.write_text(complete.to_str(), encoding="utf-8")
+    unfinished.replace(path)
+
+
+def load(
+  path: str | os.PathLike[str] | None = None, *, name: str | None = None
+) -> Tokenizer:
+  """Reads a tokenizer.
+
+  Args:
+    path: a tokenizer.json (this module's or RoBERTa's), or a folder with one
+      of: tokenizer.json; vocab.json and merges.txt (RoBERTa's, or GPT-2's,
+      whose ids move up by the four special tokens); encoder.json, vocab.bpe
+      and dict.txt (fairseq's, which has its ids from dict.txt).
+    name: instead of `path`, an embedded tokenizer: 'kjv', 2000 tokens.
+
+  Raises:
+    ValueError: not one of the two is given, files are missing, are not a
+      byte-level BPE, or have other ids than RoBERTa's.
+  """
+  if (path is None) == (name is None):
+    raise ValueError(
+      f"tokenizer: give either path or name, got path={path!r}, name={name!r}"
+    )
+  if name is not None:
+    if name not in _EMBEDDED:
+      raise ValueError(
+        f"tokenizer: unknown name {name!r}; choose one of: "
+        f"{', '.join(sorted(_EMBEDDED))}, or set path"
+      )
+    path = _EMBEDDED[name]
+  return Tokenizer(*tokenizer_files.read(pathlib.Path(path)))
+
+
+def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+  """Trains a byte-level BPE; the same texts give the same tokenizer.
+
+  Args:
+    texts: such as lines.
+    vocab_size: number of ids, the five special tokens included.
+
+  Raises:
+    ValueError: fewer than 261 ids, or more than the texts can give.
+  """
+  if vocab_size < SMALLEST_VOCABULARY:
+    raise ValueError(
+      f"tokenizer: vocab_size must be >= {SMALLEST_VOCABULARY} (256 bytes and "
+      f"5 special tokens), got {vocab_size}"
+    )
+  bpe = _byte_level({}, ())
+  trainer = tokenizers.trainers.BpeTrainer(
+    vocab_size=vocab_size - 1,  # without <mask>
+    special_tokens=list(SPECIALS),
+    initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+    show_progress=False,
+  )
+  bpe.train_from_iterator(texts, trainer)
+  model = json.loads(bpe.to_str())["model"]
+  found = len(model["vocab"]) + 1
+  if found < vocab_size:
+    raise ValueError(
+      f"tokenizer: the text gives only {found} tokens of vocab_size="
+      f"{vocab_size}; give more text or set vocab_size={found}"
+    )
+  tokens = sorted(model["vocab"], key=model["vocab"].get)
+  return Tokenizer([*tokens, MASK], [tuple(m) for m in model["merges"]])
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs the command line; returns the exit status."""
+  parser = argparse.ArgumentParser(
+    prog="python -m d2v_jax.data.text.tokenizer",
+    description="Trains a tokenizer.",
+  )
+  parser.add_argument("command", choices=["train"])
+  parser.add_argument("out", help="the tokenizer.json to write")
+  documents.add_arguments(parser)
+  parser.add_argument("--vocab_size", type=int, default=8000)
+  args = parser.parse_args(argv)
+  try:
+    if pathlib.Path(args.out).exists():  # not only after the training
+      raise ValueError(f"{args.out} exists; remove it or choose another name")
+    read = documents.read(args.files, args.column, args.split)
+    texts = (text for document in read for text in document)
+    trained = train(texts, args.vocab_size)
+    trained.save(args.out)
+  except (ValueError, OSError) as error:
+    print(error, file=sys.stderr)
+    return 2
+  print(
+    f"wrote {args.out}: {trained.vocab_size} tokens, fingerprint "
+    f"{trained.fingerprint}; set encoder.vocab_size={trained.vocab_size}"
+  )
+  return 0
+
+
+def _byte_level(
+  vocab: dict[str, int], merges: Sequence[Merge]
+) -> tokenizers.Tokenizer:
+  model = tokenizers.models.BPE(vocab=vocab, merges=list(merges))
+  made = tokenizers.Tokenizer(model)
+  made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+    add_prefix_space=False
+  )
+  made.decoder = tokenizers.decoders.ByteLevel()
+  return made
+
+
+def _without_lone_surrogates(text: str) -> str:
+  """JSON can hold halves of characters, which have no bytes in UTF-8."""
+  if text.isascii():
+    return text
+  return text.encode("utf-8", "replace").decode("utf-8")
+
+
+if __name__ == "__main__":
+  sys.exit(main())

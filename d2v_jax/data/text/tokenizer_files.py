@@ -1,0 +1,163 @@
+"""The files in which byte-level BPE tokenizers come."""
+
+import json
+import pathlib
+from typing import Any
+
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+MASK = "<mask>"
+
+Merge = tuple[str, str]
+
+# Any of these would divide a text in another way.
+_VARIANTS = (
+  "dropout",
+  "continuing_subword_prefix",
+  "end_of_word_suffix",
+  "byte_fallback",
+  "ignore_merges",
+)
+
+
+def read(path: pathlib.Path) -> tuple[list[str], list[Merge]]:
+  """Reads a tokenizer.json, or a folder of RoBERTa, GPT-2 or fairseq.
+
+  Args:
+    path: file or folder.
+
+  Returns:
+    The tokens by id (<s> <pad> </s> <unk>, ..., <mask>), and the merges.
+
+  Raises:
+    ValueError: files are missing, are not a byte-level BPE, or their ids are
+      not such.
+  """
+  if path.is_file():
+    return _read_tokenizer_json(path)
+  have = {file.name for file in path.iterdir()} if path.is_dir() else set()
+  if {"encoder.json", "vocab.bpe", "dict.txt"} <= have:
+    vocab = _read_vocab(path / "encoder.json")
+    tokens = _fairseq_tokens(path / "dict.txt", vocab)
+    return tokens, _read_merges(path / "vocab.bpe")
+  if "tokenizer.json" in have:
+    return _read_tokenizer_json(path / "tokenizer.json")
+  for vocab, merges in (
+    ("vocab.json", "merges.txt"),
+    ("encoder.json", "vocab.bpe"),
+  ):
+    if {vocab, merges} <= have:
+      tokens = _ordered(_read_vocab(path / vocab), path / vocab)
+      return tokens, _read_merges(path / merges)
+  what = "has no tokenizer" if path.is_dir() else "does not exist"
+  raise ValueError(
+    f"tokenizer: {path} {what}; path must be a tokenizer.json, or a folder "
+    "with tokenizer.json, with vocab.json and merges.txt, or with "
+    "encoder.json, vocab.bpe and dict.txt"
+  )
+
+
+def _read_tokenizer_json(path: pathlib.Path) -> tuple[list[str], list[Merge]]:
+  content = _read_json(path)
+  model = content.get("model") if isinstance(content, dict) else None
+  if not isinstance(model, dict) or not {"vocab", "merges"} <= set(model):
+    raise ValueError(
+      f"tokenizer: {path} is not a tokenizer.json of a BPE: it has no "
+      "model.vocab and model.merges"
+    )
+  splitter = content.get("pre_tokenizer") or {}
+  if splitter.get("type") != "ByteLevel" or content.get("normalizer"):
+    raise ValueError(
+      f"tokenizer: {path} is not byte-level BPE: its pre_tokenizer must be "
+      "ByteLevel and its normalizer null; train one with python -m "
+      "d2v_jax.data.tokenizer train"
+    )
+  settings = {f"model.{key}": (model.get(key), False) for key in _VARIANTS}
+  for key, plain in (("add_prefix_space", False), ("use_regex", True)):
+    settings[f"pre_tokenizer.{key}"] = (splitter.get(key, plain), plain)
+  for key, (value, plain) in settings.items():
+    if bool(value) != plain:
+      raise ValueError(
+        f"tokenizer: {path}: {key}={value!r} is not supported, only {plain}; "
+        "use another tokenizer"
+      )
+  added = {t["content"]: t["id"] for t in content.get("added_tokens") or []}
+  merges = [
+    tuple(m.split(" ") if isinstance(m, str) else m) for m in model["merges"]
+  ]
+  return _ordered(model["vocab"] | added, path), _checked(merges, path)
+
+
+def _ordered(vocab: dict[str, int], path: pathlib.Path) -> list[str]:
+  """Returns the tokens by id; adds the special ones to a plain vocabulary."""
+  tokens = sorted(vocab, key=vocab.get)
+  for i, token in enumerate(tokens):
+    if vocab[token] != i:
+      raise ValueError(
+        f"tokenizer: {path}: the ids of {len(tokens)} tokens must be 0 to "
+        f"{len(tokens) - 1}, each once, but in place of {i} comes "
+        f"{vocab[token]} ({token!r})"
+      )
+  if not set(vocab) & {*SPECIALS, MASK}:
+    return [*SPECIALS, *tokens, MASK]
+  wanted = dict(
+    zip((*SPECIALS, MASK), (0, 1, 2, 3, len(tokens) - 1), strict=True)
+  )
+  got = {token: vocab.get(token) for token in wanted}
+  if got != wanted:
+    raise ValueError(
+      f"tokenizer: {path}: the special tokens must have the ids {wanted}, got "
+      f"{got}; train one with python -m d2v_jax.data.text.tokenizer train"
+    )
+  return tokens
+
+
+def _fairseq_tokens(path: pathlib.Path, vocab: dict[str, int]) -> list[str]:
+  """Returns fairseq's order: dict.txt lists GPT-2 ids, most frequent first."""
+  by_id = {str(i): token for token, i in vocab.items()}
+  tokens = [*SPECIALS]
+  for number, line in enumerate(_read_lines(path), 1):
+    word = line.split(" ")[0]
+    if word not in by_id and not word.startswith("madeupword"):
+      raise ValueError(
+        f"tokenizer: {path}:{number}: {word!r} is not an id of encoder.json; "
+        "the files do not belong together"
+      )
+    tokens.append(by_id.get(word, word))
+  return [*tokens, MASK]
+
+
+def _read_vocab(path: pathlib.Path) -> dict[str, int]:
+  vocab = _read_json(path)
+  if not isinstance(vocab, dict) or not vocab:
+    raise ValueError(f"tokenizer: {path} must hold an object token -> id")
+  return vocab
+
+
+def _read_merges(path: pathlib.Path) -> list[Merge]:
+  lines = _read_lines(path)
+  if lines and lines[0].startswith("#version"):
+    lines = lines[1:]
+  return _checked([tuple(line.split(" ")) for line in lines], path)
+
+
+def _checked(merges: list[tuple[str, ...]], path: pathlib.Path) -> list[Merge]:
+  for merge in merges:
+    if len(merge) != 2:
+      raise ValueError(
+        f"tokenizer: {path}: a merge must be two pieces with a space between "
+        f"them, got {' '.join(merge)!r}"
+      )
+  return merges
+
+
+def _read_lines(path: pathlib.Path) -> list[str]:
+  text = path.read_bytes().decode("utf-8")
+  # Only \n ends a line: pieces may hold other marks that Python knows.
+  return [line for line in text.replace("\r\n", "\n").split("\n") if line]
+
+
+def _read_json(path: pathlib.Path) -> Any:
+  try:
+    return json.loads(path.read_bytes())
+  except ValueError as error:  # bad JSON or bad UTF-8
+    raise ValueError(f"tokenizer: {path} is not JSON: {error}") from error

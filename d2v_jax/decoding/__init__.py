@@ -1,0 +1,1 @@
+"""From frame scores to transcripts: CTC beam search and language models."""

@@ -1,0 +1,204 @@
+"""Computes features of images, audio or text with a pretrained network.
+
+  python -m d2v_jax.extraction.command --run=runs/images --input=photos \\
+    --output=photos.npz
+  python -m d2v_jax.extraction.command --run=runs/speech --input=calls.tsv \\
+    --output=calls.safetensors --layers=7 --pool=tokens
+  python -m d2v_jax.extraction.command --run=runs/text --input=reviews.jsonl \\
+    --output=reviews.array_record --label=stars --model=student
+
+An example's features depend on nothing but itself. What cannot be read is named
+and left out. If the command is stopped, the same command goes on from there:
+what is done is kept in OUTPUT.parts until all is. docs/features.md says what is
+written, and how to read it.
+
+One process uses all devices that it sees. Several processes do not share the
+work: give each its part of the files and its own output.
+
+Exit status: 0 finished, 2 wrong input, 130 stopped by Ctrl-C. With
+D2V_TRACEBACK=1 in the environment an error also shows where it came from.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from d2v_jax.extraction import arguments
+from d2v_jax.extraction.formats import FORMATS
+
+EXIT_BAD_INPUT = 2
+
+_DTYPES = ("float32", "bfloat16")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command; returns its exit status."""
+  args = arguments.parse(argv, __doc__)
+  try:
+    # Before anything slow is imported or read.
+    _check_values(args)
+    output, kind = _check_output(args)
+    _run(args, output, kind)
+  except KeyboardInterrupt:
+    print("stopped; run the same command to go on.", file=sys.stderr)
+    return 130
+  except (ValueError, OSError) as e:
+    if os.environ.get("D2V_TRACEBACK"):
+      raise
+    print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+  return 0
+
+
+def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
+  from d2v_jax import pretrained
+  from d2v_jax.extraction import compute, formats, inputs, request
+  from d2v_jax.extraction.examples import Examples
+  from d2v_jax.extraction.log import Log
+
+  config, changes = request.fitted_config(args)
+  source = pretrained.Source(args.run, args.step)
+  name = args.model or ("teacher" if source.averaged else "student")
+  wanted = compute.Wanted(name, args.layers, args.pool)
+  records = inputs.open_input(
+    config["modality"],
+    args.input,
+    split=args.split,
+    label=args.label,
+    columns=tuple(args.column.split(",")) if args.column else (),
+  )
+  examples = Examples(
+    config["modality"],
+    config,
+    records,
+    longest=request.longest(args, config),
+    cut=args.cut,
+    pad=request.pads(config),
+  )
+  skipped = _Skipped(examples, args.max_skipped, compute.say)
+  if not request.pads(config):
+    compute.say(
+      "padding would change what this network computes (conv_norm='group'): "
+      f"its {len(set(examples.lengths.tolist()))} lengths are compiled one by "
+      "one"
+    )
+  model = pretrained.load(
+    args.run,
+    name,
+    step=source.step,
+    encoder=changes,
+    compute_dtype=args.compute_dtype,
+    num_devices=args.num_devices,
+  )
+  asked = request.describe(args, model, examples, wanted)
+  parts = output.with_name(f"{output.name}.parts")
+  with Log(parts, asked, args.overwrite) as log:
+    if log.done:
+      compute.say(
+        f"going on after {len(log.done)} of {len(examples)} examples, which "
+        f"are in {parts}"
+      )
+    compute.extract(
+      model,
+      examples,
+      wanted,
+      log,
+      batch_size=args.batch_size or arguments.BATCH_SIZES[model.modality],
+      fill=request.pads(config),
+      precision="highest" if args.compute_dtype == "float32" else None,
+      skip=skipped,
+    )
+    if not log.done:
+      raise ValueError(f"--input={args.input}: not one example can be read.")
+    metadata = {
+      **asked,
+      "class_names": list(examples.class_names),
+      "skipped": skipped.names,
+      "versions": request.versions(),
+    }
+    table = log.table(examples.name, metadata)
+    formats.write(table, output, kind, log.unfinished())
+    log.remove()
+  compute.say(
+    f"wrote {output}: {len(table.names)} examples, float32 "
+    f"{list(table.rows.shape)}; left out {len(skipped.names)}"
+  )
+
+
+class _Skipped:
+  """Names what is left out, and counts it."""
+
+  def __init__(self, examples, most, say):
+    self._examples, self._most, self._say = examples, most, say
+    self._indices = []
+    for name in examples.left_out:
+      say(f"left out, nothing in it that can be used: {name}")
+    self._check()
+
+  def __call__(self, index):
+    self._indices.append(index)
+    self._say(f"left out, cannot be read: {self._examples.name(index)}")
+    self._check()
+
+  @property
+  def names(self):
+    """Those known from the start, then the others, each in order."""
+    found = [self._examples.name(i) for i in sorted(self._indices)]
+    return self._examples.left_out + found
+
+  def _check(self):
+    if len(self.names) > self._most:
+      raise ValueError(
+        f"{len(self.names)} examples cannot be used, more than --max_skipped="
+        f"{self._most}: {', '.join(self.names[:5])}; repair or remove them, or "
+        "raise it."
+      )
+
+
+def _check_values(args):
+  for name in ("batch_size", "max_tokens", "image_size", "num_devices"):
+    value = getattr(args, name)
+    if value is not None and value < 1:
+      raise ValueError(f"--{name} must be 1 or more, got {value}.")
+  if args.max_skipped < 0:
+    raise ValueError(f"--max_skipped must be >= 0, got {args.max_skipped}.")
+  if args.max_seconds is not None and not 0 < args.max_seconds < 1e5:
+    raise ValueError(f"--max_seconds must be > 0, got {args.max_seconds}.")
+  if args.compute_dtype not in _DTYPES:
+    raise ValueError(
+      f"--compute_dtype: unknown {args.compute_dtype!r}; choose one of: "
+      f"{', '.join(_DTYPES)}."
+    )
+
+
+def _check_output(args):
+  """The file to write and its format, once it is sure that it can be made."""
+  output = pathlib.Path(args.output)
+  kind = args.format or output.suffix.removeprefix(".")
+  if kind not in FORMATS:
+    raise ValueError(
+      f"--output={output}: unknown format {kind!r}; choose one of: "
+      f"{', '.join(FORMATS)}, by the name's ending or with --format."
+    )
+  if output.is_dir():
+    raise ValueError(f"--output={output} is a folder; give the name of a file.")
+  if output.exists() and not args.overwrite:
+    raise ValueError(
+      f"--output={output} exists; choose another name, or add --overwrite."
+    )
+  try:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=output.parent):
+      pass
+  except OSError as e:
+    raise ValueError(
+      f"cannot write --output={output}: {e}; choose another place."
+    ) from e
+  return output, kind
+
+
+if __name__ == "__main__":
+  sys.exit(main())

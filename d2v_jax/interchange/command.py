@@ -1,0 +1,107 @@
+"""Models from elsewhere to runs of ours, and runs to files for elsewhere.
+
+  python -m d2v_jax.interchange.command import SOURCE DEST
+  python -m d2v_jax.interchange.command export RUN DEST --format=hf
+
+SOURCE is a .pt or .pth file of data2vec 1.0 or 2.0 as fairseq writes it, or of
+data2vec's vision release, pretrained or fine-tuned; a folder of Hugging
+Face's Data2VecVision, Data2VecAudio or Data2VecText; or an export of ours.
+Nothing in it is executed.
+DEST becomes a run, which can be probed, fine-tuned and pretrained further:
+
+  python -m d2v_jax.interchange.command import audio_base_ls.pt runs/imported
+  python -m d2v_jax.main --config=configs/finetune_speech.py --workdir=RUN \\
+    --config.init_from=runs/imported
+
+Exports of a RUN: `hf`, a folder that transformers opens; `safetensors`, with a
+JSON of the config; `jax`, the compiled feature function for any batch size.
+
+Exit status: 0 done; 2 a wrong command line or source, and nothing is written.
+With D2V_TRACEBACK=1 in the environment an error also shows where it came from.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+EXIT_BAD_INPUT = 2
+FORMATS = ("hf", "safetensors", "jax")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command line; returns the exit status."""
+  args = _parse(argv)
+  try:
+    _run(args)
+  except (ValueError, OSError) as e:
+    if os.environ.get("D2V_TRACEBACK"):
+      raise
+    print(f"error: {e}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+  return 0
+
+
+def _run(args):
+  # Only now: --help and wrong flags need no JAX.
+  from d2v_jax.interchange import exporting, importing
+
+  {"import": importing.run, "export": exporting.run}[args.command](args)
+
+
+def _layers(text):
+  if text == "all":
+    return text
+  return tuple(int(number) for number in text.split(","))
+
+
+def _parse(argv):
+  parser = argparse.ArgumentParser(
+    prog="python -m d2v_jax.interchange.command",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  commands = parser.add_subparsers(dest="command", required=True)
+  wanted = commands.add_parser("import", help="make a run of a foreign model")
+  wanted.add_argument("source", help="a .pt file, or a folder")
+  wanted.add_argument("dest", help="workdir of the run to make; must be free")
+  wanted.add_argument(
+    "--dictionary",
+    help="of fairseq's files: dict.ltr.txt of a CTC model, or the folder with "
+    "dict.txt, encoder.json and vocab.bpe of a text model, where they are not "
+    "beside SOURCE",
+  )
+  wanted.add_argument(
+    "--encoder_only",
+    action="store_true",
+    help="leave head and objective out, also where they cannot be imported",
+  )
+  wanted.add_argument(
+    "--check",
+    action=argparse.BooleanOptionalAction,
+    help="compare activations with those of transformers; by default where "
+    "that and torch are installed",
+  )
+  out = commands.add_parser("export", help="write a run for elsewhere")
+  out.add_argument("run", help="workdir of a run")
+  out.add_argument("dest", help="folder (for jax: file) to write")
+  out.add_argument("--format", choices=FORMATS, required=True)
+  out.add_argument(
+    "--model",
+    choices=("teacher", "student"),
+    help="whose weights; the teacher's where there is one",
+  )
+  out.add_argument("--step", type=int, help="of the checkpoint; the newest")
+  features = out.add_argument_group("features of --format=jax")
+  features.add_argument(
+    "--layers", type=_layers, help="mean of these, such as 5,11; or all"
+  )
+  features.add_argument("--pool", default="mean", choices=("mean", "cls"))
+  features.add_argument(
+    "--length", type=int, help="samples or tokens of all inputs; any"
+  )
+  return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

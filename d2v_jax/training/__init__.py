@@ -1,0 +1,1 @@
+"""One run: built from its config, trained by one loop, kept in checkpoints."""

@@ -1,0 +1,97 @@
+"""One parameter update as a pure function."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from d2v_jax.training.optimizer import Schedule
+from d2v_jax.training.state import TrainState
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+def train_step(
+  state: TrainState,
+  batch: Batch,
+  *,
+  objective: Any,
+  tx: optax.GradientTransformation,
+  schedule: Schedule,
+  accumulate: int = 1,
+) -> tuple[TrainState, Metrics]:
+  """One parameter update, and one step of the teacher.
+
+  Args:
+    state: donate it when jitting.
+    batch: arrays [B, ...] of the global batch.
+    objective: what is learned.
+    tx: the optimizer.
+    schedule: learning rate by update number, for the log.
+    accumulate: micro-batches per update; the teacher, the schedules and the
+      step count move once per update.
+
+  Returns:
+    The new state and scalar metrics of this update.
+  """
+  rng = jax.random.fold_in(state.rng, state.step)
+
+  def loss(params, batch, rng):
+    return objective.loss(params, state.teacher_params, batch, rng)
+
+  gradient = jax.value_and_grad(loss, has_aux=True)
+  if accumulate == 1:
+    (value, aux), grads = gradient(state.params, batch, rng)
+  else:
+    value, aux, grads = _accumulated(
+      gradient, state.params, batch, rng, accumulate
+    )
+  updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  step = state.step + 1
+  teacher_params, teacher_metrics = objective.update_teacher(
+    state.teacher_params, params, step
+  )
+  new_state = dataclasses.replace(
+    state,
+    step=step,
+    params=params,
+    teacher_params=teacher_params,
+    opt_state=opt_state,
+  )
+  aux = {k: v for k, v in aux.items() if k != "loss_weight"}
+  return new_state, {
+    "loss": value,
+    **aux,
+    **teacher_metrics,
+    "lr": schedule(state.step),
+    "grad_norm": optax.tree.norm(grads),
+    "param_norm": optax.tree.norm(params),
+  }
+
+
+def _accumulated(gradient, params, batch, rng, count):
+  """Means over micro-batches, weighted by what each loss is a mean over."""
+
+  # Example i * count + j goes to micro-batch j: rows stay on their device.
+  micro_batches = jax.tree.map(
+    lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), batch
+  )
+
+  def one(index, micro_batch):
+    micro_rng = jax.random.fold_in(rng, index)
+    (value, aux), grads = gradient(params, micro_batch, micro_rng)
+    weight = aux["loss_weight"]
+    return weight, jax.tree.map(lambda x: x * weight, (value, aux, grads))
+
+  def body(total, xs):
+    return jax.tree.map(jnp.add, total, one(*xs)), None
+
+  xs = (jnp.arange(count), micro_batches)
+  shapes = jax.eval_shape(one, *jax.tree.map(lambda x: x[0], xs))
+  zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  (weight, sums), _ = jax.lax.scan(body, zero, xs)
+  return jax.tree.map(lambda x: x / jnp.maximum(weight, 1), sums)

@@ -1,0 +1,142 @@
+"""An experiment made concrete: shardings, compiled step, feature extraction."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from d2v_jax import pretrained
+from d2v_jax.evaluators import evaluate
+from d2v_jax.evaluators.features import FeatureExtractor
+from d2v_jax.training import checkpoint, sharding
+from d2v_jax.training import state as train_state
+from d2v_jax.training.build import Experiment
+from d2v_jax.training.state import TrainState
+from d2v_jax.training.step import train_step
+
+
+class Trainer:
+  """What the loop needs, compiled once.
+
+  Attributes:
+    experiment: what it was made from.
+    abstract_state: shapes, dtypes and shardings of the state.
+    step: jitted (state, batch) -> (state, metrics); the state is donated.
+  """
+
+  def __init__(self, experiment: Experiment):
+    self.experiment = experiment
+    parts = {"objective": experiment.objective, "tx": experiment.tx}
+    self._create = functools.partial(train_state.create, **parts)
+    self._from_params = functools.partial(train_state.from_params, **parts)
+    self._rng = jax.random.key(experiment.seed)
+    shapes = jax.eval_shape(self._create, self._rng, experiment.example_batch)
+    self._state_sharding = sharding.state_sharding(
+      shapes, experiment.mesh, experiment.sharding
+    )
+    self._batch_sharding = sharding.batch_sharding(experiment.mesh)
+    self.abstract_state = jax.tree.map(
+      lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
+      shapes,
+      self._state_sharding,
+    )
+    self.step = jax.jit(
+      functools.partial(
+        train_step,
+        schedule=experiment.schedule,
+        accumulate=experiment.accumulate,
+        **parts,
+      ),
+      donate_argnums=0,
+      in_shardings=(self._state_sharding, self._batch_sharding),
+      out_shardings=(
+        self._state_sharding,
+        sharding.replicated(experiment.mesh),
+      ),
+    )
+    # What does not fit together should be an error before anything is made.
+    self.step.eval_shape(self.abstract_state, experiment.example_batch)
+    self._extract = FeatureExtractor(
+      experiment.objective.encode,
+      experiment.evaluation.batches,
+      self.to_devices,
+      predict=getattr(experiment.objective, "predict", None),
+      scores=getattr(experiment.objective, "scores", None),
+    )
+
+  def to_devices(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """This host's rows [b, ...] as global arrays [B, ...]."""
+    return sharding.to_devices(batch, self._batch_sharding)
+
+  def init_state(self) -> TrainState:
+    """Fresh state, or one around the weights of config.init_from.
+
+    Sub-trees that the objective names `fresh` are never taken from there, nor
+    is the head or decoder of another objective; all others must be there with
+    the same shapes. The teacher is the other run's where that has one, else a
+    copy of the new student.
+    """
+
+    def create(params, teacher_params):
+      batch = {
+        key: jnp.zeros(s.shape, s.dtype)
+        for key, s in self.experiment.example_batch.items()
+      }
+      state = self._create(self._rng, batch)
+      state = self._from_params(state.rng, {**state.params, **params})
+      teacher_params = {**state.teacher_params, **teacher_params}
+      return dataclasses.replace(state, teacher_params=teacher_params)
+
+    create = jax.jit(create, out_shardings=self._state_sharding)
+    return create(*self._given_params())
+
+  def _given_params(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Student and teacher of config.init_from, as far as they are taken."""
+    run = self.experiment
+    if not run.init_from:
+      return {}, {}
+    wanted, name = self.abstract_state.params, run.config["objective"]["name"]
+    try:
+      source = pretrained.Source(run.init_from)
+      source.require(run.init_model)
+      taken = source.taken_by(run.objective, name, wanted)
+      read = functools.partial(
+        source.read,
+        encoder=run.objective.encoder,
+        mesh=run.mesh,
+        rule=run.sharding,
+      )
+      params = read(taken, model=run.init_model)
+      checkpoint.require_match(
+        source.path,
+        {"params": params},
+        {"params": {k: wanted[k] for k in wanted if k in taken}},
+      )
+      tracked = source.averaged & set(self.abstract_state.teacher_params)
+      teacher_params = read(tracked & taken, model="teacher")
+    except ValueError as e:
+      raise ValueError(
+        "config.init_from must be the workdir of a run, got "
+        f"{run.init_from!r}: {e}"
+      ) from e
+    return params, teacher_params
+
+  def state_at(self, step: int, items: dict[str, Any]) -> TrainState:
+    """The state that a checkpoint of this run stands for."""
+    # By jit, as device_put cannot put a key on other hosts' devices.
+    rest = jax.jit(
+      lambda: (jnp.int32(step), train_state.step_rng(self._rng)),
+      out_shardings=(self._state_sharding.step, self._state_sharding.rng),
+    )
+    step, rng = rest()
+    return TrainState(step=step, rng=rng, **items)
+
+  def evaluate(
+    self, params: dict[str, Any], teacher_params: dict[str, Any]
+  ) -> dict[str, float]:
+    """Runs the evaluators on frozen features."""
+    extract = functools.partial(self._extract, params, teacher_params)
+    return evaluate(self.experiment.evaluation.evaluators, extract)

@@ -1,0 +1,273 @@
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from d2v_jax.data.images import transform as image_transform
+from d2v_jax.data.images.rand_augment import RandAugment
+from d2v_jax.data.masks import image as image_masks
+from d2v_jax.data.masks.image import InverseBlockMasks
+from tests.data.images.pictures import picture
+
+MARKS = {"requested": 5, "record": 7}
+
+
+def plain(size=64, **changes):
+  """A transform with every random step turned off."""
+  off = {"crop_scale": None, "flip": 0.0, "color_jitter": None}
+  return image_transform.TrainTransform(
+    size, 16, **({"mask": None} | off | changes)
+  )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_output_contract(channels):
+  mask = image_masks.BlockMask(8, min_block=2)
+  transform = image_transform.TrainTransform(64, 16, mask)
+  example = {"image": picture(channels=channels), "label": 3, **MARKS}
+  out = transform(example, np.random.default_rng(0))
+  assert out["inputs"].shape == (64, 64, channels)
+  assert out["inputs"].dtype == np.uint8
+  assert out["inputs"].flags.c_contiguous
+  assert out["mask"].shape == (16,) and out["mask"].dtype == bool
+  assert out["mask"].sum() == 8
+  assert {key: out[key] for key in MARKS} == MARKS
+  assert "label" not in out
+  again = transform(example, np.random.default_rng(0))
+  np.testing.assert_array_equal(out["inputs"], again["inputs"])
+  np.testing.assert_array_equal(out["mask"], again["mask"])
+
+
+@pytest.mark.parametrize(
+  ("mask", "hidden"),
+  [
+    (InverseBlockMasks(4, ratio=0.7, adjust=0.1), 12),
+    (image_masks.RandomMask(ratio=0.7, num_masks=3), 11),
+  ],
+)
+def test_several_masks(mask, hidden):
+  transform = pickle.loads(pickle.dumps(plain(mask=mask)))
+  example = {"image": picture(), "label": 3, **MARKS}
+  out = transform(example, np.random.default_rng(0))
+  assert set(out) == {"inputs", "mask", "keep_ids", *MARKS}
+  assert out["mask"].shape == (mask.num_masks, 16)
+  assert out["keep_ids"].shape == (mask.num_masks, 16 - hidden)
+  assert out["keep_ids"].dtype == np.int32
+  for hides, keeps in zip(out["mask"], out["keep_ids"], strict=True):
+    assert hides.sum() == hidden
+    assert np.flatnonzero(~hides).tolist() == keeps.tolist()
+  # The image is drawn first, so that it is the same without a mask.
+  alone = plain()(example, np.random.default_rng(0))
+  np.testing.assert_array_equal(out["inputs"], alone["inputs"])
+
+
+def test_views_are_independent():
+  both = plain(crop_scale=(0.1, 1.0), flip=0.5, views=2)
+  example = {"image": picture(), "label": 3, **MARKS}
+  out = both(example, np.random.default_rng(0))
+  assert set(out) == {"inputs", "inputs_b", *MARKS}
+  one = plain(crop_scale=(0.1, 1.0), flip=0.5)
+  rng = np.random.default_rng(0)
+  for name in ("inputs", "inputs_b"):
+    alone = one(example, rng)
+    np.testing.assert_array_equal(out[name], alone["inputs"])
+    assert out[name].dtype == np.uint8 and out[name].flags.c_contiguous
+  assert (out["inputs"] != out["inputs_b"]).any()
+
+
+def test_views_are_made_unlike():
+  off = {"jitter": 0.0, "grey": 0.0, "blur": (0, 0)}
+  augment = off | {"solarize": (0.0, 1.0)}
+  image = picture(64, 64)
+  transform = plain(view_augment=augment, views=2)
+  out = transform({"image": image, **MARKS}, np.random.default_rng(0))
+  np.testing.assert_array_equal(out["inputs"], image)
+  inverted = np.where(image < 128, image, 255 - image)
+  np.testing.assert_array_equal(out["inputs_b"], inverted)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_views_of_the_paper(channels):
+  settings = {"color_jitter": None, "view_augment": {}, "views": 2}
+  transform = image_transform.TrainTransform(64, 16, **settings)
+  example = {"image": picture(channels=channels), **MARKS}
+  out = transform(example, np.random.default_rng(0))
+  for name in ("inputs", "inputs_b"):
+    assert out[name].shape == (64, 64, channels)
+    assert out[name].dtype == np.uint8 and out[name].flags.c_contiguous
+
+
+def test_label_replaces_mask_in_supervised_training():
+  out = plain()(
+    {"image": picture(), "label": 3, **MARKS}, np.random.default_rng(0)
+  )
+  assert "mask" not in out
+  assert out["label"] == 3 and out["label"].dtype == np.int32
+
+
+def test_mask_tokens_are_row_major():
+  class LeftColumn:
+    def count(self, grid):
+      return grid[0]
+
+    def __call__(self, rng, grid):
+      mask = np.zeros(grid, bool)
+      mask[:, 0] = True
+      return mask
+
+  out = plain(mask=LeftColumn())(
+    {"image": picture(), **MARKS}, np.random.default_rng(0)
+  )
+  np.testing.assert_array_equal(np.flatnonzero(out["mask"]), [0, 4, 8, 12])
+
+
+def test_every_step_off_leaves_the_image_alone():
+  image = picture(64, 64)
+  out = plain()({"image": image, **MARKS}, np.random.default_rng(0))
+  np.testing.assert_array_equal(out["inputs"], image)
+
+
+def test_flip():
+  image = picture(64, 64)
+  out = plain(flip=1.0)({"image": image, **MARKS}, np.random.default_rng(0))
+  np.testing.assert_array_equal(out["inputs"], image[:, ::-1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rand_augment_comes_after_the_flip(channels):
+  image = picture(64, 64, channels)
+  settings = {"magnitude": 8, "std": 0.2, "layers": 3}
+  transform = plain(flip=1.0, rand_augment=settings)
+  assert transform.rand_augment == RandAugment(8, 0.2, 3)
+  for seed in range(10):
+    out = transform({"image": image, **MARKS}, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    rng.random()  # the flip
+    flipped = np.ascontiguousarray(image[:, ::-1])
+    expected = RandAugment(8, 0.2, 3)(flipped, rng)
+    np.testing.assert_array_equal(out["inputs"], expected)
+    assert out["inputs"].flags.c_contiguous
+
+
+def test_crop_boxes_have_the_right_area_and_aspect():
+  rng = np.random.default_rng(0)
+  boxes = np.array(
+    [
+      image_transform.crop_box(rng, (300, 400), (0.2, 0.5), (3 / 4, 4 / 3))
+      for _ in range(2000)
+    ]
+  )
+  top, left, height, width = boxes.T
+  area = height * width / (300 * 400)
+  assert area.min() > 0.195 and area.max() < 0.505
+  assert abs(area.mean() - 0.35) < 4 * 0.3 / np.sqrt(12 * 2000)
+  aspect = np.log(width / height)
+  assert np.abs(aspect).max() < np.log(4 / 3) + 0.02
+  # Boxes reach both edges, and lie evenly between them.
+  assert top.min() == 0 and (top + height).max() == 300
+  assert left.min() == 0 and (left + width).max() == 400
+  assert abs((top / (300 - height)).mean() - 0.5) < 0.03
+  assert abs((left / (400 - width)).mean() - 0.5) < 0.03
+
+
+@pytest.mark.parametrize(
+  ("shape", "box"),
+  [
+    ((100, 1000), (0, 433, 100, 133)),  # too wide: 4 : 3 from the centre
+    ((1000, 100), (433, 0, 133, 100)),
+    ((1, 1), (0, 0, 1, 1)),
+  ],
+)
+def test_crop_falls_back_to_the_centre(shape, box):
+  rng = np.random.default_rng(0)
+  assert image_transform.crop_box(rng, shape, (1.0, 1.0), (3 / 4, 4 / 3)) == box
+
+
+def test_shrinking_averages_areas():
+  image = picture(64, 96)
+  exact = image.reshape(32, 2, 48, 2, 3).mean((1, 3))
+  small = image_transform.resize(image, (32, 48))
+  assert np.abs(small - exact).max() <= 0.5
+
+
+def test_shrinking_does_not_alias():
+  image = np.zeros((256, 256, 1), np.uint8)
+  image[:, ::2] = 255  # the finest stripes there are
+  small = image_transform.resize(image, (100, 100))
+  assert small.shape == (100, 100, 1)
+  # Their mean is 127.5; sampling without averaging would give 0 and 255.
+  assert np.abs(small.astype(float) - 127.5).max() < 35
+
+
+def test_enlarging_is_close_to_pillow():
+  image = picture(40, 50)
+  ours = image_transform.resize(image, (80, 110)).astype(int)
+  theirs = Image.fromarray(image).resize((110, 80), Image.Resampling.BICUBIC)
+  assert np.abs(ours - np.asarray(theirs)).mean() < 1
+
+
+@pytest.mark.parametrize("shape", [(120, 160), (160, 120), (33, 70)])
+def test_evaluation_takes_the_centre(shape):
+  # A ramp in both directions has its middle value in the middle of the crop.
+  rows, cols = np.meshgrid(*map(np.arange, shape), indexing="ij")
+  image = np.stack([rows, cols, rows + cols], -1).astype(np.uint8)
+  out = image_transform.EvalTransform(28)({"image": image, "label": 4})
+  assert out["inputs"].shape == (28, 28, 3)
+  assert out["label"] == 4 and out["label"].dtype == np.int32
+  middle = out["inputs"].mean((0, 1))
+  scale = min(shape) / 32  # one pixel of the resized image
+  assert abs(middle[0] - (shape[0] - 1) / 2) <= scale
+  assert abs(middle[1] - (shape[1] - 1) / 2) <= scale
+
+
+def test_evaluation_without_a_crop_keeps_the_whole_image():
+  image = picture(64, 96)
+  out = image_transform.EvalTransform(32, resize_ratio=None)({"image": image})
+  np.testing.assert_array_equal(
+    out["inputs"], image_transform.resize(image, (32, 32))
+  )
+  same = image_transform.EvalTransform(64, resize_ratio=None)(
+    {"image": image[:, :64]}
+  )
+  np.testing.assert_array_equal(same["inputs"], image[:, :64])
+  assert "label" not in out
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"size": 60}, "image_size=60 is not a multiple of patch_size=16"),
+    ({"mask": image_masks.BlockMask(16)}, "cannot hide 16 of the 16 patches"),
+    (
+      {"mask": InverseBlockMasks(ratio=0.95)},
+      "0 of 16 patches stay visible; allowed are 1 to 15",
+    ),
+    ({"views": 3}, "views must be 1 or 2, got 3"),
+    (
+      {"color_jitter": (0.4, 0.4, 0.4), "view_augment": {}},
+      "view_augment changes colours itself; set one of them to None",
+    ),
+    (
+      {"rand_augment": {}, "view_augment": {}},
+      "rand_augment and view_augment both change colours",
+    ),
+    ({"crop_scale": (0.5, 1.5)}, "crop_scale must be"),
+    ({"crop_ratio": (2.0, 1.0)}, "crop_ratio must be"),
+    ({"flip": 2.0}, "flip is a probability"),
+    ({"color_jitter": (0.4, 0.4)}, "three strengths"),
+    (
+      {"color_jitter": (0.4, 0.4, 0.4), "rand_augment": {}},
+      "rand_augment changes colours itself; set one of them to None",
+    ),
+    (
+      {"rand_augment": {"depth": 2}},
+      "choose from: fill, layers, magnitude, std",
+    ),
+  ],
+)
+def test_errors(changes, message):
+  with pytest.raises(ValueError, match=message):
+    plain(**changes)
+  with pytest.raises(ValueError, match="resize_ratio must be None or >= 1"):
+    image_transform.EvalTransform(32, resize_ratio=0.5)

@@ -1,0 +1,228 @@
+import io
+import wave
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+
+from d2v_jax.data import layout
+from d2v_jax.data.speech import decoding
+from tests.data.speech.recordings import KINDS, encoded, sine
+
+
+def wave_file(samples, rate=16_000):
+  """Encodes int16 [n] or [n, channels] with Python's own library."""
+  buffer = io.BytesIO()
+  with wave.open(buffer, "wb") as file:
+    file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+    file.setsampwidth(2)
+    file.setframerate(rate)
+    file.writeframes(samples.astype("<i2").tobytes())
+  return buffer.getvalue()
+
+
+def noise(shape, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.integers(-(2**15), 2**15, shape, dtype=np.int16)
+
+
+def test_wave_is_decoded_exactly():
+  raw = noise(1000)
+  samples = decoding.decode(wave_file(raw))
+  assert samples.dtype == np.float32
+  np.testing.assert_array_equal(samples, raw / np.float32(2**15))
+
+
+def test_flac_is_decoded_exactly():
+  raw = noise(70_000)
+  data = encoded(raw, "flac")
+  np.testing.assert_array_equal(decoding.decode(data), raw / np.float32(2**15))
+
+
+def test_channels_are_averaged():
+  raw = noise((500, 3))
+  mean = raw.astype(np.float64).mean(axis=1) / 2**15
+  for samples in (
+    decoding.decode(wave_file(raw)),
+    decoding.decode(raw / np.float32(2**15), 16_000),
+  ):
+    np.testing.assert_allclose(samples, mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_file(kind):
+  truth = sine(20_000)
+  data = encoded(truth, kind)
+  samples = decoding.decode(data)
+  assert samples.shape == (20_000,) and decoding.num_samples(data) == 20_000
+  # The codecs lose some, but neither time nor loudness.
+  middle = slice(2000, -2000)
+  assert np.corrcoef(samples[middle], truth[middle])[0, 1] > 0.99
+  np.testing.assert_allclose(samples.std(), truth.std(), rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_cut_short_are_corrupt(kind):
+  data = encoded(noise(30_000), kind)
+  assert decoding.decode(data) is not None
+  for share in (0, 0.001, 0.01, 0.3, 0.7, 0.95):
+    assert decoding.decode(data[: int(share * len(data))]) is None
+  # The last bytes of an MP3 file may be fill.
+  assert kind == "mp3" or decoding.decode(data[:-1]) is None
+
+
+def test_what_is_no_audio_is_corrupt():
+  for data in (b"", b"x", b"RIFF", b"OggS", b"fLaC" + bytes(100), bytes(1000)):
+    assert decoding.decode(data) is None and decoding.header(data) is None
+  assert decoding.decode(wave_file(noise(0))) is None
+  assert decoding.decode(np.zeros(0, np.float32), 8000) is None
+  for bad in (np.nan, np.inf):
+    assert decoding.decode(np.array([0.5, bad], np.float32), 16_000) is None
+  holed = bytearray(encoded(noise(30_000), "flac"))
+  holed[20_000:20_400] = bytes(400)
+  assert decoding.decode(bytes(holed)) is None
+
+
+def test_wave_from_a_pipe_is_whole():
+  raw = noise(1000)
+  data = bytearray(wave_file(raw))
+  data[4:8] = data[40:44] = b"\xff" * 4  # as ffmpeg writes to a pipe
+  np.testing.assert_array_equal(
+    decoding.decode(bytes(data)), raw / np.float32(2**15)
+  )
+
+
+def test_wave_with_other_chunks_and_odd_sizes():
+  raw = noise(100)
+  data = wave_file(raw)
+  extra = b"LIST" + (3).to_bytes(4, "little") + b"abc\0"
+  data = data[:36] + extra + data[36:]
+  assert len(decoding.decode(data)) == 100
+  assert decoding.decode(data[:-2]) is None
+
+
+def test_flac_of_unknown_length(tmp_path):
+  raw = noise(30_000)
+  data = bytearray(encoded(raw, "flac"))
+  # The number of samples is the last 36 bits in front of the checksum.
+  data[21] &= 0xF0
+  data[22:26] = bytes(4)
+  data = bytes(data)
+  np.testing.assert_array_equal(decoding.decode(data), raw / np.float32(2**15))
+  assert decoding.header(data) == (30_000, 16_000)
+  path = tmp_path / "a.flac"
+  path.write_bytes(data)
+  assert decoding.header(path) == (30_000, 16_000)
+  # The file ends within a frame.
+  path.write_bytes(data[:-100])
+  assert decoding.header(path) is None
+
+
+@pytest.mark.parametrize("rate", [8000, 22_050, 44_100, 48_000])
+def test_resampled_sine(rate):
+  samples = decoding.decode(sine(rate, rate).astype(np.float32), rate)
+  assert samples.shape == (16_000,)
+  # The first and last samples see the silence beyond.
+  middle = slice(2000, -2000)
+  np.testing.assert_allclose(samples[middle], sine(16_000)[middle], atol=1e-6)
+
+
+def test_resampling_removes_what_would_fold():
+  # 9 kHz would come back as 7 kHz.
+  high = sine(48_000, 48_000, frequency=9000.0).astype(np.float32)
+  middle = decoding.decode(high, 48_000)[2000:-2000]
+  assert np.abs(middle).max() < 1e-4
+  assert np.abs(high[::3]).max() > 0.4  # as taking each third sample does
+
+
+def test_resampling_is_that_of_the_spectrum():
+  rng = np.random.default_rng(0)
+  spectrum = np.zeros(24_001, complex)
+  spectrum[:6000] = rng.normal(size=6000) + 1j * rng.normal(size=6000)
+  signal = np.fft.irfft(spectrum)  # one second of noise below 6 kHz
+  signal /= np.abs(signal).max()
+  truth = scipy.signal.resample(signal, 16_000)
+  samples = decoding.decode(signal.astype(np.float32), 48_000)
+  middle = slice(2000, -2000)
+  np.testing.assert_allclose(samples[middle], truth[middle], atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 32_000, 44_100, 48_000])
+def test_length_after_resampling_is_known(rate):
+  for count in (*range(1, 30), 1001, 44_101):
+    samples = decoding.decode(np.ones(count, np.float32), rate)
+    expected = decoding.resampled_length(count, rate, 16_000)
+    assert (0 if samples is None else len(samples)) == expected
+    assert abs(expected - count * 16_000 / rate) <= 0.5
+  data = encoded(noise(10_001), "flac", rate)
+  assert decoding.num_samples(data) == len(decoding.decode(data))
+
+
+def test_arrays_are_checked():
+  with pytest.raises(ValueError, match=r"must be floating.* got int16 \[4\]"):
+    decoding.decode(np.zeros(4, np.int16), 16_000)
+  with pytest.raises(ValueError, match=r"got float32 \[1, 2, 3\]"):
+    decoding.decode(np.zeros((1, 2, 3), np.float32), 16_000)
+  with pytest.raises(ValueError, match=r"needs its rate .* got None"):
+    decoding.decode(np.zeros(4, np.float32))
+
+
+def test_normalise():
+  rng = np.random.default_rng(0)
+  samples = (0.01 * rng.normal(size=5000) + 0.3).astype(np.float32)
+  exact = samples.astype(np.float64)
+  variance = np.mean((exact - exact.mean()) ** 2)
+  truth = (exact - exact.mean()) / np.sqrt(variance + 1e-5)
+  out = decoding.normalise(samples)
+  assert out.dtype == np.float32
+  np.testing.assert_allclose(out, truth, rtol=1e-6, atol=1e-6)
+
+
+def test_silence():
+  assert decoding.is_silent(np.zeros(100, np.float32))
+  assert decoding.is_silent(np.full(100, 0.5, np.float32))
+  rng = np.random.default_rng(0)
+  bits = rng.integers(-1, 2, 10_000) / 2**15  # noise of the last bit
+  assert decoding.is_silent(bits.astype(np.float32))
+  assert not decoding.is_silent(sine(amplitude=0.001))
+
+
+def test_headers_of_files(tmp_path):
+  path = tmp_path / "a.wav"
+  path.write_bytes(wave_file(noise((300, 2)), 8000))
+  assert decoding.header(path) == decoding.header(str(path)) == (300, 8000)
+  assert decoding.num_samples(path) == 600
+  assert decoding.num_samples(path, 4000) == 150
+  assert soundfile.info(str(path)).channels == 2
+  path.write_bytes(b"text")
+  assert decoding.num_samples(path) is None
+  assert decoding.num_samples(tmp_path / "missing.wav") is None
+
+
+def test_frames_of_wav2vec_2():
+  known = {16_000: 49, 20_000: 62, 32_000: 99, 250_000: 781, 320_000: 999}
+  assert {n: layout.num_frames(n, layout.CONV_LAYERS) for n in known} == known
+  assert type(layout.num_frames(400, layout.CONV_LAYERS)) is int
+  frames = layout.num_frames(
+    np.array([0, 1, 399, 400, 719, 720]), layout.CONV_LAYERS
+  )
+  assert frames.tolist() == [0, 0, 0, 1, 1, 2]
+
+
+def test_frames_are_those_of_convolutions():
+  layers = ((1, 4, 3), (1, 3, 1), (1, 2, 5))
+  for samples in range(40):
+    signal = np.ones(samples)
+    for _, kernel, stride in layers:
+      if len(signal) >= kernel:
+        signal = np.convolve(signal, np.ones(kernel), "valid")[::stride]
+      else:
+        signal = signal[:0]
+    assert layout.num_frames(samples, layers) == len(signal)
+
+
+def test_frames_check_layers():
+  for layers in (((512, 10),), ((512, 10, 0),)):
+    with pytest.raises(ValueError, match="each of conv_layers must be"):
+      layout.num_frames(400, layers)

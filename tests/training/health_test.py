@@ -1,0 +1,177 @@
+"""A run that is not alive stops and says why."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from d2v_jax import main
+from d2v_jax.training import checkpoint, health
+from tests import runs
+
+ALIVE = {
+  "loss": 0.5,
+  "grad_norm": 1.0,
+  "param_norm": 9.0,
+  "target_std": 1.0,
+  "prediction_std": 1.0,
+}
+
+
+def monitor(**thresholds):
+  thresholds = {
+    "min_target_std": 0.1,
+    "min_prediction_std": 0.01,
+    "patience": 3,
+    "start_step": 10,
+  } | thresholds
+  return health.Monitor(health.Health(**thresholds))
+
+
+def check(judge, steps, **values):
+  for step in steps:
+    judge.check(step, ALIVE | values)
+
+
+# The monitor
+
+
+def test_a_healthy_run_goes_on():
+  check(monitor(patience=1, start_step=0), range(1, 100))
+
+
+@pytest.mark.parametrize("name", ["target_std", "prediction_std"])
+def test_a_collapse_stops_after_patience_and_says_since_when(name):
+  judge = monitor()
+  check(judge, range(1, 20))
+  check(judge, [20, 21], **{name: 0.001})
+  with pytest.raises(health.UnhealthyRun) as e:
+    check(judge, [22], **{name: 0.002})
+  threshold = {"target_std": 0.1, "prediction_std": 0.01}[name]
+  assert str(e.value).startswith(
+    f"{name} is 0.002 at step 22 and has been below {threshold} since step 20. "
+  )
+  assert f"(The threshold is config.health.min_{name}.)" in str(e.value)
+  assert "config.schedule.peak" in str(e.value)
+
+
+def test_a_value_at_the_threshold_is_healthy():
+  check(monitor(patience=1), range(10, 20), target_std=0.1)
+
+
+def test_recovery_starts_the_count_again():
+  judge = monitor()
+  for _ in range(5):
+    check(judge, [20, 21], target_std=0.0)
+    check(judge, [22])
+
+
+def test_the_two_are_counted_apart():
+  judge = monitor()
+  check(judge, [20, 21], target_std=0.0)
+  check(judge, [22, 23], prediction_std=0.0)
+  with pytest.raises(health.UnhealthyRun, match=r"prediction_std .* step 22"):
+    check(judge, [24], prediction_std=0.0, target_std=0.0)
+
+
+def test_nothing_is_judged_for_collapse_before_start_step():
+  judge = monitor()
+  check(judge, range(1, 10), target_std=0.0)
+  check(judge, [10, 11], target_std=0.0)
+  with pytest.raises(health.UnhealthyRun, match="since step 10"):
+    check(judge, [12], target_std=0.0)
+
+
+def test_nan_is_not_above_a_threshold():
+  judge = monitor(patience=1)
+  with pytest.raises(health.UnhealthyRun, match="target_std is nan at step 10"):
+    check(judge, [10], target_std=math.nan)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["loss", "grad_norm", "param_norm"])
+def test_what_is_not_finite_stops_the_run_at_once(name, value):
+  with pytest.raises(health.UnhealthyRun) as e:
+    check(monitor(), [1], **{name: value})
+  assert str(e.value).startswith(f"{name} is {value} at step 1. ")
+  for advice in ("schedule.peak", "optimizer.clip_norm"):
+    assert f"config.{advice}" in str(e.value)
+
+
+def test_objectives_without_these_statistics_are_judged_by_their_loss():
+  judge = monitor(patience=1, start_step=0)
+  judge.check(1, {"loss": 0.5})
+  with pytest.raises(health.UnhealthyRun, match="loss is nan at step 2"):
+    judge.check(2, {"loss": math.nan})
+
+
+def test_patience_is_checked():
+  with pytest.raises(ValueError, match="patience must be 1 or more, got 0"):
+    health.Health(patience=0)
+
+
+# Whole runs
+
+ARGUMENTS = (
+  f"--config={runs.TINY}",
+  "--config.num_devices=1",
+  "--config.evaluation.evaluators=None",
+)
+
+
+def assert_checkpoints_are_finite(workdir):
+  """Every one that is there, not only the newest; returns their steps."""
+  directory = workdir / "checkpoints"
+  steps = sorted(int(p.name) for p in directory.iterdir())
+  for step in steps:
+    for item in ("params", "teacher_params"):
+      _, tree = checkpoint.load_item(directory, item, step=step)
+      assert all(np.isfinite(x).all() for x in jax.tree.leaves(tree))
+  return steps
+
+
+def test_a_diverging_run_stops(tmp_path, capsys, cached_compilation):
+  status = main.main(
+    [
+      *ARGUMENTS,
+      f"--workdir={tmp_path}",
+      "--config.schedule.peak=1e6",
+      "--config.optimizer.weight_decay=1.0",
+      "--config.checkpoint_every=1",
+      "--config.checkpoints.keep_latest=12",
+    ]
+  )
+  _, err = capsys.readouterr()
+  assert status == 3
+  first, second = err.splitlines()
+  assert first.startswith("stopped: ")
+  assert "_norm is inf at step" in first or "is nan at step" in first
+  assert "config.schedule.peak" in first
+  assert second == (
+    f"The last good checkpoint is kept in {tmp_path / 'checkpoints'}."
+  )
+  steps = assert_checkpoints_are_finite(tmp_path)
+  stopped = int(first.split("at step ")[1].split(".")[0])
+  assert steps == list(range(1, stopped))
+  assert [x["step"] for x in runs.metrics(tmp_path)] == steps
+
+
+def test_a_collapsed_run_stops(tmp_path, capsys, cached_compilation):
+  status = main.main(
+    [
+      *ARGUMENTS,
+      f"--workdir={tmp_path}",
+      "--config.objective.ema={'start': 0.0, 'end': 0.0}",
+      "--config.health.min_target_std=100.0",
+      "--config.health.start_step=3",
+      "--config.health.patience=5",
+    ]
+  )
+  _, err = capsys.readouterr()
+  assert status == 3
+  assert err.startswith("stopped: target_std is ")
+  assert "at step 7 and has been below 100.0 since step 3." in err
+  assert "config.objective.ema.start" in err
+  assert assert_checkpoints_are_finite(tmp_path) == [4]
+  assert [x["step"] for x in runs.metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]

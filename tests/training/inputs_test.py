@@ -1,0 +1,163 @@
+"""What data of a config give a batch, and which are refused at once."""
+
+import copy
+
+import jax
+import numpy as np
+import pytest
+
+from d2v_jax.config import ConfigError
+from d2v_jax.data import pipeline
+from d2v_jax.modalities import MODALITIES
+from d2v_jax.training import inputs
+
+DATA = {
+  "vision": {
+    "source": {"name": "digits", "split": "train"},
+    "channels": 1,
+    "augment": {"crop_scale": None, "color_jitter": None},
+    "mask": {
+      "name": "inverse_block",
+      "num_masks": 3,
+      "ratio": 0.6,
+      "adjust": 0.1,
+      "length": 2,
+    },
+  },
+  "speech": {
+    "source": {"name": "tones", "split": "train"},
+    "buckets": {"lengths": (4_800, 8_000)},
+    "mask": {"name": "block", "num_masks": 3, "length": 3},
+  },
+  "text": {
+    "source": {"name": "kjv", "split": "test"},
+    "tokenizer": {"name": "kjv"},
+    "packing": "documents",
+    "buckets": {"lengths": (32, 64)},
+    "mask": {"name": "random", "num_masks": 3},
+  },
+}
+ENCODER = {
+  "vision": {"image_size": 8, "patch_size": 2},
+  "speech": {"conv_layers": ((8, 40, 20), (8, 16, 16)), "width": 16},
+  "text": {"vocab_size": 2000, "max_tokens": 64},
+}
+GRID = {"vision": (4, 4), "speech": None, "text": None}
+# N and V of the longest batch.
+TOKENS = {"vision": (16, 6), "speech": (24, 12), "text": (64, 33)}
+
+
+def build(modality, **changes):
+  data = copy.deepcopy(DATA[modality])
+  for name, value in changes.items():
+    section = data.setdefault(name, {})
+    section.update(value) if value is not None else data.pop(name)
+  row = MODALITIES[modality]
+  return inputs.train_data(row, data, ENCODER[modality], GRID[modality])
+
+
+def batch_of(source, transform, options):
+  stream = pipeline.train_batches(
+    source, transform, seed=0, batch_size=4, num_threads=1, **options
+  )
+  try:
+    return [next(stream) for _ in range(4)]
+  finally:
+    stream.close()
+
+
+@pytest.mark.parametrize("modality", sorted(DATA))
+def test_batches_of_several_masks(modality):
+  source, transform, options = build(modality)
+  shapes = inputs.batch_shapes(transform, source, 4, options["buckets"])
+  tokens, visible = TOKENS[modality]
+  assert shapes["mask"] == jax.ShapeDtypeStruct((4, 3, tokens), np.bool_)
+  assert shapes["keep_ids"] == jax.ShapeDtypeStruct((4, 3, visible), np.int32)
+  for batch in batch_of(source, transform, options):
+    assert batch.keys() == shapes.keys()
+    mask, kept = batch["mask"], batch["keep_ids"]
+    assert (np.diff(kept) > 0).all()
+    assert not np.take_along_axis(mask, kept, 2).any()
+    # All that is neither hidden nor padding is encoded.
+    padding = np.zeros(mask.shape[::2], bool)
+    if modality == "text":
+      padding = batch["inputs"] == 1
+    elif modality == "speech":
+      padding = batch["padding"]
+    encoded = np.zeros(mask.shape, bool)
+    np.put_along_axis(encoded, kept, True, 2)
+    np.testing.assert_array_equal(encoded | padding[:, None], ~mask)
+
+
+@pytest.mark.parametrize(
+  ("modality", "augment", "added"),
+  [
+    ("vision", {"views": 2, "view_augment": {}}, {"inputs_b"}),
+    (
+      "speech",
+      {"views": 2, "wave_augment": {"gap": 0.2}},
+      {"padding", "inputs_b", "padding_b"},
+    ),
+  ],
+)
+def test_batches_of_two_views(modality, augment, added):
+  source, transform, options = build(modality, augment=augment, mask=None)
+  shapes = inputs.batch_shapes(transform, source, 4, options["buckets"])
+  assert set(shapes) == {"inputs", *added}
+  for name in ("inputs", "padding"):
+    if name in shapes:
+      assert shapes[name] == shapes[f"{name}_b"]
+  for batch in batch_of(source, transform, options):
+    assert batch.keys() == shapes.keys()
+    differ = batch["inputs"] != batch["inputs_b"]
+    assert differ.reshape(4, -1).any(1).all()
+
+
+@pytest.mark.parametrize(
+  ("modality", "changes", "message"),
+  [
+    (
+      "vision",
+      {"mask": {"ratio": 0.95}},
+      r"config.data: InverseBlockMasks: with ratio=0.95, 0 of 16 patches stay",
+    ),
+    (
+      "vision",
+      {"mask": {"num_masks": 0}},
+      "config.data.mask: InverseBlockMasks: num_masks must be >= 1, got 0",
+    ),
+    (
+      "vision",
+      {"mask": {"name": "block"}},
+      "config.data.mask.num_masks: unknown field",
+    ),
+    (
+      "speech",
+      {"mask": {"ratio": 0.01}},
+      "config.data.buckets.lengths=4800: BlockMasks: .* 14 of 14 frames stay",
+    ),
+    (
+      "text",
+      {"mask": {"ratio": 0.98}},
+      "config.data.buckets.lengths=32: RandomMasks: .* 0 of 32 tokens stay",
+    ),
+    (
+      "text",
+      {"augment": {"views": 2}},
+      "config.data.augment.views: unknown field",
+    ),
+    (
+      "vision",
+      {"augment": {"view_augment": {"hue": 0.1}}},
+      r"config.data.augment: ViewAugment: unknown fields \['hue'\]; choose",
+    ),
+    (
+      "speech",
+      {"augment": {"views": 3}},
+      "config.data.augment: TrainTransform: views must be 1 or 2, got 3",
+    ),
+  ],
+)
+def test_errors(modality, changes, message):
+  with pytest.raises(ConfigError, match=message):
+    build(modality, **changes)

@@ -1,0 +1,211 @@
+import io
+import json
+import math
+import os
+import shutil
+
+import pytest
+from etils import epath
+
+from d2v_jax.training import metrics
+
+
+@pytest.fixture
+def clock(monkeypatch):
+  """A clock that the test sets."""
+
+  class Clock:
+    now = 100.0
+
+  monkeypatch.setattr(metrics.time, "monotonic", lambda: Clock.now)
+  return Clock
+
+
+class Tty(io.StringIO):
+  def isatty(self):
+    return True
+
+
+def write(workdir, start_step, *steps, **values):
+  writer = metrics.Writer(epath.Path(workdir), start_step)
+  for step in steps:
+    writer.write(step, values or {"loss": step / 2})
+  writer.close()
+
+
+def lines(workdir):
+  return (workdir / "metrics.jsonl").read_text().splitlines()
+
+
+def steps(workdir):
+  return [json.loads(line)["step"] for line in lines(workdir)]
+
+
+# Writer
+
+
+def test_one_json_object_a_line_on_disk_at_once(tmp_path):
+  writer = metrics.Writer(epath.Path(tmp_path), 0)
+  writer.write(5, {"loss": 0.5, "knn/accuracy": 0.25})
+  assert lines(tmp_path) == ['{"step": 5, "loss": 0.5, "knn/accuracy": 0.25}']
+  writer.write(6, {"loss": 0.25})
+  assert steps(tmp_path) == [5, 6]
+  writer.close()
+
+
+def test_a_resumed_run_drops_what_it_repeats_and_keeps_the_rest(tmp_path):
+  write(tmp_path, 0, 0, 2, 4, 6, 8)
+  before = lines(tmp_path)[:3]
+  write(tmp_path, 4, 6)
+  assert steps(tmp_path) == [0, 2, 4, 6]
+  assert lines(tmp_path)[:3] == before
+
+
+def test_a_run_that_starts_again_at_zero_measures_step_zero_again(tmp_path):
+  write(tmp_path, 0, 0, 1, 2)
+  write(tmp_path, 0, 0)
+  assert steps(tmp_path) == [0]
+
+
+@pytest.mark.parametrize(
+  "torn", ['{"step": 3, "lo', '{"step": 3, "loss": 1.5}', '{"step', "{"]
+)
+def test_a_line_cut_off_by_a_crash_is_dropped(tmp_path, torn):
+  write(tmp_path, 0, 1, 2)
+  with open(tmp_path / "metrics.jsonl", "a") as f:
+    f.write(torn)
+  write(tmp_path, 8, 9)
+  assert steps(tmp_path) == [1, 2, 9]
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", "null", "7", "{}", '{"a": 1}'])
+def test_a_damaged_line_is_dropped(tmp_path, damaged):
+  (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{damaged}\n')
+  write(tmp_path, 8, 9)
+  assert steps(tmp_path) == [1, 9]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_values_that_json_has_no_number_for_are_left_out(tmp_path, value):
+  write(tmp_path, 0, 1, loss=value, lr=0.5)
+  assert lines(tmp_path) == ['{"step": 1, "lr": 0.5}']
+
+
+def test_tensorboard_has_its_own_folder(tmp_path):
+  pytest.importorskip("tensorboardX")
+  write(tmp_path, 0, 1)
+  assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_tensorboard_is_not_needed(tmp_path, monkeypatch):
+  monkeypatch.setattr(metrics, "tensorboardX", None)
+  write(tmp_path, 0, 1)
+  assert os.listdir(tmp_path) == ["metrics.jsonl"]
+
+
+# Throughput
+
+
+def test_examples_per_second_between_reads(clock):
+  throughput = metrics.Throughput(batch_size=8)
+  assert math.isnan(throughput.read(1))  # compiling
+  throughput.begin(1)
+  clock.now += 2
+  throughput.begin(2)  # counts already: no effect
+  clock.now += 2
+  assert throughput.read(5) == 8 * 4 / 4
+  clock.now += 1
+  assert throughput.read(6) == 8 / 1
+  assert throughput.eta(10) == 10.0
+
+
+def test_pauses_are_left_out_once(clock):
+  throughput = metrics.Throughput(batch_size=8)
+  throughput.begin(0)
+  clock.now += 1
+  with throughput.pause():
+    clock.now += 100
+  clock.now += 1
+  assert throughput.read(4) == 8 * 4 / 2
+  clock.now += 2
+  assert throughput.read(5) == 8 / 2
+
+
+def test_no_eta_before_the_first_rate():
+  assert math.isnan(metrics.Throughput(batch_size=8).eta(10))
+
+
+# Terminal
+
+VALUES = {
+  "loss": 0.123456,
+  "target_std": 0.5,
+  "prediction_std": 0.25,
+  "lr": 1e-3,
+  "ema_decay": 0.999,
+  "grad_norm": 3.0,
+}
+LINE = "loss 0.1235  target_std 0.5  prediction_std 0.25  lr 0.001"
+LINE += "  ema_decay 0.999"
+
+
+def test_plain_lines_when_the_output_is_no_terminal():
+  out = io.StringIO()
+  terminal = metrics.Terminal(100, out)
+  terminal.progress(1, VALUES, math.nan)
+  terminal.progress(2, {**VALUES, "examples_per_sec": 1234.5}, 3725.0)
+  terminal.message("a word")
+  terminal.evaluation(2, {"knn/accuracy": 0.987654})
+  terminal.close()
+  assert out.getvalue().splitlines() == [
+    f"step 1/100  {LINE}",
+    f"step 2/100  ETA 1:02:05  {LINE}  1234 examples/s",
+    "a word",
+    "evaluation at step 2:  knn/accuracy 0.9877",
+  ]
+
+
+def test_a_terminal_has_one_live_line(monkeypatch):
+  monkeypatch.setattr(
+    shutil, "get_terminal_size", lambda: os.terminal_size((200, 24))
+  )
+  out = Tty()
+  terminal = metrics.Terminal(100, out)
+  terminal.progress(1, VALUES, math.nan)
+  terminal.progress(2, VALUES, 61.0)
+  clear = "\r\x1b[2K"
+  live = f"{clear}step 1/100  {LINE}{clear}step 2/100  ETA 0:01:01  {LINE}"
+  assert out.getvalue() == live
+  terminal.message("a word")
+  terminal.progress(3, {"loss": 1.0}, math.nan)
+  terminal.close()
+  terminal.close()
+  rest = f"\na word\n{clear}step 3/100  loss 1\n"
+  assert out.getvalue() == live + rest
+
+
+def test_the_live_line_does_not_wrap(monkeypatch):
+  monkeypatch.setattr(
+    shutil, "get_terminal_size", lambda: os.terminal_size((30, 24))
+  )
+  out = Tty()
+  metrics.Terminal(100, out).progress(1, VALUES, 61.0)
+  shown = out.getvalue().removeprefix("\r\x1b[2K")
+  assert len(shown) == 29
+  assert shown.startswith("step 1/100  ETA 0:01:01  loss")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Tty])
+def test_a_quiet_one_prints_nothing(stream):
+  out = stream()
+  terminal = metrics.Terminal(100, out, quiet=True)
+  terminal.progress(1, VALUES, 61.0)
+  terminal.message("a word")
+  terminal.evaluation(2, {"knn/accuracy": 0.5})
+  terminal.close()
+  assert out.getvalue() == ""
+
+
+def test_the_default_stream_is_standard_output(capsys):
+  metrics.Terminal(100).message("a word")
+  assert capsys.readouterr().out == "a word\n"

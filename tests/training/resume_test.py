@@ -1,0 +1,357 @@
+"""A run that is stopped, by whatever, ends as if it had not been."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from d2v_jax import main
+from d2v_jax.data import pipeline
+from d2v_jax.training import loop, sharding
+from tests import runs
+
+# Dropout, flips and accumulation have randomness that must go on too.
+RANDOM = (
+  "--config.encoder.attention_dropout=0.1",
+  "--config.encoder.drop_path=0.1",
+  "--config.accumulate=2",
+  "--config.data.augment.flip=0.5",
+  "--config.checkpoints.keep_latest=3",
+)
+ONE_DEVICE = "--config.num_devices=1"
+
+# Orbax drops tasks when it meets a damaged array; see checkpoint_test.
+pytestmark = [
+  pytest.mark.filterwarnings(
+    "ignore:(?s)Exception ignored in.*Event loop is closed"
+  ),
+  pytest.mark.usefixtures("cached_compilation"),
+]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+  """Runs the command line in this process; returns status, stdout, stderr."""
+  take = pipeline.TrainBatches.__next__
+
+  def run(workdir, *arguments, config=runs.TINY, signum=None, batch=None):
+    taken = 0
+
+    def next_batch(self):
+      nonlocal taken
+      taken += 1
+      if taken == batch:
+        os.kill(os.getpid(), signum)
+      return take(self)
+
+    monkeypatch.setattr(pipeline.TrainBatches, "__next__", next_batch)
+    status = main.main(
+      [f"--config={config}", f"--workdir={workdir}", *arguments]
+    )
+    return status, *capsys.readouterr()
+
+  return run
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, cached_compilation):
+  """The workdir of a run in this process that nothing has stopped."""
+  workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
+  arguments = [f"--config={runs.TINY}", f"--workdir={workdir}"]
+  assert main.main([*arguments, *RANDOM, ONE_DEVICE]) == 0
+  assert [x["step"] for x in runs.metrics(workdir)] == list(range(13))
+  return workdir
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory, uninterrupted):
+  """A run that stopped at step 10, with the checkpoints 4, 8 and 10."""
+  workdir = tmp_path_factory.mktemp("stopped") / "run"
+  with pytest.MonkeyPatch.context() as patch:
+    take, taken = pipeline.TrainBatches.__next__, []
+
+    def next_batch(self):
+      taken.append(1)
+      if len(taken) == 10:
+        os.kill(os.getpid(), signal.SIGTERM)
+      return take(self)
+
+    patch.setattr(pipeline.TrainBatches, "__next__", next_batch)
+    arguments = [f"--config={runs.TINY}", f"--workdir={workdir}"]
+    assert main.main([*arguments, *RANDOM, ONE_DEVICE]) == 143
+  return workdir
+
+
+def copied(workdir, tmp_path):
+  return shutil.copytree(workdir, tmp_path / "run")
+
+
+def assert_same_run(workdir, other):
+  assert runs.metrics(workdir) == runs.metrics(other)
+  runs.assert_same_state(workdir, other)
+
+
+def starts(workdir):
+  """Steps from which the run was started or continued."""
+  record = json.loads((workdir / "run.json").read_text())
+  return [start["step"] for start in record["starts"]]
+
+
+# Processes of their own, killed.
+
+
+def test_killed_at_any_moment(tmp_path, compilation_cache):
+  def start(name, **moment):
+    return runs.run(
+      *RANDOM, workdir=tmp_path / name, cache=compilation_cache, **moment
+    )
+
+  status, _, err = start("whole")
+  assert status == 0, err
+  for moment, count in (
+    ("batch", 3),  # nothing is saved, but something is logged
+    ("save", 1),  # a checkpoint is half written
+    ("evaluate", 2),  # between two checkpoints
+  ):
+    status, _, err = start("killed", moment=moment, count=count)
+    assert status == -signal.SIGKILL, err
+  status, _, err = start("killed")
+  assert status == 0, err
+  assert "Traceback" not in err
+
+  whole, killed = tmp_path / "whole", tmp_path / "killed"
+  assert_same_run(whole, killed)
+  assert len(starts(killed)) == 4
+  assert starts(killed)[:2] == [0, 0]
+  # Each attempt took the batches from its start on.
+  expected = runs.reported(f"{whole}.report", "batch")
+  assert len(expected) == 12
+  taken = runs.reported(f"{killed}.report", "batch")
+  ends = [3, 4]
+  for begin, end in zip(starts(killed), ends, strict=False):
+    assert taken[: end - begin] == expected[begin:end]
+    taken = taken[end - begin :]
+  third = len(taken) - (12 - starts(killed)[3])
+  begin = starts(killed)[2]
+  assert taken[:third] == expected[begin : begin + third]
+  assert taken[third:] == expected[starts(killed)[3] :]
+
+
+# Signals.
+
+
+def test_sigterm_and_sigint_save_and_tell_how_to_go_on(
+  run, tmp_path, uninterrupted
+):
+  workdir = tmp_path / "run"
+  status, out, err = run(
+    workdir, *RANDOM, ONE_DEVICE, signum=signal.SIGTERM, batch=3
+  )
+  assert status == 143
+  assert err.startswith("SIGTERM: stopped after step 3")
+  assert err.endswith("run the same command to go on.\n")
+  assert list(runs.losses(workdir)) == [1, 2, 3]
+
+  status, out, err = run(
+    workdir, *RANDOM, ONE_DEVICE, signum=signal.SIGINT, batch=4
+  )
+  assert status == 130
+  assert f"continuing {workdir} from step 3\n" in out
+  assert err.startswith("SIGINT: stopped after step 7")
+
+  status, out, _ = run(workdir, *RANDOM, ONE_DEVICE)
+  assert status == 0
+  assert f"continuing {workdir} from step 7\n" in out
+  assert starts(workdir) == [0, 3, 7]
+  assert_same_run(workdir, uninterrupted)
+
+
+def test_a_signal_at_the_last_step_changes_nothing(run, tmp_path, stopped):
+  workdir = copied(stopped, tmp_path)
+  status, _, err = run(
+    workdir, *RANDOM, ONE_DEVICE, signum=signal.SIGTERM, batch=2
+  )
+  assert (status, err) == (0, "")
+  assert runs.state(workdir)[0] == 12
+
+
+def test_signals_are_handled_as_before_after_a_run():
+  both = (signal.SIGTERM, signal.SIGINT)
+  before = [signal.getsignal(s) for s in both]
+  with loop._stop_signals():
+    assert all(signal.getsignal(s) not in before for s in both)
+  assert [signal.getsignal(s) for s in both] == before
+
+
+def test_ctrl_c_in_a_terminal(tmp_path, compilation_cache):
+  process = runs.start(
+    "--config.total_steps=100000",
+    "--config.evaluation.evaluators=None",
+    workdir=tmp_path / "run",
+    cache=compilation_cache,
+  )
+  try:
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    ((status, _, err),) = runs.finish(process)
+  finally:
+    process.kill()
+  assert first.startswith("step 1/100000  loss ")
+  assert status == 130, err
+  assert "SIGINT: stopped after step " in err
+  assert "Traceback" not in err
+  step, _ = runs.state(tmp_path / "run")
+  assert list(runs.losses(tmp_path / "run")) == list(range(1, step + 1))
+
+
+# Damage.
+
+
+def test_damaged_checkpoints_are_named_and_an_older_one_is_used(
+  run, tmp_path, uninterrupted, stopped
+):
+  workdir = copied(stopped, tmp_path)
+  checkpoints = workdir / "checkpoints"
+  shutil.rmtree(checkpoints / "10")
+  (checkpoints / "10").mkdir()
+  data = max(
+    (p for p in (checkpoints / "8" / "opt_state").rglob("d/*")),
+    key=lambda p: p.stat().st_size,
+  )
+  content = bytearray(data.read_bytes())
+  content[len(content) // 2] ^= 0x10
+  data.write_bytes(content)
+
+  status, out, _ = run(workdir, *RANDOM, ONE_DEVICE)
+  assert status == 0
+  for step in (10, 8):
+    assert f"set aside a damaged checkpoint, {checkpoints / str(step)}: " in out
+  assert f"continuing {workdir} from step 4\n" in out
+  assert {p.name for p in (workdir / "damaged").iterdir()} == {"8", "10"}
+  assert_same_run(workdir, uninterrupted)
+
+
+def test_no_valid_checkpoint_is_an_error_and_nothing_is_touched(
+  run, tmp_path, stopped
+):
+  workdir = copied(stopped, tmp_path)
+  for step in (4, 8, 10):
+    shutil.rmtree(workdir / "checkpoints" / str(step) / "loop")
+  before = (workdir / "metrics.jsonl").read_bytes()
+  status, _, err = run(workdir, *RANDOM, ONE_DEVICE)
+  assert status == 2
+  assert "no checkpoint can be used, all are damaged" in err
+  assert {p.name for p in (workdir / "checkpoints").iterdir()} == {
+    "4",
+    "8",
+    "10",
+  }
+  assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+# Another config.
+
+
+def test_another_config_is_refused_with_what_differs(run, tmp_path, stopped):
+  workdir = copied(stopped, tmp_path)
+  before = runs.metrics(workdir)
+  status, _, err = run(
+    workdir,
+    *RANDOM,
+    ONE_DEVICE,
+    "--config.seed=1",
+    "--config.schedule.peak=0.5",
+    "--config.optimizer.b1=0.8",
+    "--config.log_every=5",
+  )
+  assert status == 2
+  assert "the workdir holds a run of another config" in err
+  differences = [x.strip() for x in err.splitlines() if " -> " in x]
+  assert differences == [
+    "optimizer.b1: '(absent)' -> 0.8",
+    "schedule.peak: 0.004 -> 0.5",
+    "seed: 0 -> 1",
+  ]
+  assert runs.metrics(workdir) == before
+  assert runs.state(workdir)[0] == 10
+
+
+def test_what_the_numbers_do_not_depend_on_may_change(
+  run, tmp_path, uninterrupted, stopped
+):
+  workdir = copied(stopped, tmp_path)
+  status, _, _ = run(
+    workdir,
+    *RANDOM,
+    ONE_DEVICE,
+    "--config.sharding=fsdp",
+    "--config.log_every=12",
+    "--config.checkpoint_every=1",
+    "--config.health.patience=7",
+    "--config.evaluation.every=0",
+    "--config.data.num_threads=1",
+  )
+  assert status == 0
+  assert list(runs.losses(workdir)) == [*range(1, 11), 12]
+  runs.assert_same_state(workdir, uninterrupted)
+
+
+# A finished run.
+
+
+def test_a_finished_run_says_so(run, tmp_path, uninterrupted):
+  workdir = copied(uninterrupted, tmp_path)
+  status, out, err = run(workdir, *RANDOM, ONE_DEVICE)
+  assert (status, err) == (0, "")
+  assert out == f"{workdir} is finished: step 12 of 12\n"
+  for name in ("metrics.jsonl", "run.json"):
+    assert (workdir / name).read_bytes() == (uninterrupted / name).read_bytes()
+  runs.assert_same_state(workdir, uninterrupted)
+
+
+def test_evaluate_a_finished_run(run, tmp_path, uninterrupted):
+  workdir = copied(uninterrupted, tmp_path)
+  status = main.main(["--mode=evaluate", f"--workdir={workdir}"])
+  assert status == 0
+  last = runs.metrics(workdir)[-1]
+  results = json.loads((workdir / "evaluation.json").read_text())
+  assert results["step"] == 12
+  assert {k: last[k] for k in results} == results
+
+
+# Another number of devices.
+
+
+def test_other_devices_go_on_from_the_same_state(run, tmp_path, monkeypatch):
+  wide = ("--config.encoder.width=64", "--config.evaluation.evaluators=None")
+  whole, workdir = tmp_path / "whole", tmp_path / "run"
+  assert run(whole, *wide, ONE_DEVICE)[0] == 0
+
+  moments = {"signum": signal.SIGTERM, "batch": 4}
+  assert run(workdir, *wide, ONE_DEVICE, **moments)[0] == 143
+  assert run(workdir, *wide, "--config.num_devices=8", **moments)[0] == 143
+  split = []
+  rule = sharding.state_sharding
+
+  def spy(*args):
+    result = rule(*args)
+    split.extend(s.spec for s in _leaves(result) if any(s.spec))
+    return result
+
+  monkeypatch.setattr(sharding, "state_sharding", spy)
+  status, out, _ = run(
+    workdir, *wide, "--config.num_devices=8", "--config.sharding=fsdp"
+  )
+  assert status == 0
+  assert f"continuing {workdir} from step 8\n" in out
+  assert split  # or the test would show nothing
+  expected, found = runs.losses(whole), runs.losses(workdir)
+  assert found == pytest.approx(expected, rel=1e-6)
+
+
+def _leaves(tree):
+  import jax
+
+  return jax.tree.leaves(tree)
