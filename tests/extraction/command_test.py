@@ -71,17 +71,17 @@ def inputs(tmp_path_factory):
   """Modality -> folder of 21 files, or file of 21 lines."""
   root = tmp_path_factory.mktemp("inputs")
   rng = np.random.default_rng(0)
-  pictures, sounds, lines = {}, {}, []
+  photos, sounds, lines = {}, {}, []
   for i in range(21):
     shape = (9 + i % 3, 8 + i % 4)
     picture = pictures.smooth(*shape, channels=1, seed=i)[..., 0]
-    pictures[f"{'cat' if i % 2 else 'dog'}/{i:02}.png"] = pictures.encoded(
+    photos[f"{'cat' if i % 2 else 'dog'}/{i:02}.png"] = pictures.encoded(
       picture, "PNG"
     )
     noise = rng.normal(0, 0.1, (3000, 6200, 4000, 5900)[i % 4])
     sounds[f"{'yes' if i % 2 else 'no'}/{i:02}.wav"] = recordings.encoded(noise)
     lines.append("and " + " ".join(rng.choice(WORDS, (5, 26, 12, 27)[i % 4])))
-  recordings.write_files(root / "vision", pictures)
+  recordings.write_files(root / "vision", photos)
   recordings.write_files(root / "speech", sounds)
   (root / "text.txt").write_text("\n".join(lines) + "\n")
   return {
