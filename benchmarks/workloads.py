@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from d2v_jax import config as config_lib
+from d2v_jax import config_file
 from d2v_jax.config import Spec
 from d2v_jax.data.layout import BOS, EOS, UNK
 from d2v_jax.modalities import MODALITIES
@@ -107,7 +108,7 @@ def make_config(
   """
   changes = MODELS[model]
   path = path or changes.path
-  spec = config_lib.plain(config_lib.load(path))
+  spec = config_lib.plain(config_file.load(path))
   objective = spec["objective"]
   name = objective["name"]
   if name not in ("data2vec", "data2vec2"):

@@ -1,119 +1,22 @@
-"""Config files, overrides, and from a config to objects.
+"""From a config to objects.
 
 Each sub-dict of a config is the arguments of one constructor. Nothing here has
 defaults: they live in the constructors. A key that nobody reads is an error
 that names it.
 """
 
-import ast
 import difflib
-import importlib.util
 import inspect
-import pathlib
-import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-
-import ml_collections
 
 Spec = Mapping[str, Any]
 
 
 class ConfigError(ValueError):
   """The config asks for something that does not exist or does not fit."""
-
-
-def load(path: str) -> ml_collections.ConfigDict:
-  """Runs a config file's get_config(), or get_config(x) for `file.py:x`.
-
-  The folder above the file's own is importable while it runs, so that
-  configs/vit_large.py can start from configs/vit_base.py.
-
-  Raises:
-    ConfigError: if there is no such file or it does not give a config.
-  """
-  path, _, argument = path.partition(".py:")
-  path += ".py" if argument else ""
-  file = pathlib.Path(path)
-  if not file.is_file() or file.suffix != ".py":
-    near = sorted(str(p) for p in file.parent.glob("*.py"))
-    hint = f"; in that folder are: {', '.join(near)}" if near else ""
-    raise ConfigError(f"there is no config file {path}, ending in .py{hint}.")
-  spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-  module = importlib.util.module_from_spec(spec)
-  root = str(file.resolve().parent.parent)
-  sys.path.insert(0, root)
-  try:
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-      raise ValueError("it has no function get_config()")
-    config = module.get_config(*filter(None, [argument]))
-  except Exception as e:
-    raise ConfigError(
-      f"config file {path} failed: {type(e).__name__}: {e}"
-    ) from e
-  finally:
-    sys.path.remove(root)
-  if not isinstance(config, ml_collections.ConfigDict):
-    raise ConfigError(
-      f"{path}: get_config() must return an ml_collections.ConfigDict, got "
-      f"{type(config).__name__}."
-    )
-  return config
-
-
-def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
-  """Sets config.<path> to a value given as text, in place.
-
-  A field of the config keeps its type. A field or a section that the config
-  leaves to its constructor's default may be set too; a wrong name is found when
-  it is built.
-
-  Args:
-    config: the config.
-    path: e.g. 'encoder.drop_path'.
-    text: a Python literal, or a string.
-
-  Raises:
-    ConfigError: for a path through something that is not a section, or a value
-      of another type.
-  """
-  *sections, field = path.split(".")
-  where = "config"
-  node = config
-  for section in sections:
-    if node.get(section) is None:
-      with node.ignore_type():
-        node[section] = ml_collections.ConfigDict()
-    node, where = node[section], f"{where}.{section}"
-    if not isinstance(node, ml_collections.ConfigDict):
-      raise ConfigError(f"{where}: it is {node!r}, and has no {field!r}.")
-  try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError):
-    value = {"true": True, "false": False}.get(text.lower(), text)
-  old = node.get(field)
-  if isinstance(old, float) and type(value) is int:
-    value = float(value)
-  if isinstance(old, str) and value is not None:
-    value = value if isinstance(value, str) else text
-  if isinstance(old, list | tuple) and isinstance(value, list | tuple):
-    value = tuple(value)
-    old = tuple(old)
-  if isinstance(old, ml_collections.ConfigDict):
-    fits, kind = isinstance(value, dict), "a section"
-  else:
-    fits, kind = type(old) is type(value), f"{type(old).__name__} (now {old!r})"
-  # None takes a section or a value out.
-  if not (fits or old is None or value is None):
-    raise ConfigError(
-      f"{where}.{field}: got {text!r}, but it is {kind}; give a value of that "
-      "type."
-    )
-  with node.ignore_type():
-    node[field] = value
 
 
 def build(

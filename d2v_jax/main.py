@@ -37,7 +37,6 @@ def main(argv: list[str] | None = None) -> int:
   import jax
   from etils import epath
 
-  from d2v_jax import config as config_lib
   from d2v_jax.training import health
 
   try:
@@ -46,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
       jax.distributed.initialize(
         flags.coordinator, flags.num_processes, flags.process_id
       )
-    config = _config(config_lib, flags, overrides, workdir)
+    config = _config(flags, overrides, workdir)
     # Writing is tried before anything is read or compiled.
     _make_writable(workdir)
     return _run(flags.mode, config, workdir)
@@ -161,20 +160,21 @@ def _parse(argv):
   return flags, overrides
 
 
-def _config(config_lib, flags, overrides, workdir):
+def _config(flags, overrides, workdir):
   import ml_collections
 
+  from d2v_jax import config_file
   from d2v_jax.training import provenance
 
   if flags.config is not None:
-    config = config_lib.load(flags.config)
+    config = config_file.load(flags.config)
     if flags.mode == "evaluate" and (workdir / "run.json").exists():
       # The network is the one that lies there.
       config.init_from = str(workdir)
   else:
     config = ml_collections.ConfigDict(provenance.read(workdir)["config"])
   for path, value in overrides:
-    config_lib.override(config, path, value)
+    config_file.override(config, path, value)
   return config
 
 

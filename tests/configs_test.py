@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from tokenizers import pre_tokenizers
 
-from d2v_jax import config as config_lib
+from d2v_jax import config_file
 from d2v_jax.training import build
 from d2v_jax.training.trainer import Trainer
 
@@ -87,7 +87,7 @@ def vocabulary(folder, size):
 
 def load(name, vocabularies):
   """The config with bundled data instead of its own."""
-  config = config_lib.load(str(CONFIGS / f"{name}.py"))
+  config = config_file.load(str(CONFIGS / f"{name}.py"))
   source = {"name": BUNDLED[config.modality], "split": "train"}
   config.data.source = source
   for split in ("train", "test"):
@@ -142,7 +142,7 @@ def test_number_of_parameters(name, vocabularies):
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
 def test_top_level_fields(name):
-  config = config_lib.load(str(CONFIGS / f"{name}.py"))
+  config = config_file.load(str(CONFIGS / f"{name}.py"))
   for field in ("seed", "total_steps", "checkpoint_every", "log_every"):
     assert isinstance(config[field], int)
 

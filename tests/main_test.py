@@ -122,9 +122,12 @@ def test_a_config_that_does_not_exist(refused):
   assert "tests/configs/tiny.py" in message
 
 
-@pytest.mark.parametrize("path", ["tests", "pyproject.toml", "nowhere/x.py"])
+@pytest.mark.parametrize("path", ["tests", "pyproject.toml", "nowhere/x"])
 def test_a_config_that_is_no_python_file(refused, path):
-  assert f"no config file {path}, ending in .py" in refused(config=path)
+  message = refused(config=path)
+  assert f"no config {path!r}" in message
+  assert "; give a file that ends in .py, or one of: " in message
+  assert "digits, " in message
 
 
 @pytest.mark.parametrize(

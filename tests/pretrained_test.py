@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from d2v_jax import config as config_lib
-from d2v_jax import pretrained
+from d2v_jax import config_file, pretrained
 from d2v_jax.evaluators.features import Features, pool_features
 from d2v_jax.training.build import from_config
 from d2v_jax.training.checkpoint import Checkpoints
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.usefixtures("cached_compilation")
 
 
 def tiny(**overrides):
-  config = config_lib.load(str(runs.ROOT / runs.TINY))
+  config = config_file.load(str(runs.ROOT / runs.TINY))
   for path, value in {"num_devices": 1, **overrides}.items():
-    config_lib.override(config, path.replace("__", "."), str(value))
+    config_file.override(config, path.replace("__", "."), str(value))
   return config
 
 

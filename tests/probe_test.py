@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from d2v_jax import config as config_lib
-from d2v_jax import main, probe
+from d2v_jax import config_file, main, probe
 from tests import docs_test, runs
 
 pytestmark = pytest.mark.usefixtures("cached_compilation")
@@ -20,7 +19,7 @@ def pretrained(tmp_path_factory, cached_compilation):
 
 
 def small(pretrained, **overrides):
-  config = config_lib.load(PROBE)
+  config = config_file.load(PROBE)
   quick = {
     "init_from": pretrained,
     "num_devices": 1,
@@ -31,7 +30,7 @@ def small(pretrained, **overrides):
     "evaluation.evaluators.low_shot": None,
   }
   for path, value in {**quick, **overrides}.items():
-    config_lib.override(config, path, str(value))
+    config_file.override(config, path, str(value))
   return config
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from d2v_jax import config as config_lib
+from d2v_jax import config_file
 from d2v_jax.objectives import OBJECTIVES, PARTS
 from d2v_jax.training import build
 from experiments.ablations import digits, report
@@ -95,5 +95,5 @@ def test_report_needs_the_base(tmp_path, capsys):
 
 
 def test_configs_are_found_by_their_names():
-  config = config_lib.load(digits.__file__ + ":top_k=6")
+  config = config_file.load(digits.__file__ + ":top_k=6")
   assert config.objective.top_k == 6

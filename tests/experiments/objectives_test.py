@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from d2v_jax import config as config_lib
+from d2v_jax import config_file
 from experiments import compute
 from experiments.objectives import images, report, speech, text
 from tests.experiments.seeds_test import write
@@ -36,10 +36,10 @@ def data(tmp_path_factory):
 
 
 def load(name, objective, data):
-  config = config_lib.load(CONFIGS[name].__file__ + f":{objective}")
+  config = config_file.load(CONFIGS[name].__file__ + f":{objective}")
   if name in data:
     for field in ("data.source", "evaluation.train", "evaluation.test"):
-      config_lib.override(config, f"{field}.path", str(data[name]))
+      config_file.override(config, f"{field}.path", str(data[name]))
   config.num_devices = 1
   return config
 

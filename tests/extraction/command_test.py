@@ -11,7 +11,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from safetensors.numpy import load_file
 
 from d2v_jax import config as config_lib
-from d2v_jax import pretrained
+from d2v_jax import config_file, pretrained
 from d2v_jax.data.images import transform as image_transform
 from d2v_jax.data.images.sources import ImageFolder
 from d2v_jax.data.speech import decoding
@@ -38,7 +38,7 @@ WORDS = ("the", "and", "of")  # each is one token
 
 def save_run(workdir, modality, **encoder):
   """A run of random weights, whose teacher is not its student."""
-  config = config_lib.load(f"tests/configs/{CONFIGS[modality]}.py")
+  config = config_file.load(f"tests/configs/{CONFIGS[modality]}.py")
   config = config_lib.plain(config)
   config["encoder"] |= encoder
   network = MODALITIES[modality].encoder(**config["encoder"])

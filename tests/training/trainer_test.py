@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from d2v_jax import config as config_lib
+from d2v_jax import config_file
 from d2v_jax.evaluators import EVALUATORS
 from d2v_jax.models.heads import PooledHead
 from d2v_jax.objectives.supervised import Classification
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.usefixtures("cached_compilation")
 
 @pytest.fixture(scope="module")
 def pretraining() -> Experiment:
-  config = config_lib.load(str(runs.ROOT / runs.TINY))
-  config_lib.override(config, "num_devices", "2")
+  config = config_file.load(str(runs.ROOT / runs.TINY))
+  config_file.override(config, "num_devices", "2")
   return from_config(config)
 
 
