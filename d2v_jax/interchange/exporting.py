@@ -5,14 +5,10 @@ import dataclasses
 import sys
 
 from d2v_jax import pretrained
-from d2v_jax.interchange import (
-  compiled,
-  export,
-  huggingface,
-  huggingface_tokenizer,
-  model_card,
-)
+from d2v_jax.interchange import jax_export, model_card, native
 from d2v_jax.interchange import run as runs
+from d2v_jax.interchange.huggingface import reader as huggingface
+from d2v_jax.interchange.huggingface import tokenizer_files
 
 
 def run(args: argparse.Namespace) -> None:
@@ -44,7 +40,7 @@ def _write_hf(args):
 def _write_safetensors(args):
   if args.model:
     raise ValueError("--model: safetensors hold both student and teacher.")
-  return export.write(args.dest, _run(args), model_card.facts(args.run))
+  return native.write(args.dest, _run(args), model_card.facts(args.run))
 
 
 def _write_jax(args):
@@ -53,7 +49,7 @@ def _write_jax(args):
     averaged = pretrained.Source(args.run, args.step).averaged
     which = "teacher" if averaged else "student"
   model = pretrained.load(args.run, which, step=args.step, num_devices=1)
-  return compiled.write(
+  return jax_export.write(
     args.dest, model, layers=args.layers, pool=args.pool, length=args.length
   )
 
@@ -64,7 +60,7 @@ def _run(args):
   spec = model.data.get("tokenizer")
   if not spec:
     return model
-  files = huggingface_tokenizer.of_run(spec)
+  files = tokenizer_files.of_run(spec)
   return dataclasses.replace(model, files=files)
 
 

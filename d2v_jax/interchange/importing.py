@@ -9,10 +9,13 @@ import tempfile
 
 from etils import epath
 
-from d2v_jax.interchange import export, fairseq, huggingface, parity
+from d2v_jax.interchange import native
 from d2v_jax.interchange import run as runs
-from d2v_jax.interchange.imported import Imported
-from d2v_jax.interchange.names import InterchangeError, flatten
+from d2v_jax.interchange.fairseq import reader as fairseq
+from d2v_jax.interchange.huggingface import parity
+from d2v_jax.interchange.huggingface import reader as huggingface
+from d2v_jax.interchange.model import Imported
+from d2v_jax.interchange.weights import InterchangeError, flatten
 from d2v_jax.objectives import SUB_TREES
 
 _RUN_FILE = "run.json"
@@ -61,11 +64,11 @@ def _kind(source) -> str:
   # A folder for transformers may have a file of ours, too.
   if huggingface.CONFIG in have:
     return "hf"
-  if export.CONFIG in have:
+  if native.CONFIG in have:
     return "safetensors"
   raise ValueError(
     f"{source} has neither {huggingface.CONFIG} (Hugging Face) nor "
-    f"{export.CONFIG} (an export of ours); give such a folder, or a .pt file."
+    f"{native.CONFIG} (an export of ours); give such a folder, or a .pt file."
   )
 
 
@@ -80,7 +83,7 @@ def _read_hf(source, args):
 
 
 def _read_safetensors(source, args):
-  return _adjusted(export.read(source), args)
+  return _adjusted(native.read(source), args)
 
 
 _READERS = {

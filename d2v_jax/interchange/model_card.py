@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from d2v_jax.interchange import huggingface_exact
-from d2v_jax.interchange.imported import Imported
-from d2v_jax.interchange.names import flatten
+from d2v_jax.interchange.huggingface import exact
+from d2v_jax.interchange.model import Imported
+from d2v_jax.interchange.weights import flatten
 from d2v_jax.training import provenance
 
 _PAPER = "[data2vec](https://arxiv.org/abs/2202.03555)"
@@ -84,7 +84,7 @@ def text(
   count = sum(np.size(x) for x in flatten(model.params).values())
   made = f"fine-tuned ({objective})" if task != "feature-extraction" else ""
   sizes = {"Layers": "depth", "Width": "width", "Heads": "num_heads"}
-  encoder = huggingface_exact.resolved(model.modality, model.encoder)
+  encoder = exact.resolved(model.modality, model.encoder)
   source = config.get("data", {}).get("source")
   rows = {
     "What": f"{_PAPER} encoder of {_WHAT[model.modality]} {made}".strip(),

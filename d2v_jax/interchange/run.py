@@ -12,7 +12,7 @@ import numpy as np
 from etils import epath
 
 from d2v_jax import config as config_lib
-from d2v_jax.interchange.imported import Imported
+from d2v_jax.interchange.model import Imported
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.training import checkpoint, provenance
 

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 
 from d2v_jax import pretrained
-from d2v_jax.interchange import assembly, command, fairseq, huggingface, run
-from d2v_jax.interchange.imported import Imported
-from tests.interchange import fairseq_files, torch_files
+from d2v_jax.interchange import command, model, run
+from d2v_jax.interchange.fairseq import reader as fairseq
+from d2v_jax.interchange.huggingface import reader as huggingface
+from d2v_jax.interchange.model import Imported
+from tests.interchange.fairseq import checkpoints
+from tests.interchange.torch_file import torch_files
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 # Arguments and weights of a model that is built in no time.
 ENCODER = dict(
   vocab_size=100, max_tokens=8, width=8, depth=2, num_heads=2, mlp_ratio=2.0
@@ -36,7 +39,7 @@ def _small():
     "head": {"layers": 1},
     "ema": {"tracked": ("blocks",)},
   }
-  _, built = assembly.build("text", ENCODER, objective)
+  _, built = model.build("text", ENCODER, objective)
   tokens = np.zeros((1, 4), np.int32)
   params = built.init(jax.random.key(0), {"inputs": tokens})
   params = jax.tree.map(np.asarray, params)
@@ -57,7 +60,7 @@ def same(a, b):
 
 def source(folder, kind="text", **kwargs):
   path = folder / f"{kind}.pt"
-  torch_files.save(path, getattr(fairseq_files, kind)(**kwargs))
+  torch_files.save(path, getattr(checkpoints, kind)(**kwargs))
   return path
 
 

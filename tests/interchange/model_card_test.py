@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from d2v_jax.interchange import huggingface, model_card
+from d2v_jax.interchange import model_card
+from d2v_jax.interchange.huggingface import reader as huggingface
 from tests.interchange import small_models
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from d2v_jax import config as config_lib
-from d2v_jax.interchange import huggingface_tokenizer
-from d2v_jax.interchange.imported import Imported
+from d2v_jax.interchange.huggingface import tokenizer_files
+from d2v_jax.interchange.model import Imported
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES, PARTS
 
@@ -105,7 +105,7 @@ def make(modality: str, kind: str = "pretrained", **changes) -> Imported:
   if objective["name"] == "ctc":
     data = {"labels": LETTERS}
   if modality == "text":
-    files = huggingface_tokenizer.of_run({"name": "kjv"})
+    files = tokenizer_files.of_run({"name": "kjv"})
   return Imported(
     modality=modality,
     encoder=encoder,

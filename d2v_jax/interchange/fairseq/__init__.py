@@ -1,0 +1,1 @@
+"""The files that fairseq and the vision release have published."""

@@ -1,0 +1,204 @@
+"""data2vec 2.0 of images, pretrained, and fine-tuned on classes."""
+
+from typing import Any
+
+import numpy as np
+
+from d2v_jax.interchange.fairseq import data2vec2, names
+from d2v_jax.interchange.fairseq import pretraining2 as pretraining
+from d2v_jax.interchange.fairseq.checkpoint import LICENCE, Checkpoint, size
+from d2v_jax.interchange.fairseq.vit import LARGEST_GRID, inputs
+from d2v_jax.interchange.model import Foreign
+from d2v_jax.models.positions import sincos_positions
+
+_AROUND = ("model.", "mae_image_classification", "pretrained_model_args")
+_HEAD = ("fc_norm.", "head.")
+# Those that act in training, which no model of images has.
+_BRANCH_RATES = ("encoder_dropout", "post_mlp_drop")
+_RATES = ("activation_dropout", "dropout_input", "layerdrop")
+_PRENET_RATES = ("prenet_dropout", "prenet_layerdrop")
+# As exact as half precision is.
+_TOLERANCE = 1e-3
+
+
+def read(checkpoint: Checkpoint) -> Foreign:
+  """Reads a pretrained or fine-tuned model of images."""
+  model = data2vec2.find(checkpoint, "IMAGE", _AROUND)
+  encoder, notes = _encoder(model)
+  _check_positions(model, encoder)
+  own = ("cls_token",) if encoder["cls_token"] else ()
+  if model.m.flag("ema_local_encoder", False):
+    own = ("feature_encoder", *own)
+  teacher, tracked = pretraining.teacher(model, encoder, own)
+  arrays, objective, data = model.checkpoint.arrays, {}, {}
+  if model.pretrained:
+    model.m.require("transformer_decoder", False)
+    cls_loss, said = _cls_loss(model, encoder)
+    notes += said
+    objective = pretraining.objective(
+      model, tracked, initial="torch", grid=True, cls_loss=cls_loss
+    )
+    data["mask"] = _mask(model, encoder)
+  elif model.outer is not None:
+    model.whole.require_known(_AROUND[0], *_HEAD)
+    if not checkpoint.encoder_only:
+      arrays = {**arrays, **_head(model)}
+      objective = _fine_tuning(model)
+  return Foreign(
+    modality="vision",
+    encoder=encoder,
+    objective=objective,
+    inputs=inputs(model.checkpoint, encoder, _patches(model)),
+    arrays=arrays,
+    rules=(*pretraining.rules(model), *names.IMAGE_HEAD),
+    teacher=teacher,
+    tracked=tracked,
+    unused=(
+      *pretraining.unused(model),
+      r"modality_encoders\.IMAGE\.fixed_positional_encoder\.positions",
+    ),
+    data=data,
+    description=data2vec2.description(model),
+    notes=(*notes, LICENCE),
+  )
+
+
+def _patches(model):
+  return f"{model.prefix}local_encoder.proj.weight"
+
+
+def _encoder(model) -> tuple[dict[str, Any], list[str]]:
+  """Arguments of `vit`, and what to say about them."""
+  c, m = model.c, model.m
+  common = data2vec2.encoder(model)
+  if m.integer("embed_dim", 768, least=1) != common["width"]:
+    raise m.error(
+      "embed_dim",
+      f"this library has no map from patches of it to the width "
+      f"{common['width']}",
+    )
+  m.require("fixed_positions", True)
+  m.require("local_grad_mult", 1)
+  if common["alibi"]:
+    m.require("alibi_dims", 2)
+    m.require("alibi_distance", "manhattan")
+  tokens = m.integer("num_extra_tokens", 0)
+  if tokens > 1:
+    raise m.error("num_extra_tokens", "this library has 0 or 1 for images")
+  patch = size(model.checkpoint, _patches(model), 2)
+  if m.integer("patch_size", 16, least=1) != patch:
+    raise m.error("patch_size", f"its weights have patches of {patch} pixels")
+  # In fine-tuning the outer options hold, which have other defaults.
+  if model.outer is None:
+    rates, prenet_rates, usual, drop_path = c, m, 0.1, 0.0
+    left_out = {"end_drop_path_rate": (0.0, 0.0)}
+  else:
+    rates, prenet_rates, usual = model.outer, model.outer, 0.0
+    drop_path, left_out = rates.number("drop_path_rate", 0.1), {}
+  left_out |= {name: (usual, 0.0) for name in _BRANCH_RATES}
+  left_out |= {name: (0.0, 0.0) for name in _RATES}
+  prenet = {name: (0.0, 0.0) for name in _PRENET_RATES}
+  notes = [
+    *data2vec2.other_rates(rates, left_out),
+    *data2vec2.other_rates(prenet_rates, prenet),
+  ]
+  return common | {
+    "image_size": m.integer(
+      "input_size", 224, least=1, most=LARGEST_GRID * patch
+    ),
+    "patch_size": patch,
+    "positions": "sincos",
+    "cls_token": tokens > 0,
+    "norm_eps": c.number("norm_eps", 1e-6),
+    "drop_path": drop_path,
+    "attention_dropout": rates.number("attention_dropout", usual),
+  }, notes
+
+
+def _check_positions(model, encoder):
+  """Raises unless fixed positions, which are no parameters here, are ours."""
+  name = f"{model.prefix}fixed_positional_encoder.positions"
+  if encoder["image_size"] % encoder["patch_size"] or encoder["width"] % 4:
+    return  # the encoder's own error says more
+  grid = (encoder["image_size"] // encoder["patch_size"],) * 2
+  ours = sincos_positions(grid, encoder["width"])
+  for arrays in (
+    model.checkpoint.arrays,
+    model.checkpoint.averages.get("_ema", {}),
+  ):
+    theirs = arrays.get(name)
+    if theirs is None:
+      continue
+    if theirs.shape != (1, *ours.shape):
+      raise model.checkpoint.error(
+        f"{name} is {list(theirs.shape)}; {grid[0]} x {grid[1]} patches of "
+        f"input_size={encoder['image_size']} have {[1, *ours.shape]}"
+      )
+    if not np.allclose(theirs[0], ours, rtol=0, atol=_TOLERANCE):
+      raise model.checkpoint.error(
+        f"{name} has not the sines and cosines of {grid[0]} x {grid[1]} "
+        "patches, and this library has no other fixed positions"
+      )
+
+
+def _cls_loss(model, encoder):
+  """Weight of the mean over rows; theirs is of the sum over a device's."""
+  weight = model.c.number("cls_loss", 0.0)
+  if not weight:
+    return 0.0, []
+  if not encoder["cls_token"]:
+    raise model.c.error("cls_loss", "it has no extra token (num_extra_tokens)")
+  section = model.checkpoint.cfg.inner("dataset")
+  if "batch_size" not in section:
+    raise section.error(
+      "batch_size",
+      f"cls_loss={weight} is the weight of a sum over the images of a device, "
+      "of which nothing says how many they were; the encoder alone can be "
+      "imported (encoder_only)",
+    )
+  images = section.integer("batch_size", 1, least=1)
+  masks = model.c.integer("clone_batch", 1, least=1)
+  ours = round(weight * images * masks, 12)
+  note = (
+    f"cls_loss={weight} of a sum over {images} x {masks} rows is {ours} of "
+    "their mean here"
+  )
+  return ours, [note]
+
+
+def _mask(model, encoder):
+  """config.data.mask."""
+  spec, m = pretraining.mask(model), model.m
+  length = m.integer("mask_length", 5, least=1)
+  if length == 1:
+    patches = (encoder["image_size"] // encoder["patch_size"]) ** 2
+    hidden = patches - int(patches * (1 - spec.pop("ratio")))
+    return {"name": "random", "num_masked": hidden, **spec}
+  if not m.flag("inverse_mask", False):
+    raise m.error("inverse_mask", "blocks of images can only be left visible")
+  adjust = m.number("mask_prob_adjust", 0.0)
+  return {"name": "inverse_block", **spec, "adjust": adjust, "length": length}
+
+
+def _head(model):
+  return {
+    name: value
+    for name, value in model.whole.arrays.items()
+    if name.startswith(_HEAD)
+  }
+
+
+def _fine_tuning(model):
+  c = model.outer
+  c.require("prediction_mode", "MEAN_POOLING")
+  smoothing = c.number("label_smoothing", 0.1)
+  return {
+    "name": "classification",
+    "head": {
+      "num_outputs": size(model.whole, "head.weight", 0),
+      "pool": "mean",
+      "norm": c.flag("use_fc_norm", True),
+      "initial": "normal",
+    },
+    **({"label_smoothing": smoothing} if smoothing else {}),
+  }

@@ -1,0 +1,131 @@
+"""vocab.json of Hugging Face's CTC models <-> our letters."""
+
+from typing import Any
+
+from d2v_jax.data.labels import Letters
+from d2v_jax.interchange.files import Folder, to_json
+from d2v_jax.interchange.huggingface.fields import Fields
+from d2v_jax.interchange.weights import InterchangeError
+
+NAME = "vocab.json"
+_CONFIG = "tokenizer_config.json"
+_TOKENS = {
+  "bos_token": "<s>",
+  "eos_token": "</s>",
+  "unk_token": "<unk>",
+  "pad_token": "<pad>",
+  "word_delimiter_token": "|",
+}
+# Longer than any sentence; only labels that are longer are an error.
+_MAX_LENGTH = 1024
+
+
+def read(
+  fields: Fields, folder: Folder
+) -> tuple[list[int], dict[str, Any], list[str]]:
+  """Which outputs of theirs are ours.
+
+  Args:
+    fields: config.json.
+    folder: that may have vocab.json.
+
+  Returns:
+    Their output numbers in our order (the blank, then the letters);
+    config.data.labels, {} where the letters are not known; and notes.
+
+  Raises:
+    InterchangeError: an output is not one letter.
+  """
+  outputs = fields.integer("vocab_size")
+  blank = fields.integer("pad_token_id", 0, outputs - 1)
+  if not folder.has(NAME):
+    others = [i for i in range(outputs) if i != blank]
+    return (
+      [blank, *others],
+      {},
+      [
+        f"there is no {NAME}: which letters the outputs are is not known; set "
+        "config.data.labels"
+      ],
+    )
+  vocab = folder.json(NAME)
+  tokens = {**_TOKENS, **_own_tokens(folder)}
+  delimiter = tokens.pop("word_delimiter_token")
+  specials = set(tokens.values())
+  by_number = {}
+  for token, number in vocab.items():
+    if type(number) is not int or number < 0 or number in by_number:
+      raise InterchangeError(
+        f"{folder.path / NAME}: {token!r} has the number {number!r}; each "
+        "must have one of its own, from 0 on."
+      )
+    by_number[number] = token
+  letters = {
+    i: "|" if token == delimiter else token
+    for i, token in sorted(by_number.items())
+    if i != blank and token not in specials
+  }
+  for i, letter in letters.items():
+    if len(letter) != 1 or i >= outputs:
+      raise InterchangeError(
+        f"{folder.path / NAME}: {letter!r} (number {i} of {outputs}) is not "
+        "one letter of the model; only CTC models of letters can be imported."
+      )
+  labels = dict(
+    name="letters",
+    letters="".join(letters.values()),
+    max_length=_MAX_LENGTH,
+    case=_case("".join(letters.values())),
+  )
+  try:
+    Letters(**{k: v for k, v in labels.items() if k != "name"})
+  except ValueError as e:
+    raise InterchangeError(f"{folder.path / NAME}: {e}") from e
+  columns = [blank, *letters]
+  cut = [by_number.get(i, f"number {i}") for i in range(outputs)]
+  cut = [token for i, token in enumerate(cut) if i not in columns]
+  notes = []
+  if cut:
+    notes.append(f"outputs for {', '.join(cut)} were cut: they are no letters")
+  if columns != list(range(len(columns))):
+    notes.append("outputs were reordered: the blank is 0, then the letters")
+  return columns, labels, notes
+
+
+def write(letters: Letters) -> dict[str, bytes]:
+  """Files of Wav2Vec2CTCTokenizer.
+
+  Args:
+    letters: of the run.
+  """
+  tokens = ["<pad>", *letters.letters]
+  lower = letters.case == "lower"
+  config = dict(
+    _TOKENS,
+    tokenizer_class="Wav2Vec2CTCTokenizer",
+    do_lower_case=lower,
+  )
+  return {
+    NAME: to_json({token: i for i, token in enumerate(tokens)}),
+    _CONFIG: to_json(config),
+  }
+
+
+def _own_tokens(folder):
+  if not folder.has(_CONFIG):
+    return {}
+  found = folder.json(_CONFIG)
+  # A token is a string, or an object that describes it.
+  names = {
+    k: found[k].get("content") if isinstance(found[k], dict) else found[k]
+    for k in _TOKENS
+    if k in found
+  }
+  return {k: v for k, v in names.items() if isinstance(v, str)}
+
+
+def _case(letters):
+  upper, lower = letters.upper() == letters, letters.lower() == letters
+  if upper == lower:
+    return None
+  return "upper" if upper else "lower"

@@ -1,0 +1,110 @@
+"""Parameters of Hugging Face's Data2Vec models <-> our paths."""
+
+from d2v_jax.interchange.weights import Rule, linear, norm
+
+
+def vision(patch_size: int) -> tuple[Rule, ...]:
+  """Rules of Data2VecVision, with the head of ...ForImageClassification."""
+  layer = "encoder.layer.{layer}."
+  attention = f"{layer}attention.attention."
+  table = "relative_position_bias.relative_position_bias_table"
+  patches = "embeddings.patch_embeddings.projection"
+  kernel = "feature_encoder/proj/kernel"
+  return (
+    Rule("embeddings.cls_token", "cls_token"),
+    Rule("embeddings.mask_token", "mask_token"),
+    Rule("embeddings.position_embeddings", "position_embedding"),
+    Rule(f"{patches}.weight", kernel, "patch", patch_size=patch_size),
+    Rule(f"{patches}.bias", "feature_encoder/proj/bias"),
+    Rule(f"encoder.{table}", "relative_position_bias/table"),
+    Rule(f"{attention}{table}", "blocks/relative_position_bias/table"),
+    *(
+      Rule(
+        f"{attention}{name}.weight",
+        "blocks/attention/qkv/kernel",
+        "linear",
+        part=i,
+      )
+      for i, name in enumerate(("query", "key", "value"))
+    ),
+    Rule(f"{attention}query.bias", "blocks/attention/q_bias"),
+    Rule(f"{attention}value.bias", "blocks/attention/v_bias"),
+    *linear(f"{layer}attention.output.dense", "blocks/attention/out"),
+    *linear(f"{layer}intermediate.dense", "blocks/mlp/fc1"),
+    *linear(f"{layer}output.dense", "blocks/mlp/fc2"),
+    *norm(f"{layer}layernorm_before", "blocks/norm1"),
+    *norm(f"{layer}layernorm_after", "blocks/norm2"),
+    Rule(f"{layer}lambda_1", "blocks/gamma_attention"),
+    Rule(f"{layer}lambda_2", "blocks/gamma_ffn"),
+    *norm("layernorm", "norm"),
+    *norm("pooler.layernorm", "head/norm"),
+    *linear("classifier", "head/fc1"),
+  )
+
+
+def speech() -> tuple[Rule, ...]:
+  """Rules of Data2VecAudio, without a head."""
+  conv = "feature_extractor.conv_layers.{i}."
+  position = "encoder.pos_conv_embed.layers.{i}.conv."
+  layer = "encoder.layers.{layer}."
+  return (
+    Rule("masked_spec_embed", "mask_token"),
+    Rule(f"{conv}conv.weight", "feature_encoder/conv{i}/kernel", "conv"),
+    Rule(f"{conv}conv.bias", "feature_encoder/conv{i}/bias"),
+    *norm(f"{conv}layer_norm", "feature_encoder/norm{i}"),
+    *norm("feature_projection.layer_norm", "feature_projection/norm"),
+    *linear("feature_projection.projection", "feature_projection/proj"),
+    Rule(f"{position}weight", "positions/kernel{i}", "conv"),
+    Rule(f"{position}bias", "positions/bias{i}"),
+    *norm("encoder.layer_norm", "norm"),
+    *(
+      rule
+      for i, x in enumerate("qkv")
+      for rule in (
+        Rule(
+          f"{layer}attention.{x}_proj.weight",
+          "blocks/attention/qkv/kernel",
+          "linear",
+          part=i,
+        ),
+        Rule(f"{layer}attention.{x}_proj.bias", f"blocks/attention/{x}_bias"),
+      )
+    ),
+    *linear(f"{layer}attention.out_proj", "blocks/attention/out"),
+    *norm(f"{layer}layer_norm", "blocks/norm1"),
+    *linear(f"{layer}feed_forward.intermediate_dense", "blocks/mlp/fc1"),
+    *linear(f"{layer}feed_forward.output_dense", "blocks/mlp/fc2"),
+    *norm(f"{layer}final_layer_norm", "blocks/norm2"),
+  )
+
+
+def text() -> tuple[Rule, ...]:
+  """Rules of Data2VecText, with the head of ...ForSequenceClassification."""
+  layer = "encoder.layer.{layer}."
+  return (
+    Rule("embeddings.word_embeddings.weight", "feature_encoder/embedding"),
+    Rule("embeddings.position_embeddings.weight", "position_embedding"),
+    *norm("embeddings.LayerNorm", "embedding_norm"),
+    *(
+      rule
+      for i, x in enumerate(("query", "key", "value"))
+      for rule in (
+        Rule(
+          f"{layer}attention.self.{x}.weight",
+          "blocks/attention/qkv/kernel",
+          "linear",
+          part=i,
+        ),
+        Rule(
+          f"{layer}attention.self.{x}.bias", f"blocks/attention/{x[0]}_bias"
+        ),
+      )
+    ),
+    *linear(f"{layer}attention.output.dense", "blocks/attention/out"),
+    *norm(f"{layer}attention.output.LayerNorm", "blocks/norm1"),
+    *linear(f"{layer}intermediate.dense", "blocks/mlp/fc1"),
+    *linear(f"{layer}output.dense", "blocks/mlp/fc2"),
+    *norm(f"{layer}output.LayerNorm", "blocks/norm2"),
+    *linear("classifier.dense", "head/fc1"),
+    *linear("classifier.out_proj", "head/fc2"),
+  )

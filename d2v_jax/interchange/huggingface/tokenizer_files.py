@@ -1,0 +1,119 @@
+"""Tokenizer files of Hugging Face <-> ours."""
+
+import json
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from d2v_jax.data.layout import BOS, EOS
+from d2v_jax.data.text import tokenizer as tokenizer_lib
+from d2v_jax.interchange.files import Folder, to_json
+from d2v_jax.interchange.weights import InterchangeError
+
+# Where they are in `Imported.files`, and so beside a run.
+FOLDER = "tokenizer"
+_JSON = "tokenizer.json"
+_PAIR = ("vocab.json", "merges.txt")
+_TOKENS = dict(
+  bos_token="<s>",
+  cls_token="<s>",
+  eos_token="</s>",
+  sep_token="</s>",
+  pad_token="<pad>",
+  unk_token="<unk>",
+  mask_token="<mask>",
+)
+
+
+def read(
+  folder: Folder, vocab_size: int
+) -> tuple[dict[str, Any], dict[str, bytes], list[str]]:
+  """The tokenizer of a folder, if ours can read it.
+
+  Returns:
+    config.data with `tokenizer`, files to put beside the run, and notes; of
+    the first two nothing where there is none that fits.
+  """
+  for names in ((_JSON,), _PAIR):
+    if all(folder.has(name) for name in names):
+      files = {f"{FOLDER}/{name}": folder.read(name) for name in names}
+      break
+  else:
+    return {}, {}, ["there is no tokenizer: set config.data.tokenizer"]
+  try:
+    size = _load(files).vocab_size
+  except (ValueError, TypeError, KeyError, AttributeError) as e:
+    return {}, {}, [f"its tokenizer was left out: {e}"]
+  if size != vocab_size:
+    note = f"its tokenizer was left out: it has {size} tokens, not {vocab_size}"
+    return {}, {}, [note]
+  return {"tokenizer": {"path": FOLDER}}, files, []
+
+
+def of_run(spec: Mapping[str, str]) -> dict[str, bytes]:
+  """Files of the tokenizer of a run, for `Imported.files`.
+
+  Args:
+    spec: config.data.tokenizer, a `name` or a `path`.
+
+  Raises:
+    ValueError: there is no such tokenizer.
+  """
+  loaded = tokenizer_lib.load(**spec)
+  with tempfile.TemporaryDirectory() as made:
+    path = pathlib.Path(made) / _JSON
+    try:
+      loaded.save(path)
+    except ValueError:  # not every piece has a number: only its own files do
+      path = pathlib.Path(spec["path"])
+    if path.is_file():
+      return {f"{FOLDER}/{_JSON}": path.read_bytes()}
+    return {
+      f"{FOLDER}/{p.name}": p.read_bytes() for p in sorted(path.iterdir())
+    }
+
+
+def write(files: Mapping[str, bytes], max_tokens: int) -> dict[str, bytes]:
+  """The same for a folder of Hugging Face; {} where there are none.
+
+  Args:
+    files: as in `Imported.files`.
+    max_tokens: longest input of the model.
+  """
+  found = {
+    name.removeprefix(f"{FOLDER}/"): content
+    for name, content in files.items()
+    if name.startswith(f"{FOLDER}/")
+  }
+  config = dict(_TOKENS, model_max_length=max_tokens, add_prefix_space=False)
+  if _JSON in found:
+    content = json.loads(found[_JSON])
+    # <s> A </s>, and <s> A </s> </s> B </s>, which our data adds by itself.
+    content["post_processor"] = {
+      "type": "RobertaProcessing",
+      "sep": ["</s>", EOS],
+      "cls": ["<s>", BOS],
+      "trim_offsets": True,
+      "add_prefix_space": False,
+    }
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    written = json.dumps(content, ensure_ascii=False).encode()
+    return {_JSON: written, "tokenizer_config.json": to_json(config)}
+  if set(_PAIR) <= found.keys():
+    config["tokenizer_class"] = "RobertaTokenizer"
+    pair = {name: found[name] for name in _PAIR}
+    return {**pair, "tokenizer_config.json": to_json(config)}
+  return {}
+
+
+def _load(files):
+  with tempfile.TemporaryDirectory() as made:
+    for name, content in files.items():
+      path = pathlib.Path(made) / pathlib.PurePosixPath(name).name
+      path.write_bytes(content)
+    try:
+      return tokenizer_lib.load(made)
+    except ValueError as e:
+      message = str(e).replace(f"{made}/", "").replace(made, "the folder")
+      raise InterchangeError(message) from e
