@@ -1,5 +1,10 @@
 """What the data and the networks must agree on; no dependencies but NumPy."""
 
+import dataclasses
+import functools
+import typing
+from typing import ClassVar
+
 import numpy as np
 
 ConvLayers = tuple[tuple[int, int, int], ...]
@@ -13,6 +18,16 @@ CONV_LAYERS: ConvLayers = (
 
 # Token ids of every vocabulary; <mask> is its last one.
 BOS, PAD, EOS, UNK = 0, 1, 2, 3
+
+
+@typing.overload
+def num_frames(samples: int, conv_layers: ConvLayers = ...) -> int: ...
+
+
+@typing.overload
+def num_frames(
+  samples: np.ndarray, conv_layers: ConvLayers = ...
+) -> np.ndarray: ...
 
 
 def num_frames(
@@ -39,3 +54,127 @@ def num_frames(
       )
     length = np.maximum((length - layer[1]) // layer[2] + 1, 0)
   return length if isinstance(samples, np.ndarray) else int(length)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageInputs:
+  """Square images, as tokens of one patch each.
+
+  Attributes:
+    image_size: side of an image, pixels; a multiple of patch_size.
+    patch_size: side of a patch, pixels.
+  """
+
+  image_size: int
+  patch_size: int
+
+  @property
+  def grid(self) -> tuple[int, int]:
+    """Tokens along each axis, e.g. (14, 14)."""
+    return (self.image_size // self.patch_size,) * 2
+
+  @property
+  def num_tokens(self) -> int:
+    """Tokens of an image, N."""
+    return self.grid[0] * self.grid[1]
+
+  def example(
+    self, batch_size: int = 1, channels: int = 3
+  ) -> dict[str, np.ndarray]:
+    """A batch of black images, uint8 [B, H, W, C]."""
+    shape = (batch_size, self.image_size, self.image_size, channels)
+    return {"inputs": np.zeros(shape, np.uint8)}
+
+
+@dataclasses.dataclass(frozen=True)
+class WaveformInputs:
+  """Waveforms of any length, as tokens of one frame each.
+
+  Attributes:
+    conv_layers: (channels, kernel, stride) of each convolution, unpadded.
+    width: channels of a token, D, which a channel mask hides.
+  """
+
+  conv_layers: ConvLayers
+  width: int
+
+  grid: ClassVar[tuple[int, ...]] = ()
+  longest: ClassVar[None] = None
+
+  @property
+  def shortest(self) -> int:
+    """The fewest samples that make a token."""
+    return functools.reduce(
+      lambda length, layer: (length - 1) * layer[2] + layer[1],
+      reversed(self.conv_layers),
+      1,
+    )
+
+  def num_tokens(self, length: int) -> int:
+    """Tokens N of so many samples."""
+    return num_frames(length, self.conv_layers)
+
+  def example(
+    self, batch_size: int = 1, length: int | None = None
+  ) -> dict[str, np.ndarray]:
+    """A batch of silence, float32 [B, T]; None is the shortest.
+
+    Raises:
+      ValueError: the length is not one that the network takes.
+    """
+    length = _checked_length(self, length, "samples")
+    return {"inputs": np.zeros((batch_size, length), np.float32)}
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenInputs:
+  """Token ids of a text.
+
+  Attributes:
+    vocab_size: number of token ids; the last one is `<mask>`.
+    max_tokens: the longest input.
+  """
+
+  vocab_size: int
+  max_tokens: int
+
+  grid: ClassVar[tuple[int, ...]] = ()
+  shortest: ClassVar[int] = 1
+
+  @property
+  def longest(self) -> int:
+    """The most tokens of an input."""
+    return self.max_tokens
+
+  def num_tokens(self, length: int) -> int:
+    """Tokens N of so many token ids: one each."""
+    return length
+
+  def example(
+    self, batch_size: int = 1, length: int | None = None
+  ) -> dict[str, np.ndarray]:
+    """A batch of `<s>`, int32 [B, N]; None is the shortest.
+
+    Raises:
+      ValueError: the length is not one that the network takes.
+    """
+    length = _checked_length(self, length, "tokens")
+    return {"inputs": np.full((batch_size, length), BOS, np.int32)}
+
+
+# What an encoder takes.
+Inputs = ImageInputs | WaveformInputs | TokenInputs
+
+
+def _checked_length(
+  inputs: WaveformInputs | TokenInputs, length: int | None, unit: str
+) -> int:
+  shortest, longest = inputs.shortest, inputs.longest
+  if length is None:
+    return shortest
+  if length < shortest or (longest is not None and length > longest):
+    most = "any more" if longest is None else longest
+    raise ValueError(
+      f"the length must be {shortest} to {most} ({unit}), got {length}."
+    )
+  return length

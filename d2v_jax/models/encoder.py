@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 from flax import errors
 
+from d2v_jax.data.layout import Inputs
+
 Params = dict[str, Any]
 Batch = dict[str, jax.Array]
 
@@ -47,8 +49,8 @@ class Encoder:
     module: Linen module called as module(batch, mask) -> EncoderOutput; if
       there are `features`, as module(batch, mask, features); if it is `visible`
       with keep_ids=..., too.
-    grid: tokens along each axis of the input where that is fixed, e.g.
-      (14, 14); () where it depends on the input.
+    inputs: what its input is: size and patches of images, convolutions of a
+      waveform, vocabulary and length of a text.
     rescale: applied to fresh parameters, for initial values that depend on
       the layer's index.
     features: Linen module (batch) -> tokens [B, N, D] below the mask, where
@@ -66,7 +68,7 @@ class Encoder:
   """
 
   module: nn.Module
-  grid: tuple[int, ...] = ()
+  inputs: Inputs
   rescale: Callable[[Params], Params] = lambda params: params
   features: nn.Module | None = None
   feature_parts: tuple[str, ...] = ()
@@ -75,6 +77,11 @@ class Encoder:
   left_out: tuple[str, ...] = ()
   visible: bool = False
   raw_targets: Callable[[Batch], jax.Array] | None = None
+
+  @property
+  def grid(self) -> tuple[int, ...]:
+    """Tokens along each axis of an image; () where the input has a length."""
+    return self.inputs.grid
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
     """Fresh parameters; only shapes and dtypes of the batch matter."""

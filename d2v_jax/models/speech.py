@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.data.layout import CONV_LAYERS
+from d2v_jax.data.layout import CONV_LAYERS, WaveformInputs
 from d2v_jax.models import transformer, visible
 from d2v_jax.models.encoder import Encoder, EncoderOutput
 from d2v_jax.models.initializers import torch_uniform
@@ -332,6 +332,7 @@ def speech(
     )
   return Encoder(
     module,
+    WaveformInputs(frames.conv_layers, width),
     features=frames,
     feature_parts=("feature_encoder", "feature_projection"),
     visible=version_2,

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.data.layout import PAD
+from d2v_jax.data.layout import PAD, TokenInputs
 from d2v_jax.models import transformer, visible
 from d2v_jax.models.encoder import Encoder, EncoderOutput
 from d2v_jax.models.positions import sinusoidal_positions
@@ -245,8 +245,9 @@ def text(
     "remat": remat,
     "compute_dtype": jnp.dtype(compute_dtype),
   }
+  inputs = TokenInputs(vocab_size, max_tokens)
   if not visible.is_version_2("text", prenet_depth, pre_norm, alibi):
-    return Encoder(_Text(tokens, pre_norm=pre_norm, **layers))
+    return Encoder(_Text(tokens, pre_norm=pre_norm, **layers), inputs)
   module = visible.VisibleEncoder(
     features=tokens,
     padding=_padding,
@@ -258,4 +259,6 @@ def text(
     **layers,
   )
   parts = ("feature_encoder", "position_embedding", "embedding_norm")
-  return Encoder(module, features=tokens, feature_parts=parts, visible=True)
+  return Encoder(
+    module, inputs, features=tokens, feature_parts=parts, visible=True
+  )

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from d2v_jax.data.layout import ImageInputs
 from d2v_jax.models import positions as positions_lib
 from d2v_jax.models import resizing, transformer, visible
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput
@@ -239,7 +240,8 @@ def vit(
   transformer.check_rates(
     "vit", drop_path=drop_path, attention_dropout=attention_dropout
   )
-  grid = (image_size // patch_size,) * 2
+  inputs = ImageInputs(image_size, patch_size)
+  grid = inputs.grid
   mean, std = tuple(mean), tuple(std)
   layers = {
     "grid": grid,
@@ -252,7 +254,7 @@ def vit(
     "remat": remat,
     "compute_dtype": jnp.dtype(compute_dtype),
   }
-  inputs = {
+  shared = {
     "prepare": functools.partial(_prepare, mean=mean, std=std),
     "raw_targets": functools.partial(
       _raw_targets, patch_size=patch_size, mean=mean, std=std
@@ -273,11 +275,11 @@ def vit(
     )
     return Encoder(
       module,
-      grid,
+      inputs,
       _rescale,
       resize=functools.partial(resizing.fit, grid=grid, prefix=int(cls_token)),
       left_out=() if final_norm else ("norm",),
-      **inputs,
+      **shared,
     )
   tokens = PlacedPatches(
     patch_size, grid, width, mean, std, jnp.dtype(compute_dtype)
@@ -293,9 +295,9 @@ def vit(
   )
   return Encoder(
     module,
-    grid,
+    inputs,
     features=tokens,
     feature_parts=("feature_encoder",),
     visible=True,
-    **inputs,
+    **shared,
   )
