@@ -5,11 +5,47 @@
   python -m d2v_jax.main --config=configs/probe_digits.py \\
     --config.init_from=runs/digits --workdir=runs/digits_probe
 
+The same as `d2v train`, `d2v evaluate` and `d2v probe`, in one command.
+"""
+
+import json
+import os
+import sys
+import textwrap
+from argparse import Namespace
+from collections.abc import Sequence
+
+from d2v_jax import project_imports, run_arguments
+
+EXIT_BAD_INPUT = 2
+EXIT_UNHEALTHY = 3
+
+_TRAIN = """\
+Pretrains or fine-tunes, as a config says.
+
+  d2v train digits --workdir=runs/digits
+  d2v train configs/mine.py --workdir=runs/mine --config.init_from=runs/digits
+
 The same command starts a run or continues it from its newest checkpoint.
-Any field of the config, and any argument of what it builds, can be set:
+"""
+_EVALUATE = """\
+Runs a run's evaluators on its newest checkpoint; the run stays as it is.
 
-  --config.total_steps=3000 --config.encoder.drop_path=0.1
+  d2v evaluate --workdir=runs/digits
+  d2v evaluate configs/mine.py --workdir=runs/mine
 
+The result is printed as JSON, and written to evaluation.json in the workdir.
+"""
+_PROBE = """\
+Measures what the frozen network of a run, or of an import, knows.
+
+  d2v probe probe_digits --run=runs/digits --workdir=runs/digits_probe
+
+Configs of probes: probe_images, probe_audio, probe_text, probe_digits, and
+probe_attentive, which trains a head. What they do not say is as in the run.
+"""
+_REST = f"""\
+{run_arguments.OVERRIDES}
 The workdir receives run.json (config, versions, commit), metrics.jsonl,
 tensorboard/ (if tensorboardX is installed), checkpoints/, and
 corrupt_files.txt if there are any.
@@ -19,40 +55,79 @@ run collapsed or diverged; 143 or 130 stopped by SIGTERM or SIGINT (Ctrl-C) with
 everything saved: run the same command to go on. With D2V_TRACEBACK=1 in the
 environment an error also shows where it came from.
 """
-
-import argparse
-import json
-import os
-import sys
-from typing import Any
-
-EXIT_BAD_INPUT = 2
-EXIT_UNHEALTHY = 3
+_CONFIG = "one of ours by name, or the path of a file"
 
 
-def main(argv: list[str] | None = None) -> int:
-  """Runs the command line; returns the exit status."""
-  flags, overrides = _parse(sys.argv[1:] if argv is None else argv)
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs `python -m d2v_jax.main`; returns the exit status."""
+  assert __doc__ is not None
+  parser = run_arguments.parser("python -m d2v_jax.main", __doc__, _REST)
+  parser.add_argument(
+    "--config",
+    metavar="FILE",
+    help="config file, e.g. configs/vit_base.py; with --mode=evaluate the "
+    "default is the run's own config",
+  )
+  parser.add_argument("--mode", choices=("train", "evaluate"), default="train")
+  flags, overrides = run_arguments.parse(
+    parser, sys.argv[1:] if argv is None else argv
+  )
+  if flags.mode == "train" and flags.config is None:
+    parser.error("--mode=train needs --config, e.g. configs/digits.py")
+  return _run(flags.mode, flags, overrides)
+
+
+def train(argv: Sequence[str]) -> int:
+  """Runs `d2v train`; returns the exit status."""
+  ours = ", ".join(sorted(p.stem for p in project_imports.CONFIGS.glob("*.py")))
+  ours = textwrap.fill(f"Configs that come along: {ours}.", 80)
+  parser = run_arguments.parser("d2v train", _TRAIN, f"{_REST}\n{ours}\n")
+  parser.add_argument("config", metavar="NAME_OR_FILE", help=_CONFIG)
+  return _run("train", *run_arguments.parse(parser, argv))
+
+
+def evaluate(argv: Sequence[str]) -> int:
+  """Runs `d2v evaluate`; returns the exit status."""
+  parser = run_arguments.parser("d2v evaluate", _EVALUATE)
+  parser.add_argument(
+    "config",
+    metavar="NAME_OR_FILE",
+    nargs="?",
+    help=f"{_CONFIG}; by default the run's own",
+  )
+  return _run("evaluate", *run_arguments.parse(parser, argv))
+
+
+def probe(argv: Sequence[str]) -> int:
+  """Runs `d2v probe`; returns the exit status."""
+  parser = run_arguments.parser("d2v probe", _PROBE)
+  parser.add_argument("config", metavar="NAME_OR_FILE", help=_CONFIG)
+  parser.add_argument(
+    "--run", required=True, metavar="RUN", help="workdir of a run or an import"
+  )
+  flags, overrides = run_arguments.parse(parser, argv)
+  return _run("probe", flags, [("init_from", flags.run), *overrides])
+
+
+def _run(
+  action: str, flags: Namespace, overrides: Sequence[tuple[str, str]]
+) -> int:
+  """Does it, and tells what went wrong; returns the exit status."""
   # Only now: --help and wrong flags need no JAX.
   import jax
-  from etils import epath
 
   from d2v_jax.training import health
 
   try:
-    workdir = epath.Path(flags.workdir)
     if flags.distributed or flags.coordinator:
       jax.distributed.initialize(
         flags.coordinator, flags.num_processes, flags.process_id
       )
-    config = _config(flags, overrides, workdir)
-    # Writing is tried before anything is read or compiled.
-    _make_writable(workdir)
-    return _run(flags.mode, config, workdir)
+    return _act(action, flags, overrides)
   except health.UnhealthyRun as e:
     print(
       f"stopped: {e}\nThe last good checkpoint is kept in "
-      f"{workdir / 'checkpoints'}.",
+      f"{os.path.join(flags.workdir, 'checkpoints')}.",
       file=sys.stderr,
     )
     return EXIT_UNHEALTHY
@@ -70,129 +145,32 @@ def main(argv: list[str] | None = None) -> int:
     return EXIT_BAD_INPUT
 
 
-def _run(mode: str, config: Any, workdir: Any) -> int:
-  from d2v_jax import probe
-  from d2v_jax.training import build, loop
+def _act(action, flags, overrides):
+  import jax
 
-  if probe.is_probe(config):
-    _report(*probe.run(config, workdir))
-    return 0
-  run = build.from_config(config, workdir)
-  if mode == "evaluate":
-    _report(*loop.evaluate(run, workdir))
+  from d2v_jax import actions, config_file
+  from d2v_jax.probe import is_probe
+  from d2v_jax.training import loop
+
+  if action == "evaluate":
+    config = actions.to_evaluate(flags.workdir, flags.config)
+  else:
+    config = config_file.load(flags.config)
+  for path, value in overrides:
+    config_file.override(config, path, value)
+  if action == "probe":
+    actions.check_frozen(config, flags.config)
+  if action == "evaluate" or is_probe(config):
+    results = actions.measure(config, flags.workdir)
+    if jax.process_index() == 0:
+      print(json.dumps(results))
     return 0
   try:
-    loop.train(run, workdir)
+    actions.train(config, flags.workdir)
   except loop.Interrupted as e:
     print(f"{e}; run the same command to go on.", file=sys.stderr)
     return 128 + e.signum
   return 0
-
-
-def _report(step, results):
-  import jax
-
-  if jax.process_index() == 0:
-    print(json.dumps({"step": step, **results}))
-
-
-def _parse(argv):
-  parser = argparse.ArgumentParser(
-    prog="python -m d2v_jax.main",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
-  parser.add_argument(
-    "--config",
-    metavar="FILE",
-    help="config file, e.g. configs/vit_base.py; with --mode=evaluate the "
-    "default is the run's own config",
-  )
-  parser.add_argument(
-    "--workdir",
-    required=True,
-    metavar="DIR",
-    help="where the run lives: a folder or gs://bucket/path",
-  )
-  parser.add_argument("--mode", choices=("train", "evaluate"), default="train")
-  hosts = parser.add_argument_group(
-    "several hosts", "run the same command on each"
-  )
-  hosts.add_argument(
-    "--distributed",
-    action="store_true",
-    help="find the other hosts by themselves (Cloud TPU, Slurm)",
-  )
-  hosts.add_argument(
-    "--coordinator", metavar="HOST:PORT", help="address of process 0"
-  )
-  hosts.add_argument("--num_processes", type=int, metavar="N")
-  hosts.add_argument("--process_id", type=int, metavar="I")
-  own, overrides = [], []
-  argv = iter(argv)
-  for arg in argv:
-    if arg.startswith("--config."):
-      path, equals, value = arg.removeprefix("--config.").partition("=")
-      if not equals:
-        value = next(argv, None)
-      if value is None:
-        parser.error(f"{arg} needs a value: {arg}=VALUE")
-      overrides.append((path, value))
-    else:
-      own.append(arg)
-  flags = parser.parse_args(own)
-  if flags.mode == "train" and flags.config is None:
-    parser.error("--mode=train needs --config, e.g. configs/digits.py")
-  hosts = (flags.coordinator, flags.num_processes, flags.process_id)
-  if flags.distributed and hosts != (None, None, None):
-    parser.error("--distributed finds the hosts; leave the other flags out")
-  if None in hosts and hosts != (None, None, None):
-    parser.error(
-      "--coordinator, --num_processes and --process_id go together: give all "
-      "three, or none"
-    )
-  if flags.coordinator and not 0 <= flags.process_id < flags.num_processes:
-    parser.error(
-      f"--process_id={flags.process_id} must be 0 to --num_processes - 1 = "
-      f"{flags.num_processes - 1}"
-    )
-  return flags, overrides
-
-
-def _config(flags, overrides, workdir):
-  import ml_collections
-
-  from d2v_jax import config_file
-  from d2v_jax.training import provenance
-
-  if flags.config is not None:
-    config = config_file.load(flags.config)
-    if flags.mode == "evaluate" and (workdir / "run.json").exists():
-      # The network is the one that lies there.
-      config.init_from = str(workdir)
-  else:
-    config = ml_collections.ConfigDict(provenance.read(workdir)["config"])
-  for path, value in overrides:
-    config_file.override(config, path, value)
-  return config
-
-
-def _make_writable(workdir):
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    probe = workdir / f".writable-{os.getpid()}"
-    probe.write_text("")
-    probe.unlink(missing_ok=True)
-  except OSError as e:
-    raise ValueError(
-      f"cannot write to --workdir={workdir}: {e}; choose another folder."
-    ) from e
-  except ImportError as e:
-    raise ValueError(
-      f"cannot write to --workdir={workdir}: {e}; pip install gcsfs, or "
-      "install d2v_jax with the extra `gcs`."
-    ) from e
 
 
 if __name__ == "__main__":

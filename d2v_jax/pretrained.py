@@ -77,7 +77,7 @@ class Pretrained:
   ) -> np.ndarray:
     """Features of examples that are in memory and ready for the network.
 
-    `python -m d2v_jax.extraction.command` reads files, and makes them ready.
+    `d2v features` reads files, and makes them ready.
 
     Args:
       inputs: images uint8 [n, H, W, C], utterances float32 [n, T] of zero mean

@@ -287,7 +287,7 @@ def test_an_unknown_evaluator_argument_is_found_before_anything_is_written(
 )
 def test_a_bucket_without_its_package(refused):
   message = refused(workdir="gs://bucket/run")
-  assert message.startswith("cannot write to --workdir=gs://bucket/run: ")
+  assert message.startswith("cannot write to the workdir gs://bucket/run: ")
   assert message.endswith("install d2v_jax with the extra `gcs`.")
 
 
@@ -296,7 +296,7 @@ def test_a_workdir_that_cannot_be_written(refused, tmp_path, inside):
   (tmp_path / "file").write_text("")
   workdir = f"{tmp_path}/file{inside}"
   message = refused(workdir=workdir)
-  assert message.startswith(f"cannot write to --workdir={workdir}: ")
+  assert message.startswith(f"cannot write to the workdir {workdir}: ")
   assert message.endswith("choose another folder.")
 
 

@@ -1,1 +1,1 @@
-"""Features of files: the parts of the command `d2v_jax.features`."""
+"""Features of files: the parts of the command `d2v features`."""

@@ -1,4 +1,4 @@
-"""The command line of `d2v_jax.features`."""
+"""The command line of `d2v features`."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ BATCH_SIZES = {"vision": 64, "speech": 8, "text": 64}
 def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
   """Reads the command line; leaves the process if it is none."""
   parser = argparse.ArgumentParser(
-    prog="python -m d2v_jax.extraction.command",
+    prog="d2v features",
     description=description,
     formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,

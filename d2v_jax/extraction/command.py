@@ -1,10 +1,9 @@
 """Computes features of images, audio or text with a pretrained network.
 
-  python -m d2v_jax.extraction.command --run=runs/images --input=photos \\
-    --output=photos.npz
-  python -m d2v_jax.extraction.command --run=runs/speech --input=calls.tsv \\
+  d2v features --run=runs/images --input=photos --output=photos.npz
+  d2v features --run=runs/speech --input=calls.tsv \\
     --output=calls.safetensors --layers=7 --pool=tokens
-  python -m d2v_jax.extraction.command --run=runs/text --input=reviews.jsonl \\
+  d2v features --run=runs/text --input=reviews.jsonl \\
     --output=reviews.array_record --label=stars --model=student
 
 An example's features depend on nothing but itself. What cannot be read is named
@@ -198,7 +197,3 @@ def _check_output(args):
       f"cannot write --output={output}: {e}; choose another place."
     ) from e
   return output, kind
-
-
-if __name__ == "__main__":
-  sys.exit(main())

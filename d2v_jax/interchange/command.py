@@ -1,7 +1,7 @@
 """Models from elsewhere to runs of ours, and runs to files for elsewhere.
 
-  python -m d2v_jax.interchange.command import SOURCE DEST
-  python -m d2v_jax.interchange.command export RUN DEST --format=hf
+  d2v convert import SOURCE DEST
+  d2v convert export RUN DEST --format=hf
 
 SOURCE is a .pt or .pth file of data2vec 1.0 or 2.0 as fairseq writes it, or of
 data2vec's vision release, pretrained or fine-tuned; a folder of Hugging
@@ -9,8 +9,8 @@ Face's Data2VecVision, Data2VecAudio or Data2VecText; or an export of ours.
 Nothing in it is executed.
 DEST becomes a run, which can be probed, fine-tuned and pretrained further:
 
-  python -m d2v_jax.interchange.command import audio_base_ls.pt runs/imported
-  python -m d2v_jax.main --config=configs/finetune_speech.py --workdir=RUN \\
+  d2v convert import audio_base_ls.pt runs/imported
+  d2v train finetune_speech --workdir=RUN \\
     --config.init_from=runs/imported
 
 Exports of a RUN: `hf`, a folder that transformers opens; `safetensors`, with a
@@ -57,7 +57,7 @@ def _layers(text):
 
 def _parse(argv):
   parser = argparse.ArgumentParser(
-    prog="python -m d2v_jax.interchange.command",
+    prog="d2v convert",
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
@@ -101,7 +101,3 @@ def _parse(argv):
     "--length", type=int, help="samples or tokens of all inputs; any"
   )
   return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-  sys.exit(main())

@@ -297,11 +297,11 @@ def test_wrong_command_lines(capsys):
 
 
 def test_as_a_command():
-  command = [sys.executable, "-m", "d2v_jax.interchange.command"]
+  command = [sys.executable, "-m", "d2v_jax", "convert"]
   for arguments, wanted in (
     (
       ["--help"],
-      "python -m d2v_jax.interchange.command import audio_base_ls.pt",
+      "d2v convert import audio_base_ls.pt",
     ),
     (["import", "--help"], "--encoder_only"),
     (["export", "--help"], "{hf,safetensors,jax}"),

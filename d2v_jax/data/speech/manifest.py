@@ -23,7 +23,7 @@ class Manifest(AudioFiles):
   seconds is not used: rounded, it is wrong by a few samples.
 
   Args:
-    path: the table; `python -m d2v_jax.data.speech.write_manifest` writes one.
+    path: the table; `d2v manifest` writes one.
     root: folder that relative paths start from; None for the table's.
     split: short for `only={"split": split}`.
     only: column -> the value, or tuple of values, that a row must have.

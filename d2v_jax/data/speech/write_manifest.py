@@ -1,6 +1,7 @@
 """Writes a manifest: which recordings there are, and how long they are.
 
-  python -m d2v_jax.data.speech.write_manifest SOURCE OUT.tsv
+  d2v manifest SOURCE OUT.tsv
+  d2v manifest recordings recordings.tsv
 
 SOURCE is a folder of audio (sub-folders become the column 'label'), a manifest
 to complete, or with --librispeech the folder of LibriSpeech. OUT.tsv has a row
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     write(source, args.out, shards=args.shards, force=args.force, say=_say)
   except (ValueError, OSError) as error:
     _say(f"error: {error}\n")
-    return 1
+    return 2
   return 0
 
 
@@ -169,12 +170,14 @@ def _say(text: str) -> None:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
-    prog="python -m d2v_jax.data.speech.write_manifest",
+    prog="d2v manifest",
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("source", help="folder of audio, or manifest")
-  parser.add_argument("out", help="manifest to write, .tsv")
+  parser.add_argument(
+    "source", metavar="SOURCE", help="folder of audio, or manifest"
+  )
+  parser.add_argument("out", metavar="OUT.tsv", help="manifest to write, .tsv")
   parser.add_argument(
     "--librispeech", action="store_true", help="SOURCE is LibriSpeech"
   )
@@ -188,7 +191,3 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     "--force", action="store_true", help="overwrite files that exist"
   )
   return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-  sys.exit(main())

@@ -218,7 +218,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "files",
     nargs="+",
-    help="plain text (a file, folder or glob), or .tsv and .jsonl tables",
+    metavar="FILE",
+    help="plain text (a file, folder or glob), or a table (.tsv or .jsonl), "
+    "maybe .gz",
   )
   parser.add_argument("--column", default="text", help="text of tables")
   parser.add_argument("--split", help="rows of tables; default all")

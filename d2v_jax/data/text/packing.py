@@ -1,11 +1,4 @@
-"""Blocks of tokens for pretraining: sentences packed up to a length.
-
-  python -m d2v_jax.data.text.packing OUT_FOLDER FILE... --tokenizer=PATH
-    --block_size=512 --rule=documents
-
-tokenises and packs once, for the source 'tokens'. FILE is plain text (a file,
-folder or glob) or a table (.tsv, .jsonl), compressed (.gz) or not.
-"""
+"""Blocks of tokens for pretraining: sentences packed up to a length."""
 
 import argparse
 import sys
@@ -21,6 +14,15 @@ from d2v_jax.data.text import tokenizer as tokenizer_lib
 from d2v_jax.data.text.tokenizer import Tokenizer
 
 RULES = ("complete", "documents", "none")
+
+_HELP = """\
+Tokenises texts and packs them into blocks, once, for the source 'tokens'.
+
+  d2v pack tokens books --tokenizer=tokenizer.json --block_size=128
+
+Rules: 'documents', as many whole sentences as fit, never of two documents;
+'complete', the same across documents; 'none', every block is full.
+"""
 
 _CHUNK = 1_000_000  # characters tokenised at once
 _REPORT_SECONDS = 10
@@ -190,16 +192,25 @@ def _chunks(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
 def main(argv: list[str] | None = None) -> int:
   """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(
-    prog="python -m d2v_jax.data.text.packing",
-    description="Tokenises and packs texts once, for the source 'tokens'.",
+    prog="d2v pack",
+    description=_HELP,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("out", help="the folder to write")
+  parser.add_argument("out", metavar="OUT", help="the folder to write")
   documents_lib.add_arguments(parser)
   parser.add_argument(
     "--tokenizer", required=True, help="a path, or 'kjv' for the embedded one"
   )
-  parser.add_argument("--block_size", type=int, default=512)
-  parser.add_argument("--rule", choices=RULES, default="documents")
+  parser.add_argument(
+    "--block_size",
+    type=int,
+    default=512,
+    metavar="N",
+    help="the most tokens of a block; default 512",
+  )
+  parser.add_argument(
+    "--rule", choices=RULES, default="documents", help="default documents"
+  )
   parser.add_argument(
     "--force", action="store_true", help="replace blocks written earlier"
   )
@@ -222,7 +233,7 @@ def main(argv: list[str] | None = None) -> int:
       force=args.force,
     )
   except (ValueError, OSError) as error:
-    print(error, file=sys.stderr)
+    print(f"error: {error}", file=sys.stderr)
     return 2
   print(f"wrote {args.out}: {_count(summary['blocks'], summary['tokens'])}")
   return 0
@@ -241,7 +252,3 @@ def _reported(packed: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 def _count(number: int, tokens: int) -> str:
   return f"{number:,} blocks, {tokens:,} tokens"
-
-
-if __name__ == "__main__":
-  sys.exit(main())

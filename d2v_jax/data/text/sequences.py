@@ -216,7 +216,7 @@ def _check_packed(
       raise ValueError(
         f"training_texts: the packed tokens of {source.path} have {name} "
         f"{had}, but the config asks for {wanted}; change the config, or pack "
-        "the text again with python -m d2v_jax.data.text.packing"
+        "the text again with d2v pack"
       )
 
 

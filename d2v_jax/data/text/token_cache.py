@@ -21,7 +21,7 @@ def dtype_of(vocab_size: int) -> np.dtype:
 
 
 class Tokens:
-  """Blocks of tokens that `python -m d2v_jax.data.text.packing` wrote.
+  """Blocks of tokens that `d2v pack` wrote.
 
   They are read from disk as needed; only their lengths are in memory. Item i is
   {'tokens': int32 [n], 'requested': i, 'record': i}, ready to train on.
@@ -62,7 +62,7 @@ class Tokens:
     if not complete:
       raise ValueError(
         f"Tokens: files of {self.path} are missing or damaged; write the "
-        "folder again with python -m d2v_jax.data.text.packing --force"
+        "folder again with d2v pack --force"
       )
 
   def __len__(self) -> int:

@@ -1,9 +1,4 @@
-"""Byte-level BPE: text to token ids and back, and how to train one.
-
-  python -m d2v_jax.data.text.tokenizer train OUT.json FILE... --vocab_size=8000
-
-FILE is plain text (.txt) or a table (.tsv, .jsonl), compressed (.gz) or not.
-"""
+"""Byte-level BPE: text to token ids and back, and how to train one."""
 
 import argparse
 import hashlib
@@ -19,6 +14,14 @@ import tokenizers
 from d2v_jax.data.layout import UNK
 from d2v_jax.data.text import documents, tokenizer_files
 from d2v_jax.data.text.tokenizer_files import MASK, SPECIALS, Merge
+
+_HELP = """\
+Trains a byte-level BPE on texts, and writes it to OUT, a tokenizer.json.
+
+  d2v tokenizer tokenizer.json books --vocab_size=8000
+
+The same texts give the same tokenizer.
+"""
 
 # The 256 bytes, the four special tokens and <mask>.
 SMALLEST_VOCABULARY = 256 + len(SPECIALS) + 1
@@ -212,13 +215,15 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 def main(argv: list[str] | None = None) -> int:
   """Runs the command line; returns the exit status."""
   parser = argparse.ArgumentParser(
-    prog="python -m d2v_jax.data.text.tokenizer",
-    description="Trains a tokenizer.",
+    prog="d2v tokenizer",
+    description=_HELP,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("command", choices=["train"])
-  parser.add_argument("out", help="the tokenizer.json to write")
+  parser.add_argument("out", metavar="OUT", help="the file to write")
   documents.add_arguments(parser)
-  parser.add_argument("--vocab_size", type=int, default=8000)
+  parser.add_argument(
+    "--vocab_size", type=int, default=8000, metavar="N", help="default 8000"
+  )
   args = parser.parse_args(argv)
   try:
     if pathlib.Path(args.out).exists():  # not only after the training
@@ -228,7 +233,7 @@ def main(argv: list[str] | None = None) -> int:
     trained = train(texts, args.vocab_size)
     trained.save(args.out)
   except (ValueError, OSError) as error:
-    print(error, file=sys.stderr)
+    print(f"error: {error}", file=sys.stderr)
     return 2
   print(
     f"wrote {args.out}: {trained.vocab_size} tokens, fingerprint "
@@ -254,7 +259,3 @@ def _without_lone_surrogates(text: str) -> str:
   if text.isascii():
     return text
   return text.encode("utf-8", "replace").decode("utf-8")
-
-
-if __name__ == "__main__":
-  sys.exit(main())

@@ -106,7 +106,7 @@ def _ordered(vocab: dict[str, int], path: pathlib.Path) -> list[str]:
   if got != wanted:
     raise ValueError(
       f"tokenizer: {path}: the special tokens must have the ids {wanted}, got "
-      f"{got}; train one with python -m d2v_jax.data.text.tokenizer train"
+      f"{got}; train one with d2v tokenizer"
     )
   return tokens
 

@@ -329,7 +329,7 @@ def test_command(tmp_path, capsys):
     "split\tverse\n" + "train\tthe bat\n" * 5 + "test\tzzzz\n" * 9
   )
   out = tmp_path / "t.json"
-  args = ["train", str(out), str(text), str(rows), "--column=verse"]
+  args = [str(out), str(text), str(rows), "--column=verse"]
   args += ["--split=train", "--vocab_size=266"]
   assert tokenizer.main(args) == 0
   assert "set encoder.vocab_size=266" in capsys.readouterr().out
@@ -338,7 +338,5 @@ def test_command(tmp_path, capsys):
   assert tokenizer.load(out).fingerprint == trained.fingerprint
   assert tokenizer.main(args) == 2
   assert "exists; remove it" in capsys.readouterr().err
-  assert (
-    tokenizer.main(["train", str(tmp_path / "u"), str(tmp_path / "x")]) == 2
-  )
+  assert tokenizer.main([str(tmp_path / "u"), str(tmp_path / "x")]) == 2
   assert "TextFiles: no text in" in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""The flags that all commands of a run have, and changes of its config."""
+
+import argparse
+from collections.abc import Sequence
+
+OVERRIDES = """\
+Any field of the config, and any argument of what it builds, can be set:
+
+  --config.total_steps=3000 --config.encoder.drop_path=0.1
+"""
+
+
+def parser(
+  prog: str, description: str, epilog: str | None = OVERRIDES
+) -> argparse.ArgumentParser:
+  """A parser to which a command adds what is its own.
+
+  Args:
+    prog: what is typed before the arguments.
+    description: what the command does.
+    epilog: what stands below the flags.
+  """
+  made = argparse.ArgumentParser(
+    prog=prog,
+    description=description,
+    epilog=epilog,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  made.add_argument(
+    "--workdir",
+    required=True,
+    metavar="DIR",
+    help="where the run lives: a folder or gs://bucket/path",
+  )
+  hosts = made.add_argument_group(
+    "several hosts", "run the same command on each"
+  )
+  hosts.add_argument(
+    "--distributed",
+    action="store_true",
+    help="find the other hosts by themselves (Cloud TPU, Slurm)",
+  )
+  hosts.add_argument(
+    "--coordinator", metavar="HOST:PORT", help="address of process 0"
+  )
+  hosts.add_argument("--num_processes", type=int, metavar="N")
+  hosts.add_argument("--process_id", type=int, metavar="I")
+  return made
+
+
+def parse(
+  parser: argparse.ArgumentParser, argv: Sequence[str]
+) -> tuple[argparse.Namespace, list[tuple[str, str]]]:
+  """Reads a command line; leaves the process if it is none.
+
+  Args:
+    parser: what `parser` has made.
+    argv: the arguments.
+
+  Returns:
+    The flags, and of each --config.PATH=TEXT the path and the text, in order.
+  """
+  flags, overrides = [], []
+  rest = iter(argv)
+  for argument in rest:
+    if argument.startswith("--config."):
+      path, equals, text = argument.removeprefix("--config.").partition("=")
+      value = text if equals else next(rest, None)
+      if value is None:
+        parser.error(f"{argument} needs a value: {argument}=VALUE")
+      overrides.append((path, value))
+    else:
+      flags.append(argument)
+  parsed = parser.parse_args(flags)
+  _check_hosts(parser, parsed)
+  return parsed, overrides
+
+
+def _check_hosts(parser, flags):
+  hosts = (flags.coordinator, flags.num_processes, flags.process_id)
+  if flags.distributed and hosts != (None, None, None):
+    parser.error("--distributed finds the hosts; leave the other flags out")
+  if None in hosts and hosts != (None, None, None):
+    parser.error(
+      "--coordinator, --num_processes and --process_id go together: give all "
+      "three, or none"
+    )
+  if flags.coordinator and not 0 <= flags.process_id < flags.num_processes:
+    parser.error(
+      f"--process_id={flags.process_id} must be 0 to --num_processes - 1 = "
+      f"{flags.num_processes - 1}"
+    )
