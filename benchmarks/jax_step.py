@@ -12,7 +12,7 @@ from benchmarks import operations
 from d2v_jax.config import Spec
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES, PARTS
-from d2v_jax.training import inputs, optimizer
+from d2v_jax.training import inputs, optimizer, schedules
 from d2v_jax.training import state as train_state
 from d2v_jax.training.step import train_step
 
@@ -81,13 +81,13 @@ class Step:
 def _functions(config, parts):
   """(key, batch) -> the first state, (state, batch) -> the next one."""
   create = functools.partial(train_state.create, **parts)
-  schedule = optimizer.constant(**config["schedule"])
+  schedule = schedules.constant(**config["schedule"])
   return create, functools.partial(train_step, schedule=schedule, **parts)
 
 
 def _parts(config):
   """Objective and optimizer."""
-  schedule = optimizer.constant(**config["schedule"])
+  schedule = schedules.constant(**config["schedule"])
   return {
     "objective": _objective(config),
     "tx": optimizer.adamw(schedule, **config["optimizer"]),

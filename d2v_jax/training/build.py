@@ -19,7 +19,7 @@ from d2v_jax.data.labels import LABELS
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES, PARTS
 from d2v_jax.training import health as health_lib
-from d2v_jax.training import inputs
+from d2v_jax.training import inputs, schedules
 from d2v_jax.training import optimizer as optimizer_lib
 from d2v_jax.training import sharding as sharding_lib
 
@@ -58,7 +58,7 @@ class Experiment:
   init_model: str
   objective: Any
   tx: optax.GradientTransformation
-  schedule: optimizer_lib.Schedule
+  schedule: schedules.Schedule
   mesh: jax.sharding.Mesh
   sharding: str
   health: health_lib.Health
@@ -162,7 +162,7 @@ def _build(
   still = {"freeze_steps": total_steps} if _is_frozen(learned) else {}
   rate = config_lib.build(
     schedule,
-    optimizer_lib.SCHEDULES,
+    schedules.SCHEDULES,
     "config.schedule",
     total_steps=total_steps,
   )

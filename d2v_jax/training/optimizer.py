@@ -1,8 +1,6 @@
-"""Learning rate schedules and the optimizer, as one optax chain."""
+"""The optimizer, as one optax chain."""
 
-import math
 import re
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-Schedule = Callable[[jax.Array], jax.Array]
+from d2v_jax.training.schedules import Schedule
+
 Params = dict[str, Any]
 
 # BEiT's groups, by name and not by rank: scanned layers stack biases to 2-D.
@@ -21,114 +20,6 @@ NO_DECAY = (
   r"^cls_token$",
   r"^position_embedding$",
 )
-
-
-def cosine(
-  *,
-  peak: float,
-  total_steps: int,
-  warmup_steps: int = 0,
-  hold_steps: int = 0,
-  start: float = 0.0,
-  final: float = 0.0,
-) -> Schedule:
-  """Linear warm-up, an optional plateau, cosine to `final` at total_steps.
-
-  The first update uses the rate at step 0, which is `start`: 0 wastes it, as in
-  the reference. (fairseq: hold_steps = 0. The released vision code reaches the
-  peak one step earlier: its W warm-up steps are warmup_steps = W - 1,
-  hold_steps = 1.)
-  """
-  decay_from = _check_phases("cosine", total_steps, warmup_steps, hold_steps)
-
-  def schedule(step):
-    progress = (step - decay_from) / max(total_steps - decay_from, 1)
-    cos = jnp.cos(math.pi * jnp.clip(progress, 0.0, 1.0))
-    decayed = final + 0.5 * (peak - final) * (1.0 + cos)
-    return jnp.where(
-      step < warmup_steps, _warmup(step, start, peak, warmup_steps), decayed
-    )
-
-  return schedule
-
-
-def tri_stage(
-  *,
-  peak: float,
-  total_steps: int,
-  warmup_steps: int,
-  hold_steps: int,
-  start_scale: float = 0.01,
-  final_scale: float = 0.01,
-) -> Schedule:
-  """Linear warm-up, plateau, exponential decay to final_scale * peak.
-
-  Source: released speech code. (The paper calls the last phase linear.)
-  """
-  decay_from = _check_phases("tri_stage", total_steps, warmup_steps, hold_steps)
-  if not 0 < final_scale <= 1:
-    raise ValueError(
-      f"tri_stage: final_scale must be in (0, 1], got {final_scale}."
-    )
-
-  def schedule(step):
-    progress = (step - decay_from) / max(total_steps - decay_from, 1)
-    progress = jnp.clip(progress, 0.0, 1.0)
-    warm = _warmup(step, start_scale * peak, peak, warmup_steps)
-    decayed = peak * final_scale**progress
-    return jnp.where(step < warmup_steps, warm, decayed)
-
-  return schedule
-
-
-def linear(*, peak: float, total_steps: int, warmup_steps: int = 0) -> Schedule:
-  """Linear warm-up from 0, then linear to 0 at total_steps.
-
-  Source: the released text code's fine-tuning ("polynomial decay").
-  """
-  _check_phases("linear", total_steps, warmup_steps, 0)
-
-  def schedule(step):
-    warm = _warmup(step, 0.0, peak, warmup_steps)
-    left = (total_steps - step) / max(total_steps - warmup_steps, 1)
-    decayed = peak * jnp.clip(left, 0.0, 1.0)
-    return jnp.where(step < warmup_steps, warm, decayed)
-
-  return schedule
-
-
-def constant(
-  *, peak: float, total_steps: int, warmup_steps: int = 0, start: float = 0.0
-) -> Schedule:
-  """Linear warm-up, then the peak rate."""
-  _check_phases("constant", total_steps, warmup_steps, 0)
-
-  def schedule(step):
-    warm = _warmup(step, start, peak, warmup_steps)
-    return jnp.where(step < warmup_steps, warm, peak)
-
-  return schedule
-
-
-SCHEDULES = {
-  "cosine": cosine,
-  "tri_stage": tri_stage,
-  "linear": linear,
-  "constant": constant,
-}
-
-
-def _warmup(step, start, peak, steps):
-  return start + (peak - start) * step / max(steps, 1)
-
-
-def _check_phases(name, total, warmup, hold):
-  if min(total, warmup, hold) < 0 or warmup + hold > total:
-    raise ValueError(
-      f"{name}: warmup_steps {warmup} + hold_steps {hold} do not fit into "
-      f"total_steps {total}; shorten the phases or train longer."
-    )
-  return warmup + hold
 
 
 def adamw(

@@ -14,7 +14,7 @@ from d2v_jax.models.text import token_positions
 from d2v_jax.objectives import losses
 from d2v_jax.objectives.data2vec import average_top_k
 from d2v_jax.objectives.ema import Ema
-from d2v_jax.training import optimizer
+from d2v_jax.training import optimizer, schedules
 from tests.goldens import block_masks, span_masks
 from tests.goldens.speech import conv_layers
 
@@ -156,7 +156,7 @@ def _rates(schedule, steps):
 def _cosine(meta, arrays, mine):
   for i in _members(mine):
     c = meta["configs"][f"cosine/{i}"]
-    schedule = optimizer.cosine(
+    schedule = schedules.cosine(
       peak=c["lr"],
       total_steps=c["max_update"],
       warmup_steps=c["warmup_updates"],
@@ -174,7 +174,7 @@ def _cosine(meta, arrays, mine):
 def _tri_stage(meta, arrays, mine):
   for i in _members(mine):
     c = meta["configs"][f"tri_stage/{i}"]
-    schedule = optimizer.tri_stage(
+    schedule = schedules.tri_stage(
       peak=c["lr"],
       total_steps=c["max_update"],
       warmup_steps=c["resolved_warmup"],
@@ -189,7 +189,7 @@ def _tri_stage(meta, arrays, mine):
 def _polynomial(meta, arrays, mine):
   for i in _members(mine):
     c = meta["configs"][f"polynomial/{i}"]
-    schedule = optimizer.linear(
+    schedule = schedules.linear(
       peak=c["lr"],
       total_steps=c["total_num_update"],
       warmup_steps=c["warmup_updates"],
@@ -205,7 +205,7 @@ def _beit_cosine(meta, arrays, mine):
   warmup = c["warmup_epochs"] * c["niter_per_ep"]
   total = c["epochs"] * c["niter_per_ep"]
   # Their warm-up includes both ends, so the peak comes twice.
-  schedule = optimizer.cosine(
+  schedule = schedules.cosine(
     peak=c["base_value"],
     total_steps=total,
     warmup_steps=warmup - 1,
@@ -224,7 +224,7 @@ def _adam(meta, arrays, mine, *, decay=True, fairseq=False):
   for i in _members(mine):
     c = meta["configs"][f"hp/{i}"]
     tx = optimizer.adamw(
-      optimizer.constant(peak=c["lr"], total_steps=10),
+      schedules.constant(peak=c["lr"], total_steps=10),
       weight_decay=c["weight_decay"] if decay else 0.0,
       uncorrected_eps=fairseq,
       b1=c["betas"][0],

@@ -13,7 +13,7 @@ from d2v_jax.models.vision import vit
 from d2v_jax.objectives import OBJECTIVES, PARTS, losses
 from d2v_jax.objectives.mixing import Mixing
 from d2v_jax.objectives.supervised import Classification, Ctc, Regression
-from d2v_jax.training import optimizer
+from d2v_jax.training import optimizer, schedules
 from d2v_jax.training import state as train_state
 from d2v_jax.training.step import train_step
 
@@ -171,7 +171,7 @@ def utterances():
 
 def fit(objective, batch, steps, rate, tx=None):
   """Losses and parameters of training on one batch."""
-  schedule = optimizer.constant(peak=rate, total_steps=steps)
+  schedule = schedules.constant(peak=rate, total_steps=steps)
   parts = {
     "objective": objective,
     "tx": tx or optimizer.adamw(schedule, weight_decay=0.0),
@@ -246,7 +246,7 @@ class TestCtc:
   def test_accumulation_is_one_batch(self):
     # Four utterances as two micro-batches, one of which is partly infeasible.
     batch = {k: v[[0, 1, 2, 0]] for k, v in utterances().items()}
-    schedule = optimizer.constant(peak=1e-2, total_steps=1)
+    schedule = schedules.constant(peak=1e-2, total_steps=1)
     objective = Ctc(Fake(dropout=0.0), LinearHead(4))
     parts = {"objective": objective, "tx": optimizer.adamw(schedule)}
     state = train_state.create(jax.random.key(0), batch, **parts)
@@ -372,7 +372,7 @@ class TestMixing:
       image_size=8, patch_size=4, width=8, depth=1, num_heads=2, layer_scale=0
     )
     objective = Classification(network, PooledHead(6), mixing=Mixing())
-    schedule = optimizer.constant(peak=1e-2, total_steps=1)
+    schedule = schedules.constant(peak=1e-2, total_steps=1)
     parts = {"objective": objective, "tx": optimizer.adamw(schedule)}
 
     def run(batch):
@@ -418,7 +418,7 @@ class TestFrozen:
       np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
   def test_probing_moves_the_head_alone(self):
-    schedule = optimizer.constant(peak=0.05, total_steps=10)
+    schedule = schedules.constant(peak=0.05, total_steps=10)
     tx = optimizer.adamw(schedule, weight_decay=0.1, freeze_steps=10)
     metrics, start, state = fit(self.objective, examples(), 10, 0.05, tx)
     assert metrics[-1]["loss"] < metrics[0]["loss"]
@@ -501,7 +501,7 @@ class TestAll:
 
 def test_fine_tuning_with_everything_but_the_head_frozen():
   objective, batch = OF_EACH[1]
-  schedule = optimizer.constant(peak=0.05, total_steps=10)
+  schedule = schedules.constant(peak=0.05, total_steps=10)
   tx = optimizer.adamw(schedule, freeze_steps=10)
   metrics, start, state = fit(objective, batch, 10, 0.05, tx)
   assert metrics[-1]["loss"] < metrics[0]["loss"]

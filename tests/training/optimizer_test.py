@@ -7,6 +7,7 @@ import pytest
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.vision import vit
 from d2v_jax.training import optimizer
+from d2v_jax.training.schedules import constant
 
 
 def shapes(**kwargs):
@@ -25,44 +26,6 @@ def names(tree):
     optimizer.path_name(path): value
     for path, value in jax.tree_util.tree_leaves_with_path(tree)
   }
-
-
-@pytest.mark.parametrize(
-  ("step", "expected"),
-  [(0, 0.0), (1, 3.2005e-7), (6249, 2e-3), (6250, 2e-3), (253125, 1.005e-3)],
-)
-def test_cosine_of_the_released_vision_command(step, expected):
-  schedule = optimizer.cosine(
-    peak=2e-3,
-    total_steps=500_000,
-    warmup_steps=6249,
-    hold_steps=1,
-    final=1e-5,
-  )
-  np.testing.assert_allclose(schedule(step), expected, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-  ("step", "expected"),
-  [
-    (0, 5e-6),
-    (6000, 2.525e-4),
-    (372000, 5e-4),
-    (386000, 5e-5),
-    (400000, 5e-6),
-  ],
-)
-def test_tri_stage_of_the_released_speech_config(step, expected):
-  schedule = optimizer.tri_stage(
-    peak=5e-4, total_steps=400_000, warmup_steps=12_000, hold_steps=360_000
-  )
-  np.testing.assert_allclose(schedule(step), expected, rtol=1e-5)
-
-
-def test_constant():
-  schedule = optimizer.constant(peak=0.2, total_steps=10, warmup_steps=4)
-  rates = [schedule(n) for n in range(6)]
-  np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.15, 0.2, 0.2], rtol=1e-6)
 
 
 def test_weight_decay_groups_are_beit_s():
@@ -92,7 +55,7 @@ def test_layer_wise_rates_by_hand():
   for name in ("norm/scale", "head/fc1/kernel", "relative_position_bias/table"):
     assert scales[name] == 1
   tx = optimizer.adamw(
-    optimizer.constant(peak=0.1, total_steps=1),
+    constant(peak=0.1, total_steps=1),
     weight_decay=0.0,
     layer_decay=0.5,
   )
@@ -121,9 +84,7 @@ def test_layer_wise_rates_with_a_prenet():
 
 
 def test_clipping_comes_before_adam():
-  tx = optimizer.adamw(
-    optimizer.constant(peak=1.0, total_steps=1), clip_norm=1.0
-  )
+  tx = optimizer.adamw(constant(peak=1.0, total_steps=1), clip_norm=1.0)
   params = {"blocks": {"w": jnp.zeros(2)}}
   _, state = tx.update({"blocks": {"w": jnp.array([3.0, 4.0])}},
                        tx.init(params), params)  # fmt: skip
@@ -176,7 +137,7 @@ def check_freezing(options, learns):
   start, grads = draw(), [draw() for _ in range(6)]
   nested = lambda tree: {k: {"w": jnp.asarray(v)} for k, v in tree.items()}  # noqa: E731
   tx = optimizer.adamw(
-    optimizer.constant(peak=0.1, total_steps=6),
+    constant(peak=0.1, total_steps=6),
     weight_decay=0.3,
     clip_norm=1.5,
     **options,
@@ -199,7 +160,7 @@ def check_freezing(options, learns):
 
 def test_frozen_gradients_may_be_anything():
   tx = optimizer.adamw(
-    optimizer.constant(peak=0.1, total_steps=2),
+    constant(peak=0.1, total_steps=2),
     clip_norm=1.0,
     frozen=("stem",),
     freeze_steps=1,
@@ -212,7 +173,7 @@ def test_frozen_gradients_may_be_anything():
 
 
 def test_without_freezing_the_state_is_what_it_was():
-  schedule = optimizer.constant(peak=0.1, total_steps=1)
+  schedule = constant(peak=0.1, total_steps=1)
   params = {"head": jnp.ones(2)}
   names = [
     optimizer.path_name(path)
@@ -247,16 +208,6 @@ def test_freeze_steps_need_a_head():
 @pytest.mark.parametrize(
   ("make", "message"),
   [
-    (
-      lambda: optimizer.cosine(peak=1, total_steps=10, warmup_steps=11),
-      r"warmup_steps 11 \+ hold_steps 0 do not fit into total_steps 10",
-    ),
-    (
-      lambda: optimizer.tri_stage(
-        peak=1, total_steps=9, warmup_steps=1, hold_steps=1, final_scale=0.0
-      ),
-      r"final_scale must be in \(0, 1\], got 0.0",
-    ),
     (lambda: optimizer.adamw(None, weight_decay=-1), "weight_decay must be >="),
     (lambda: optimizer.adamw(None, clip_norm=0), "use None for no clipping"),
     (lambda: optimizer.adamw(None, layer_decay=2), "layer_decay must be in"),

@@ -13,7 +13,7 @@ from d2v_jax.models.vision import vit
 from d2v_jax.objectives import ema
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.data2vec2 import Data2Vec2
-from d2v_jax.training import optimizer, sharding
+from d2v_jax.training import optimizer, schedules, sharding
 from d2v_jax.training import state as train_state
 from d2v_jax.training.step import train_step
 
@@ -40,7 +40,7 @@ def make_2(noise_std=0.5, **encoder):
 
 
 def parts_of(objective):
-  schedule = optimizer.cosine(
+  schedule = schedules.cosine(
     peak=1e-2, total_steps=10, warmup_steps=2, start=1e-3
   )
   # With the usual epsilon, Adam turns rounding of tiny gradients into steps.
