@@ -118,8 +118,8 @@ def image_jobs(
   """Jobs that make training images from the files in `folder`."""
   files = sources.ImageFolder(str(folder))
   encoded = [files[i]["image"] for i in range(len(files))]
-  mask = image_masks.BlockMask(ratio=MASKED / 196)
-  transform = image_transform.TrainTransform(size, PATCH, mask)
+  mask = image_masks.BeitBlockMask(ratio=MASKED / 196)
+  transform = image_transform.ImageTrainTransform(size, PATCH, mask)
   rng = np.random.default_rng(0)
   batch_size = min(16, len(files))
   num_batches = max(2 * threads, len(files) // batch_size)
@@ -168,6 +168,7 @@ def part_jobs(folder: pathlib.Path, size: int) -> dict[str, Callable[[], int]]:
   pillow_pictures = [Image.fromarray(picture) for picture in pictures]
   rng = np.random.default_rng(0)
   grid = (14, 14)
+  mask = image_masks.BeitBlockMask(MASKED)
 
   def each(function: Callable, items: Sequence) -> Callable[[], int]:
     return lambda: len([function(item) for item in items])
@@ -194,9 +195,7 @@ def part_jobs(folder: pathlib.Path, size: int) -> dict[str, Callable[[], int]]:
       lambda p: p.resize((size, size), Image.Resampling.BICUBIC),
       pillow_pictures,
     ),
-    "masks: ours": each(
-      lambda _: image_masks.block_mask(rng, grid, MASKED), range(1000)
-    ),
+    "masks: ours": each(lambda _: mask(rng, {"grid": grid}), range(1000)),
     "masks: peer": each(
       lambda _: plain_masking.block_mask(*grid, MASKED, 16, 196), range(1000)
     ),

@@ -37,7 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
     source=dict(name="folder", path="data/audio"),
     min_samples=2_000,
     buckets=dict(lengths=(8_000, 16_000, 32_000)),
-    mask=dict(name="span", prob=0.65, length=5),
+    mask=dict(name="spans", prob=0.65, length=5),
     num_threads=2,
     max_corrupt=100,
   )

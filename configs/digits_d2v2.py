@@ -17,7 +17,7 @@ def get_config() -> ml_collections.ConfigDict:
   c = digits.get_config()
   c.batch_size = 32
   c.data.mask = dict(
-    name="inverse_block", num_masks=8, ratio=0.6, adjust=0.1, length=2
+    name="inverse_blocks", num_masks=8, ratio=0.6, adjust=0.1, length=2
   )
   c.encoder = dict(
     image_size=8,

@@ -24,7 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
     source=dict(**source, split="train"),
     channels=1,
     augment=dict(crop_scale=(0.5, 1.0), flip=0.5, color_jitter=None),
-    mask=dict(name="block", ratio=0.6, min_block=4),
+    mask=dict(name="beit_blocks", ratio=0.6, min_block=4),
     num_threads=4,
   )
   c.encoder.image_size = 28

@@ -31,8 +31,8 @@ def get_config() -> ml_collections.ConfigDict:
     min_samples=2_000,
     buckets=dict(lengths=(16_000, 32_000, 64_000)),
     labels=dict(name="letters", max_length=96),
-    mask=dict(name="span", prob=0.3, length=5),
-    channel_mask=dict(name="span", prob=0.1, length=16, min_masks=0),
+    mask=dict(name="spans", prob=0.3, length=5),
+    channel_mask=dict(name="spans", prob=0.1, length=16, min_masks=0),
     num_threads=2,
   )
   c.encoder.feature_grad_scale = 0.0

@@ -35,7 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
     source=dict(name="folder", path="data/images/train"),
     channels=3,
     augment=dict(crop_scale=(0.2, 1.0), flip=0.5, color_jitter=(0.4, 0.4, 0.4)),
-    mask=dict(name="block", ratio=0.6, min_block=4),
+    mask=dict(name="beit_blocks", ratio=0.6, min_block=4),
     num_threads=4,
     max_corrupt=100,
   )

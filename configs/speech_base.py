@@ -63,7 +63,7 @@ def get_config() -> ml_collections.ConfigDict:
     source=dict(name="librispeech", path="data/LibriSpeech", subsets=TRAIN),
     min_samples=32_000,
     buckets=dict(lengths=(160_000, 208_000, 240_000, 256_000, 320_000)),
-    mask=dict(name="span", prob=0.65, length=10),
+    mask=dict(name="spans", prob=0.65, length=10),
     num_threads=64,
     num_workers=0,
   )

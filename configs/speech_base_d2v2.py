@@ -62,7 +62,9 @@ def get_config() -> ml_collections.ConfigDict:
     source=dict(name="librispeech", path="data/LibriSpeech", subsets=TRAIN),
     min_samples=32_000,
     buckets=dict(lengths=(160_000, 208_000, 240_000, 256_000, 320_000)),
-    mask=dict(name="block", num_masks=8, ratio=0.5, adjust=0.05, length=5),
+    mask=dict(
+      name="frame_blocks", num_masks=8, ratio=0.5, adjust=0.05, length=5
+    ),
     num_threads=64,
     num_workers=0,
   )

@@ -29,9 +29,9 @@ with span masks), and the released config:
   averaged          layers; embeddings and their norm shared
 
 The released code gives the teacher only the masked tokens, at positions that
-count them alone; --config.data.augment.teacher_sees=selected does so, too. The
+count them alone; --config.data.mask.teacher_sees=selected does so, too. The
 paper's main row has
---config.data.mask="{'name': 'token', 'prob': 0.15, 'length': 1,
+--config.data.mask="{'name': 'tokens', 'prob': 0.15, 'length': 1,
 'random': 0.1, 'keep': 0.1}". Ours alone: the number of masked tokens is the
 same in each block of a length.
 
@@ -60,8 +60,7 @@ def get_config() -> ml_collections.ConfigDict:
     tokenizer=dict(path="data/tokenizer"),
     packing="documents",
     buckets=dict(lengths=(128, 256, 384, 512)),
-    mask=dict(name="token", prob=0.35, length=4, random=0.0, keep=0.0),
-    augment=dict(teacher_sees="everything"),
+    mask=dict(name="tokens", prob=0.35, length=4, random=0.0, keep=0.0),
     num_threads=16,
     num_workers=0,
   )

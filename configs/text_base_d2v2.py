@@ -56,7 +56,7 @@ def get_config() -> ml_collections.ConfigDict:
     tokenizer=dict(path="data/tokenizer"),
     packing="none",
     buckets=dict(lengths=(512,)),
-    mask=dict(name="random", num_masks=8, ratio=0.48),
+    mask=dict(name="random_tokens", num_masks=8, ratio=0.48),
     num_threads=16,
     num_workers=0,
   )

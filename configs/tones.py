@@ -33,7 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.data = dict(
     source=dict(name="tones", split="train"),
     buckets=dict(lengths=(4800, 6400)),
-    mask=dict(name="span", prob=0.65, length=4),
+    mask=dict(name="spans", prob=0.65, length=4),
     num_threads=2,
   )
   c.encoder = dict(

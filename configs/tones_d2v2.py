@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
   c = tones.get_config()
   c.batch_size = 16
   c.data.mask = dict(
-    name="block", num_masks=8, ratio=0.5, adjust=0.05, length=4
+    name="frame_blocks", num_masks=8, ratio=0.5, adjust=0.05, length=4
   )
   c.encoder.prenet_depth = 1
   c.encoder.depth = 2

@@ -32,7 +32,7 @@ def get_config() -> ml_collections.ConfigDict:
     tokenizer=dict(name="kjv"),
     packing="complete",
     buckets=dict(lengths=(64,)),
-    mask=dict(name="token", prob=0.35, length=2, random=0.0, keep=0.0),
+    mask=dict(name="tokens", prob=0.35, length=2, random=0.0, keep=0.0),
     num_threads=2,
   )
   c.encoder = dict(

@@ -21,7 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
   """One layer below the targets and two above, eight masks of a block."""
   c = verses.get_config()
   c.batch_size = 8
-  c.data.mask = dict(name="random", num_masks=8, ratio=0.48)
+  c.data.mask = dict(name="random_tokens", num_masks=8, ratio=0.48)
   c.encoder.prenet_depth = 1
   c.encoder.depth = 2
   c.objective = dict(

@@ -55,7 +55,7 @@ def get_config() -> ml_collections.ConfigDict:
     augment=dict(
       crop_scale=(0.08, 1.0), flip=0.5, color_jitter=(0.4, 0.4, 0.4)
     ),
-    mask=dict(name="block", num_masked=120, min_block=16),
+    mask=dict(name="beit_blocks", num_masked=120, min_block=16),
     num_threads=64,
     num_workers=0,
   )

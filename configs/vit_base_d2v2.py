@@ -60,7 +60,7 @@ def get_config() -> ml_collections.ConfigDict:
     channels=3,
     augment=dict(crop_scale=(0.2, 1.0), flip=0.5, color_jitter=None),
     mask=dict(
-      name="inverse_block", num_masks=16, ratio=0.8, adjust=0.07, length=3
+      name="inverse_blocks", num_masks=16, ratio=0.8, adjust=0.07, length=3
     ),
     num_threads=64,
     num_workers=0,

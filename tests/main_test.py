@@ -204,7 +204,9 @@ WRONG = {
     "did you mean 'data2vec'?",
   ],
   "data.source.name=digit": ["config.data.source.name", "folder", "'digits'?"],
-  "data.mask.name=blocks": ["config.data.mask.name", "random", "'block'?"],
+  "data.mask.name=block": [
+    *("config.data.mask.name", "random_patches", "'beit_blocks'?"),
+  ],
   "schedule.name=cosin": ["config.schedule.name", "tri_stage", "'cosine'?"],
   "sharding=fdsp": ["config.sharding: unknown 'fdsp'", "replicated, fsdp"],
   "evaluation.evaluators.nn={}": [

@@ -98,7 +98,8 @@ class Data2Vec2:
     if "mask" not in batch or "keep_ids" not in batch:
       raise ValueError(
         "Data2Vec2: the batch has no mask with keep_ids; set config.data.mask "
-        "to one of data2vec 2.0: inverse_block, block or random."
+        "to one of data2vec 2.0: inverse_blocks, random_patches, frame_blocks "
+        "or random_tokens."
       )
     return self.encoder(
       params, batch, keep_ids=batch["keep_ids"], rng=rng, features=features

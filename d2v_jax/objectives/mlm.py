@@ -128,6 +128,6 @@ def _selected(batch):
   if batch["mask"].ndim != 2:
     raise ValueError(
       "Mlm: there must be one mask for each example, [B, N], got "
-      f"{list(batch['mask'].shape)}; set config.data.mask.name='token'."
+      f"{list(batch['mask'].shape)}; set config.data.mask.name='tokens'."
     )
   return batch.get("selected", batch["mask"])

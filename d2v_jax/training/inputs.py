@@ -62,8 +62,7 @@ def train_data(row, spec, shared, grid):
       given[name] = optional(spec, name, table, where)
   if grid and given["mask"] is not None:
     # An impossible mask should be an error now and not in a worker later.
-    mask = given["mask"]
-    config_lib.call(lambda: mask(np.random.default_rng(0), grid), {}, where)
+    config_lib.call(lambda: given["mask"].check(grid), {}, where)
   given["buckets"] = _buckets(spec, where) if row.needs_buckets else None
   if given["buckets"] is None and row.needs_buckets:
     raise ConfigError(
@@ -88,7 +87,9 @@ def train_data(row, spec, shared, grid):
   )
   if given["buckets"] is not None:
     for length in given["buckets"].lengths:
-      call = functools.partial(transform.check_length, length)
+      call = functools.partial(
+        transform.check_length, length, int(source.lengths.min())
+      )
       config_lib.call(call, {}, f"{where}.buckets.lengths={length}")
   allowed = ("num_threads", "num_workers", "max_corrupt")
   unknown = set(spec) - set(allowed)

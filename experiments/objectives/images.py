@@ -26,8 +26,10 @@ SIZES = dict(image_size=32, patch_size=8, width=128, num_heads=4)
 VERSION_1 = dict(**SIZES, depth=4, positions="absolute", layer_scale=0.0)
 VERSION_2 = dict(**SIZES, prenet_depth=1, depth=3, positions="sincos")
 DECODER = dict(width=128, layers=3, kernel=3, groups=16)
-MASK = dict(name="block", num_masked=10, min_block=2)
-MASKS = dict(name="inverse_block", num_masks=8, ratio=0.6, adjust=0.1, length=2)
+MASK = dict(name="beit_blocks", num_masked=10, min_block=2)
+MASKS = dict(
+  name="inverse_blocks", num_masks=8, ratio=0.6, adjust=0.1, length=2
+)
 TRACKED = ("feature_encoder", "cls_token", "prenet_norm", "prenet", "blocks")
 # Numbers in a patch.
 VALUES = 8 * 8 * 3

@@ -19,9 +19,9 @@ import ml_collections
 UPDATES = {"data2vec": 600, "mlm": 802, "data2vec2": 440}
 SIZES = dict(vocab_size=2000, max_tokens=64, width=128, num_heads=4)
 MASKS = dict(
-  data2vec=dict(name="token", prob=0.35, length=2, random=0.0, keep=0.0),
-  mlm=dict(name="token", prob=0.15, length=1, random=0.1, keep=0.1),
-  data2vec2=dict(name="random", num_masks=8, ratio=0.48),
+  data2vec=dict(name="tokens", prob=0.35, length=2, random=0.0, keep=0.0),
+  mlm=dict(name="tokens", prob=0.15, length=1, random=0.1, keep=0.1),
+  data2vec2=dict(name="random_tokens", num_masks=8, ratio=0.48),
 )
 DECODER = dict(
   width=128,

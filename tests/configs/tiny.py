@@ -16,7 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     source=dict(name="digits", split="train"),
     channels=1,
     augment=dict(crop_scale=None, flip=0.5, color_jitter=None),
-    mask=dict(name="block", num_masked=10, min_block=2),
+    mask=dict(name="beit_blocks", num_masked=10, min_block=2),
     num_threads=2,
   )
   c.encoder = dict(

@@ -12,7 +12,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.data = dict(
     source=dict(name="tones", split="train"),
     buckets=dict(lengths=(4_800, 8_000)),
-    mask=dict(name="span", prob=0.65, length=3),
+    mask=dict(name="spans", prob=0.65, length=3),
     num_threads=2,
   )
   c.encoder = dict(

@@ -14,7 +14,7 @@ def get_config() -> ml_collections.ConfigDict:
     tokenizer=dict(name="kjv"),
     packing="documents",
     buckets=dict(lengths=(32, 64)),
-    mask=dict(name="token", prob=0.3, random=0.1, keep=0.1),
+    mask=dict(name="tokens", prob=0.3, random=0.1, keep=0.1),
     num_threads=2,
   )
   c.encoder = dict(

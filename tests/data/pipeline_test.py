@@ -10,8 +10,8 @@ from d2v_jax.data.images import sources
 from d2v_jax.data.images import transform as image_transform
 from d2v_jax.data.masks import image as image_masks
 
-MASK = image_masks.BlockMask(7, min_block=2)
-TRANSFORM = image_transform.TrainTransform(8, 2, MASK)
+MASK = image_masks.BeitBlockMask(7, min_block=2)
+TRANSFORM = image_transform.ImageTrainTransform(8, 2, MASK)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_batch_contract(digits):
   assert batch["inputs"].dtype == np.uint8
   assert batch["mask"].shape == (8, 16) and batch["mask"].dtype == bool
   assert (batch["mask"].sum(1) == 7).all()
-  supervised = image_transform.TrainTransform(8, 2, None)
+  supervised = image_transform.ImageTrainTransform(8, 2, None)
   (batch,) = take(digits, 1, supervised)
   assert batch.keys() == {"inputs", "label"}
   assert batch["label"].shape == (8,) and batch["label"].dtype == np.int32
@@ -85,7 +85,7 @@ def test_four_processes_share_the_batches_of_one(digits):
 
 
 def test_every_epoch_is_complete_and_differs(digits):
-  plain = image_transform.TrainTransform(
+  plain = image_transform.ImageTrainTransform(
     8, 2, None, crop_scale=None, flip=0, color_jitter=None
   )
   # 500 digits are 62.5 batches: the second epoch starts inside of one.
@@ -97,7 +97,9 @@ def test_every_epoch_is_complete_and_differs(digits):
 
 
 def test_masks_are_drawn_anew(digits):
-  uniform = image_transform.TrainTransform(8, 1, image_masks.RandomMask(32))
+  uniform = image_transform.ImageTrainTransform(
+    8, 1, image_masks.RandomPatchMask(32)
+  )
   shares = [
     take(digits, 40, uniform, process_index=p, process_count=2)
     for p in range(2)

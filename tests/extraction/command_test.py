@@ -114,7 +114,7 @@ def alone(workdir, modality, files):
   """Tokens of each example encoded by itself, without padding; float64."""
   loaded = pretrained.load(workdir, num_devices=1)
   encode = jax.jit(loaded.encoder)
-  centre = image_transform.EvalTransform(8, resize_ratio=None)
+  centre = image_transform.ImageEvalTransform(8, resize_ratio=None)
   found = []
   for file in files:
     if modality == "vision":

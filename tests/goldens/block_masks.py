@@ -5,9 +5,9 @@ import random
 import numpy as np
 from scipy import stats
 
-from d2v_jax.data.masks import blocks
-from d2v_jax.data.masks import image as image_masks
-from d2v_jax.data.masks.text import RandomMasks
+from d2v_jax.data.masks import beit_blocks, blocks
+from d2v_jax.data.masks.text import RandomTokenMask
+from tests.data.masks.examples import padded
 from tests.reference import masking as reference
 
 # Each statistical test has a fixed seed, so it either always passes or never.
@@ -62,8 +62,8 @@ def check_random(sizes, ratios, num_masked) -> None:
   rng = np.random.default_rng(0)
   for size, counts in zip(sizes, num_masked, strict=True):
     for ratio, count in zip(ratios, counts, strict=True):
-      masks = RandomMasks(2, float(ratio))(rng, int(size), int(size))
-      assert (masks.sum(1) == count).all()
+      out = RandomTokenMask(2, float(ratio))(rng, padded(int(size)))
+      assert (out["mask"].sum(1) == count).all()
 
 
 def _check_blocks(grid, settings, draws, golden):
@@ -72,7 +72,7 @@ def _check_blocks(grid, settings, draws, golden):
   masks = np.zeros((draws, *grid), bool)
   first_sizes = np.zeros((grid[0] + 1, grid[1] + 1), int)
   for mask in masks:
-    blocks = list(image_masks._blocks(rng, grid, **settings, min_aspect=0.3))
+    blocks = list(beit_blocks._blocks(rng, grid, **settings, min_aspect=0.3))
     for top, left, height, width in blocks:
       mask[top : top + height, left : left + width] = True
     first_sizes[blocks[0][2:]] += 1
@@ -90,7 +90,10 @@ def _check_filled(grid, settings, draws, golden):
   """The filling to the exact count leaves the statistics as they are."""
   rng = np.random.default_rng(1)
   masks = np.stack(
-    [image_masks.block_mask(rng, grid, **settings) for _ in range(draws)]
+    [
+      beit_blocks.draw_beit_blocks(rng, grid, **settings, min_aspect=0.3)
+      for _ in range(draws)
+    ]
   )
   assert (masks.sum((1, 2)) == settings["num_masked"]).all()
   # The filling hides 0.4 % more patches than the reference: within the noise.

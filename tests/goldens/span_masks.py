@@ -11,6 +11,7 @@ from scipy import stats
 
 from d2v_jax.data.masks.speech import SpanMask
 from d2v_jax.data.masks.text import TokenMask
+from tests.data.masks import examples
 from tests.reference import masking as reference
 
 # Each statistical test has a fixed seed, so it either always passes or never.
@@ -60,7 +61,8 @@ def check_head(meta: dict, arrays: dict, mine: dict) -> None:
 def _check_spans(config, size, theirs):
   """Ours differ from rows of the reference by the exact count alone."""
   span_mask, rng = SpanMask(*_settings(config)), np.random.default_rng(1)
-  ours = np.stack([span_mask(rng, size, size) for _ in theirs])
+  example = examples.padded(size)
+  ours = np.stack([span_mask(rng, example)["mask"] for _ in theirs])
   count = span_mask.count(size)
   assert (ours.sum(1) == count).all()
   _check_count(count, theirs.sum(1), 0.5)
@@ -116,11 +118,13 @@ def check_tokens(meta: dict, arrays: dict, mine: dict, name: str) -> None:
       np.testing.assert_array_equal(value, golden[key], err_msg=key)
 
     token_mask, rng = TokenMask(*settings), np.random.default_rng(1)
-    drawn = [token_mask(rng, size, vocab_size, tokens) for _ in range(draws)]
-    ours = np.array([s for _, s, _ in drawn])
+    example = examples.text(tokens, vocab_size)
+    drawn = [token_mask(rng, example) for _ in range(draws)]
+    # Where all that is selected is hidden, it is not given twice.
+    ours = np.array([d.get("selected", d["mask"]) for d in drawn])
     num_selected, num_hidden, _ = token_mask.counts(size)
     assert (ours.sum(1) == num_selected).all()
-    assert {int(h.sum()) for h, _, _ in drawn} == {num_hidden}
+    assert {int(d["mask"].sum()) for d in drawn} == {num_hidden}
     _check_positions(ours, golden["pos_count"])
     # Rounded means, where theirs vary; hidden is rounded twice.
     _check_count(num_selected, selected.sum(1), 0.5)

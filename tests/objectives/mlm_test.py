@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from d2v_jax.data.masks.text import TokenMask
-from d2v_jax.data.text.transform import TrainTransform
+from d2v_jax.data.text.transform import TextTrainTransform
 from d2v_jax.models.heads import TokenHead
 from d2v_jax.models.text import text
 from d2v_jax.models.vision import vit
@@ -184,7 +184,7 @@ def test_tokens_that_are_not_selected_are_not_scored():
 
 
 def test_it_learns_from_batches_of_the_pipeline():
-  transform = TrainTransform(VOCAB, TokenMask(0.3, random=0.2, keep=0.2))
+  transform = TextTrainTransform(VOCAB, TokenMask(0.3, random=0.2, keep=0.2))
   rng = np.random.default_rng(0)
   rows = []
   for i in range(4):
@@ -210,7 +210,7 @@ class TestErrors:
   def test_several_masks(self):
     objective, batch = make(), make_batch()
     batch["mask"] = np.stack([batch["mask"]] * 2, 1)
-    with pytest.raises(ValueError, match=r"got \[3, 2, 10\]; set .*='token'"):
+    with pytest.raises(ValueError, match=r"got \[3, 2, 10\]; set .*='tokens'"):
       objective.loss({}, {}, batch, None)
 
   def test_other_inputs_than_text(self):

@@ -17,7 +17,7 @@ DATA = {
     "channels": 1,
     "augment": {"crop_scale": None, "color_jitter": None},
     "mask": {
-      "name": "inverse_block",
+      "name": "inverse_blocks",
       "num_masks": 3,
       "ratio": 0.6,
       "adjust": 0.1,
@@ -27,14 +27,14 @@ DATA = {
   "speech": {
     "source": {"name": "tones", "split": "train"},
     "buckets": {"lengths": (4_800, 8_000)},
-    "mask": {"name": "block", "num_masks": 3, "length": 3},
+    "mask": {"name": "frame_blocks", "num_masks": 3, "length": 3},
   },
   "text": {
     "source": {"name": "kjv", "split": "test"},
     "tokenizer": {"name": "kjv"},
     "packing": "documents",
     "buckets": {"lengths": (32, 64)},
-    "mask": {"name": "random", "num_masks": 3},
+    "mask": {"name": "random_tokens", "num_masks": 3},
   },
 }
 ENCODER = {
@@ -119,27 +119,27 @@ def test_batches_of_two_views(modality, augment, added):
     (
       "vision",
       {"mask": {"ratio": 0.95}},
-      r"config.data: InverseBlockMasks: with ratio=0.95, 0 of 16 patches stay",
+      r"config.data: InverseBlockMask: with ratio=0.95, 0 of 16 patches stay",
     ),
     (
       "vision",
       {"mask": {"num_masks": 0}},
-      "config.data.mask: InverseBlockMasks: num_masks must be >= 1, got 0",
+      "config.data.mask: InverseBlockMask: num_masks must be >= 1, got 0",
     ),
     (
       "vision",
-      {"mask": {"name": "block"}},
+      {"mask": {"name": "beit_blocks"}},
       "config.data.mask.num_masks: unknown field",
     ),
     (
       "speech",
       {"mask": {"ratio": 0.01}},
-      "config.data.buckets.lengths=4800: BlockMasks: .* 14 of 14 frames stay",
+      "config.data.buckets.lengths=4800: FrameBlockMask: .* 14 of 14 frames ",
     ),
     (
       "text",
       {"mask": {"ratio": 0.98}},
-      "config.data.buckets.lengths=32: RandomMasks: .* 0 of 32 tokens stay",
+      "config.data.buckets.lengths=32: RandomTokenMask: .* 0 of 32 tokens stay",
     ),
     (
       "text",
@@ -154,10 +154,19 @@ def test_batches_of_two_views(modality, augment, added):
     (
       "speech",
       {"augment": {"views": 3}},
-      "config.data.augment: TrainTransform: views must be 1 or 2, got 3",
+      "config.data.augment: SpeechTrainTransform: views must be 1 or 2, got 3",
     ),
   ],
 )
 def test_errors(modality, changes, message):
   with pytest.raises(ConfigError, match=message):
     build(modality, **changes)
+
+
+def test_an_example_of_one_frame_is_found_before_training():
+  data = copy.deepcopy(DATA["speech"]) | {"mask": {"name": "spans"}}
+  encoder = {"conv_layers": ((8, 4_000, 4_000),), "width": 16}
+  with pytest.raises(
+    ConfigError, match=r"lengths=4800: SpanMask: one frame has to stay visible"
+  ):
+    inputs.train_data(MODALITIES["speech"], data, encoder, None)

@@ -10,13 +10,10 @@ import numpy as np
 from d2v_jax.data.images import colors
 from d2v_jax.data.images.rand_augment import RandAugment
 from d2v_jax.data.images.view_augment import ViewAugment
-from d2v_jax.data.masks import image as image_masks
-from d2v_jax.data.masks.blocks import keep_ids
-from d2v_jax.data.masks.image import InverseBlockMasks
+from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.sections import built
 
 Example = dict[str, Any]
-Mask = image_masks.BlockMask | image_masks.RandomMask | InverseBlockMasks
 
 _CROP_ATTEMPTS = 10
 
@@ -25,7 +22,7 @@ cv2.setNumThreads(1)
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainTransform:
+class ImageTrainTransform:
   """Random crop, flip, changes of colour, and masks of one image.
 
   None or 0 turns a step off. Without a crop the whole image is resized to the
@@ -71,23 +68,23 @@ class TrainTransform:
   def __post_init__(self):
     if self.patch_size < 1 or self.image_size % self.patch_size:
       raise ValueError(
-        f"TrainTransform: image_size={self.image_size} is not a multiple of "
-        f"patch_size={self.patch_size}; change one of them"
+        f"ImageTrainTransform: image_size={self.image_size} is not a multiple "
+        f"of patch_size={self.patch_size}; change one of them"
       )
     if self.mask is not None:
-      self.mask.count(self.grid)  # raises when the grid is too small
+      self.mask.check(self.grid)
     if self.crop_scale is not None:
       _check_range("crop_scale", self.crop_scale, 1.0)
     _check_range("crop_ratio", self.crop_ratio, math.inf)
     if not 0 <= self.flip <= 1:
       raise ValueError(
-        f"TrainTransform: flip is a probability, 0 to 1, got {self.flip}"
+        f"ImageTrainTransform: flip is a probability, 0 to 1, got {self.flip}"
       )
     jitter = self.color_jitter
     if jitter is not None and (len(jitter) != 3 or min(jitter) < 0):
       raise ValueError(
-        "TrainTransform: color_jitter must be None or three strengths >= 0 "
-        f"(brightness, contrast, saturation), got {jitter}"
+        "ImageTrainTransform: color_jitter must be None or three strengths >= "
+        f"0 (brightness, contrast, saturation), got {jitter}"
       )
     for name, kind in (
       ("rand_augment", RandAugment),
@@ -98,19 +95,19 @@ class TrainTransform:
         continue
       if jitter is not None:
         raise ValueError(
-          f"TrainTransform: color_jitter is {jitter}, but {name} changes "
+          f"ImageTrainTransform: color_jitter is {jitter}, but {name} changes "
           "colours itself; set one of them to None"
         )
       # A config has a dict of its arguments.
       object.__setattr__(self, name, built(kind, choice))
     if self.rand_augment is not None and self.view_augment is not None:
       raise ValueError(
-        "TrainTransform: rand_augment and view_augment both change colours; "
-        "set one of them to None"
+        "ImageTrainTransform: rand_augment and view_augment both change "
+        "colours; set one of them to None"
       )
     if self.views not in (1, 2):
       raise ValueError(
-        f"TrainTransform: views must be 1 or 2, got {self.views}"
+        f"ImageTrainTransform: views must be 1 or 2, got {self.views}"
       )
 
   @property
@@ -138,11 +135,7 @@ class TrainTransform:
       for view, name in enumerate(("inputs", "inputs_b")[: self.views])
     }
     if self.mask is not None:
-      mask = self.mask(rng, self.grid)
-      out["mask"] = mask.reshape(*mask.shape[:-2], -1)
-      if mask.ndim == 3:
-        visible = self.grid[0] * self.grid[1] - self.mask.count(self.grid)
-        out["keep_ids"] = keep_ids(out["mask"], visible)
+      out |= self.mask(rng, {"grid": self.grid})
     elif "label" in example and self.views == 1:
       out["label"] = np.int32(example["label"])
     return out | {k: example[k] for k in ("requested", "record")}
@@ -171,7 +164,7 @@ class TrainTransform:
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalTransform:
+class ImageEvalTransform:
   """The centre of an image, the same each time.
 
   Args:
@@ -192,11 +185,11 @@ class EvalTransform:
   def __post_init__(self):
     if self.image_size < 1:
       raise ValueError(
-        f"EvalTransform: image_size must be >= 1, got {self.image_size}"
+        f"ImageEvalTransform: image_size must be >= 1, got {self.image_size}"
       )
     if self.resize_ratio is not None and self.resize_ratio < 1:
       raise ValueError(
-        "EvalTransform: resize_ratio must be None or >= 1, "
+        "ImageEvalTransform: resize_ratio must be None or >= 1, "
         f"got {self.resize_ratio}"
       )
 
@@ -288,6 +281,6 @@ def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def _check_range(name: str, pair: tuple[float, float], most: float) -> None:
   if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= most:
     raise ValueError(
-      f"TrainTransform: {name} must be (low, high) with 0 < low <= high"
+      f"ImageTrainTransform: {name} must be (low, high) with 0 < low <= high"
       f"{'' if math.isinf(most) else f' <= {most:g}'}, got {pair}"
     )

@@ -1,4 +1,4 @@
-"""Sets of blocks of an exact size, and which tokens they leave visible.
+"""Sets of blocks of an exact size, on a line or a plane of tokens.
 
 What the masks of data2vec 2.0 share. In all three modalities a mask has an
 exact size, so that the visible tokens fit into an array without padding. A
@@ -34,24 +34,27 @@ def draw_blocks(
     bool [M, *grid].
   """
   marked = np.zeros((num_masks, *grid), bool)
+  # Flat positions of the centres. [M, blocks, 1]
   centres = rng.integers(0, math.prod(grid), (num_masks, num_blocks, 1))
-  steps = np.indices((length,) * len(grid)).reshape(len(grid), -1)
-  steps -= length // 2
-  rows = np.arange(num_masks)[:, None, None]
-  places = np.indices(grid).reshape(len(grid), -1)
-  # A centre's coordinates [M, blocks, 1] become those of all its cells.
-  cells = [
-    np.clip(place[centres] + step, 0, side - 1)
-    for place, step, side in zip(places, steps, grid, strict=True)
+  # Offsets of a block's tokens from its centre. [axes, length ** axes]
+  offsets = np.indices((length,) * len(grid)).reshape(len(grid), -1)
+  offsets -= length // 2
+  # Coordinates of each flat position. [axes, N]
+  coordinates = np.indices(grid).reshape(len(grid), -1)
+  # Coordinates of all tokens in blocks: of each axis
+  # [M, blocks, length ** axes].
+  tokens = [
+    np.clip(x[centres] + offset, 0, side - 1)
+    for x, offset, side in zip(coordinates, offsets, grid, strict=True)
   ]
-  marked[rows, *cells] = True
+  marked[np.arange(num_masks)[:, None, None], *tokens] = True
   return marked
 
 
 def force_count(
   rng: np.random.Generator, marked: np.ndarray, count: int
 ) -> np.ndarray:
-  """Marks `count` tokens of each row, those of `marked` as far as they go.
+  """Marks `count` tokens of each mask, those of `marked` as far as they go.
 
   Of too many marked tokens random ones are dropped; to too few, random others
   are added. All choices are equally likely.
@@ -67,9 +70,10 @@ def force_count(
   out = np.zeros(marked.shape, bool)
   if count == 0:
     return out
+  # U(0, 1), or U(1, 2) where marked: the largest keys are chosen. [M, N]
   keys = rng.random(marked.shape) + marked
   first = marked.shape[1] - count
-  chosen = np.argpartition(keys, first, axis=1)[:, first:]
+  chosen = np.argpartition(keys, first, axis=1)[:, first:]  # [M, count]
   np.put_along_axis(out, chosen, True, axis=1)
   return out
 
@@ -104,37 +108,13 @@ def block_masks(
   adds single ones.
   """
   share, size = (1 - ratio if inverse else ratio), math.prod(grid)
-  # This order of operations: others cut off to another number now and then.
+  # floor(N (r + adjust) / length ** axes), in this order of operations: others
+  # cut off to another number now and then.
   num_blocks = int(size * ((share + adjust) / length ** len(grid)))
-  marked = draw_blocks(rng, grid, num_masks, num_blocks, length)
+  marked = draw_blocks(rng, grid, num_masks, num_blocks, length)  # [M, *grid]
   marked = marked.reshape(num_masks, size)
-  marked = force_count(rng, marked, int(size * share))
+  marked = force_count(rng, marked, int(size * share))  # [M, N]
   return (~marked if inverse else marked).reshape(num_masks, *grid)
-
-
-def keep_ids(mask: np.ndarray, num_visible: int) -> np.ndarray:
-  """Returns which tokens are encoded: the first V that are not hidden.
-
-  Args:
-    mask: bool [M, N], True = hidden; at least V of each row are not.
-    num_visible: V. Padding stands last, so it is what fills up a row that has
-      fewer real visible tokens.
-
-  Returns:
-    int32 [M, V], ascending.
-  """
-  order = np.argsort(mask, axis=1, kind="stable")
-  return order[:, :num_visible].astype(np.int32)
-
-
-def check_versions(name: str, num_masks: int, ratio: float) -> None:
-  """Raises ValueError unless there are masks, and their share is one."""
-  if num_masks < 1:
-    raise ValueError(f"{name}: num_masks must be >= 1, got {num_masks}")
-  if not 0 < ratio < 1:
-    raise ValueError(
-      f"{name}: ratio must be between 0 and 1 (both excluded), got {ratio}"
-    )
 
 
 def check_blocks(name: str, share: float, adjust: float, length: int) -> None:
@@ -145,24 +125,4 @@ def check_blocks(name: str, share: float, adjust: float, length: int) -> None:
     raise ValueError(
       f"{name}: adjust must be at least -{share:g} (minus the share that "
       f"blocks are for), got {adjust}"
-    )
-
-
-def check_visible(
-  name: str, visible: int, size: int, tokens: str, ratio: float
-) -> None:
-  """Raises ValueError unless some tokens are hidden and some are not."""
-  if not 0 < visible < size:
-    raise ValueError(
-      f"{name}: with ratio={ratio}, {visible} of {size} {tokens} stay visible; "
-      f"allowed are 1 to {size - 1}: change the ratio, or give longer inputs"
-    )
-
-
-def check_real(name: str, real: int, total: int, tokens: str) -> None:
-  """Raises ValueError unless an example has 1 to `total` real tokens."""
-  if not 1 <= real <= total:
-    raise ValueError(
-      f"{name}: got {real} real {tokens} of {total}; allowed are 1 to {total}: "
-      "leave out shorter inputs"
     )

@@ -1,90 +1,42 @@
-"""Which patches of an image are hidden: blockwise and uniform masks."""
+"""Which patches of an image are hidden.
+
+`BeitBlockMask` is version 1's, `InverseBlockMask` version 2's;
+`RandomPatchMask` is for both, and for masked autoencoders.
+"""
 
 import dataclasses
-import functools
-import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from d2v_jax.data.masks import blocks
-
-Grid = tuple[int, int]
-
-_ATTEMPTS = 10  # per block, then the reference gives up
-
-
-def block_mask(
-  rng: np.random.Generator,
-  grid: Grid,
-  num_masked: int,
-  min_block: int = 16,
-  max_block: int | None = None,
-  min_aspect: float = 0.3,
-) -> np.ndarray:
-  """Draws a mask made of random rectangles with exactly `num_masked` patches.
-
-  Args:
-    rng: the only source of randomness.
-    grid: patches per column and per row, (H, W).
-    num_masked: patches to hide, 1 to H * W - 1.
-    min_block: smallest area proposed for a block, in patches.
-    max_block: most patches that one block may add; None for no limit.
-    min_aspect: blocks are between `min_aspect` and 1 / `min_aspect` times as
-      high as wide, log-uniformly.
-
-  Returns:
-    bool [H, W], True = hidden.
-
-  Raises:
-    ValueError: an argument is outside its range.
-
-  Source: BEiT (arXiv 2106.08254), algorithm 1, with the details of its code:
-  ten proposals per block, blocks smaller than the grid on both sides, and no
-  block that adds more than is still wanted. The reference stops short when ten
-  proposals in a row do not fit (31 % of the draws for 120 of 14 x 14, by 1.6
-  patches on average). We instead add single patches, each drawn uniformly from
-  those next to a hidden one, so that every mask has the same size.
-  """
-  _check_count(grid, num_masked)
-  _check_block(min_block, max_block, min_aspect)
-  rows, cols = grid
-  bits = 0
-  limits = (min_block, max_block, min_aspect)
-  for top, left, height, width in _blocks(rng, grid, num_masked, *limits):
-    bits |= _rectangle(height, width, cols) << (top * cols + left)
-  return _unpack(_grow(rng, bits, grid, num_masked), rows, cols)
-
-
-def random_mask(
-  rng: np.random.Generator, grid: Grid, num_masked: int
-) -> np.ndarray:
-  """Draws a mask of `num_masked` patches, all choices equally likely.
-
-  Args:
-    rng: the only source of randomness.
-    grid: patches per column and per row, (H, W).
-    num_masked: patches to hide, 1 to H * W - 1.
-
-  Returns:
-    bool [H, W], True = hidden.
-
-  Raises:
-    ValueError: `num_masked` is outside its range.
-  """
-  _check_count(grid, num_masked)
-  rows, cols = grid
-  mask = np.zeros(rows * cols, bool)
-  mask[rng.choice(rows * cols, num_masked, replace=False, shuffle=False)] = True
-  return mask.reshape(rows, cols)
+from d2v_jax.data.masks.beit_blocks import draw_beit_blocks
+from d2v_jax.data.masks.mask import (
+  Mask,
+  check_versions,
+  check_visible,
+  keep_ids,
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class BlockMask:
-  """`block_mask` with its settings; give `num_masked` or `ratio`, not both.
+class BeitBlockMask:
+  """Hides random rectangles, see `draw_beit_blocks`.
 
   The default share is the reference's: 120 of 196 patches is a ratio of 0.612.
+
+  Args:
+    num_masked: hidden patches; or give `ratio`, not both.
+    ratio: hidden share, rounded to whole patches.
+    min_block: smallest area proposed for a block, in patches.
+    max_block: most patches that one block may add; None for no limit.
+    min_aspect: blocks are between `min_aspect` and 1 / `min_aspect` times as
+      high as wide.
+
+  Raises:
+    ValueError: an argument is outside its range.
   """
 
   num_masked: int | None = None
@@ -93,60 +45,105 @@ class BlockMask:
   max_block: int | None = None
   min_aspect: float = 0.3
 
-  def __post_init__(self):
-    _check_amount("BlockMask", self.num_masked, self.ratio)
-    _check_block(self.min_block, self.max_block, self.min_aspect)
+  num_masks: ClassVar[None] = None
 
-  def count(self, grid: Grid) -> int:
+  def __post_init__(self) -> None:
+    _check_amount("BeitBlockMask", self.num_masked, self.ratio)
+    if self.min_block < 1:
+      raise ValueError(
+        f"BeitBlockMask: min_block must be >= 1, got {self.min_block}"
+      )
+    if self.max_block is not None and self.max_block < self.min_block:
+      raise ValueError(
+        f"BeitBlockMask: max_block must be None or >= "
+        f"min_block={self.min_block}, got {self.max_block}"
+      )
+    if not 0 < self.min_aspect <= 1:
+      raise ValueError(
+        "BeitBlockMask: min_aspect must be above 0 and at most 1, got "
+        f"{self.min_aspect}"
+      )
+
+  def count(self, grid: tuple[int, ...]) -> int:
     """Returns the number of hidden patches, which is the same in each mask."""
-    return _count(grid, self.num_masked, self.ratio)
+    return _count("BeitBlockMask", grid, self.num_masked, self.ratio)
 
-  def __call__(self, rng: np.random.Generator, grid: Grid) -> np.ndarray:
-    """Returns a fresh mask, bool [H, W]."""
+  def check(self, shape: tuple[int, ...], shortest: int | None = None) -> None:
+    """Raises ValueError where a grid of this `shape` has too few patches."""
+    del shortest  # images have no padding
+    self.count(shape)
+
+  def __call__(
+    self, rng: np.random.Generator, example: Mapping[str, Any]
+  ) -> dict[str, np.ndarray]:
+    """Returns `mask` bool [H * W], of an example with `grid`."""
+    grid = example["grid"]
     limits = (self.min_block, self.max_block, self.min_aspect)
-    return block_mask(rng, grid, self.count(grid), *limits)
+    mask = draw_beit_blocks(rng, grid, self.count(grid), *limits)  # [H, W]
+    return {"mask": mask.reshape(-1)}
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomMask:
-  """`random_mask` with its settings; give `num_masked` or `ratio`, not both.
+class RandomPatchMask:
+  """Hides single patches, all choices equally likely.
 
-  With `num_masks` it draws that many masks of each image, for data2vec 2.0 and
-  for masked autoencoders.
+  Args:
+    num_masked: hidden patches; or give `ratio`, not both.
+    ratio: hidden share, rounded to whole patches.
+    num_masks: masks M of each image, for data2vec 2.0 and for masked
+      autoencoders; None for one.
+
+  Raises:
+    ValueError: an argument is outside its range.
   """
 
   num_masked: int | None = None
   ratio: float | None = None
   num_masks: int | None = None
 
-  def __post_init__(self):
-    _check_amount("RandomMask", self.num_masked, self.ratio)
+  def __post_init__(self) -> None:
+    _check_amount("RandomPatchMask", self.num_masked, self.ratio)
     if self.num_masks is not None and self.num_masks < 1:
       raise ValueError(
-        f"RandomMask: num_masks must be None or >= 1, got {self.num_masks}"
+        f"RandomPatchMask: num_masks must be None or >= 1, got {self.num_masks}"
       )
 
-  def count(self, grid: Grid) -> int:
+  def count(self, grid: tuple[int, ...]) -> int:
     """Returns the number of hidden patches, which is the same in each mask."""
-    return _count(grid, self.num_masked, self.ratio)
+    return _count("RandomPatchMask", grid, self.num_masked, self.ratio)
 
-  def __call__(self, rng: np.random.Generator, grid: Grid) -> np.ndarray:
-    """Returns a fresh mask, bool [H, W], or `num_masks` of them [M, H, W]."""
-    count = self.count(grid)
+  def check(self, shape: tuple[int, ...], shortest: int | None = None) -> None:
+    """Raises ValueError where a grid of this `shape` has too few patches."""
+    del shortest  # images have no padding
+    self.count(shape)
+
+  def __call__(
+    self, rng: np.random.Generator, example: Mapping[str, Any]
+  ) -> dict[str, np.ndarray]:
+    """Returns `mask` bool [H * W], or [M, H * W] and `keep_ids` int32 [M, V].
+
+    Args:
+      rng: the only source of randomness.
+      example: with `grid`, (H, W).
+    """
+    grid = example["grid"]
+    size, hidden = math.prod(grid), self.count(grid)
+    mask = np.zeros((self.num_masks or 1, size), bool)  # [M, H * W]
+    for row in mask:
+      row[rng.choice(size, hidden, replace=False, shuffle=False)] = True
     if self.num_masks is None:
-      return random_mask(rng, grid, count)
-    masks = [random_mask(rng, grid, count) for _ in range(self.num_masks)]
-    return np.stack(masks)
+      return {"mask": mask[0]}
+    return {"mask": mask, "keep_ids": keep_ids(mask, size - hidden)}
 
 
 @dataclasses.dataclass(frozen=True)
-class InverseBlockMasks:
+class InverseBlockMask:
   """Masks of an image that leave square blocks of patches visible.
 
   Args:
     num_masks: masks M of each image.
     ratio: hidden share of the patches; 1 - ratio is cut off to whole patches.
-    adjust: see `block_masks`.
+    adjust: see `blocks.block_masks`.
     length: side of a block, in patches.
 
   Raises:
@@ -162,133 +159,65 @@ class InverseBlockMasks:
   adjust: float = 0.07
   length: int = 3
 
-  def __post_init__(self):
-    blocks.check_versions("InverseBlockMasks", self.num_masks, self.ratio)
+  def __post_init__(self) -> None:
+    check_versions("InverseBlockMask", self.num_masks, self.ratio)
     blocks.check_blocks(
-      "InverseBlockMasks", 1 - self.ratio, self.adjust, self.length
+      "InverseBlockMask", 1 - self.ratio, self.adjust, self.length
     )
 
-  def count(self, grid: tuple[int, int]) -> int:
+  def count(self, grid: tuple[int, ...]) -> int:
     """Returns the number of hidden patches, the same in each mask."""
     size = math.prod(grid)
     visible = int(size * (1 - self.ratio))
-    blocks.check_visible(
-      "InverseBlockMasks", visible, size, "patches", self.ratio
-    )
+    check_visible("InverseBlockMask", visible, size, "patches", self.ratio)
     return size - visible
 
+  def check(self, shape: tuple[int, ...], shortest: int | None = None) -> None:
+    """Raises ValueError where a grid of this `shape` has too few patches."""
+    del shortest  # images have no padding
+    self.count(shape)
+
   def __call__(
-    self, rng: np.random.Generator, grid: tuple[int, int]
-  ) -> np.ndarray:
-    """Returns fresh masks, bool [M, H, W]."""
-    self.count(grid)  # raises when the grid is too small
+    self, rng: np.random.Generator, example: Mapping[str, Any]
+  ) -> dict[str, np.ndarray]:
+    """Returns `mask` bool [M, H * W] and `keep_ids` int32 [M, V].
+
+    Args:
+      rng: the only source of randomness.
+      example: with `grid`, (H, W).
+    """
+    grid = example["grid"]
+    visible = math.prod(grid) - self.count(grid)
     settings = (self.ratio, self.adjust, self.length)
-    return blocks.block_masks(
+    mask = blocks.block_masks(
       rng, grid, self.num_masks, *settings, inverse=True
-    )
+    ).reshape(self.num_masks, -1)  # [M, H, W] -> [M, H * W]
+    return {"mask": mask, "keep_ids": keep_ids(mask, visible)}
 
 
-MASKS = {
-  "block": BlockMask,
-  "inverse_block": InverseBlockMasks,
-  "random": RandomMask,
+MASKS: dict[str, type[Mask]] = {
+  "beit_blocks": BeitBlockMask,
+  "inverse_blocks": InverseBlockMask,
+  "random_patches": RandomPatchMask,
 }
 
 
-def _blocks(
-  rng: np.random.Generator,
-  grid: Grid,
-  num_masked: int,
-  min_block: int,
-  max_block: int | None,
-  min_aspect: float,
-) -> Iterator[tuple[int, int, int, int]]:
-  """Yields the accepted (top, left, height, width), as the reference does."""
-  # The grid is one Python integer, a bit for each patch: counting the patches
-  # that a block would add is then two machine-word operations.
-  rows, cols = grid
-  log_aspect = math.log(min_aspect)
-  largest = rows * cols if max_block is None else max_block
-  uniforms = _uniforms(rng)
-  masked, count = 0, 0
-  while count < num_masked:
-    cap = min(num_masked - count, largest)
-    for u_area, u_aspect, u_top, u_left in itertools.islice(
-      uniforms, _ATTEMPTS
-    ):
-      # Near the end `cap` is below `min_block`; the range just turns around.
-      side = math.sqrt(min_block + (cap - min_block) * u_area)
-      stretch = math.exp(log_aspect * (0.5 - u_aspect))
-      height, width = round(side * stretch), round(side / stretch)
-      if height >= rows or width >= cols:
-        continue
-      top = int(u_top * (rows - height + 1))
-      left = int(u_left * (cols - width + 1))
-      block = _rectangle(height, width, cols) << (top * cols + left)
-      added = (block & ~masked).bit_count()
-      if 0 < added <= cap:
-        break
-    else:
-      return
-    masked |= block
-    count += added
-    yield top, left, height, width
-
-
-def _uniforms(rng: np.random.Generator) -> Iterator[list[float]]:
-  """Yields rows of four uniforms, drawn many at a time."""
-  while True:
-    yield from rng.random((32, 4)).tolist()
-
-
-def _grow(
-  rng: np.random.Generator, bits: int, grid: Grid, num_masked: int
+def _count(
+  name: str,
+  grid: tuple[int, ...],
+  num_masked: int | None,
+  ratio: float | None,
 ) -> int:
-  """Adds random neighbours of set bits until `num_masked` are set."""
-  rows, cols = grid
-  everything = (1 << (rows * cols)) - 1
-  first = _rectangle(rows, 1, cols)
-  last = first << (cols - 1)
-  for u in rng.random(num_masked - bits.bit_count()).tolist():
-    sideways = (bits & ~last) << 1 | (bits & ~first) >> 1
-    near = (sideways | bits << cols | bits >> cols) & everything & ~bits
-    near = near or everything  # nothing is hidden yet: anywhere
-    for _ in range(int(u * near.bit_count())):
-      near &= near - 1  # drops the lowest set bit
-    bits |= near & -near
-  return bits
-
-
-@functools.cache
-def _rectangle(height: int, width: int, cols: int) -> int:
-  """Returns the bits of a rectangle in the grid's first corner."""
-  row = (1 << width) - 1
-  return sum(row << (r * cols) for r in range(height))
-
-
-def _unpack(bits: int, rows: int, cols: int) -> np.ndarray:
-  """Turns bit r * cols + c into element [r, c] of a bool array."""
-  size = rows * cols
-  raw = np.frombuffer(bits.to_bytes((size + 7) // 8, "little"), np.uint8)
-  flat = np.unpackbits(raw, count=size, bitorder="little")
-  return flat.view(bool).reshape(rows, cols)
-
-
-def _count(grid: Grid, num_masked: int | None, ratio: float | None) -> int:
-  size = grid[0] * grid[1]
-  count = round(ratio * size) if num_masked is None else num_masked
-  _check_count(grid, count)
-  return count
-
-
-def _check_count(grid: Grid, num_masked: int) -> None:
-  size = grid[0] * grid[1]
-  if not 1 <= num_masked < size:
+  """Returns the number of hidden patches of a grid."""
+  size = math.prod(grid)
+  count = round((ratio or 0) * size) if num_masked is None else num_masked
+  if not 1 <= count < size:
     raise ValueError(
-      f"mask: cannot hide {num_masked} of the {size} patches of a "
-      f"{grid[0]} x {grid[1]} grid; allowed are 1 to {size - 1}: change "
+      f"{name}: cannot hide {count} of the {size} patches of a "
+      f"{' x '.join(map(str, grid))} grid; allowed are 1 to {size - 1}: change "
       "num_masked or ratio, or the image and patch size"
     )
+  return count
 
 
 def _check_amount(
@@ -302,20 +231,4 @@ def _check_amount(
   if ratio is not None and not 0 < ratio < 1:
     raise ValueError(
       f"{name}: ratio must be between 0 and 1 (both excluded), got {ratio}"
-    )
-
-
-def _check_block(
-  min_block: int, max_block: int | None, min_aspect: float
-) -> None:
-  if min_block < 1:
-    raise ValueError(f"block mask: min_block must be >= 1, got {min_block}")
-  if max_block is not None and max_block < min_block:
-    raise ValueError(
-      f"block mask: max_block must be None or >= min_block={min_block}, "
-      f"got {max_block}"
-    )
-  if not 0 < min_aspect <= 1:
-    raise ValueError(
-      f"block mask: min_aspect must be above 0 and at most 1, got {min_aspect}"
     )

@@ -11,8 +11,8 @@ def draw_spans(
 ) -> np.ndarray:
   """Hides spans in random order until `count` positions are hidden.
 
-  The starts are distinct. The last span is cut to what is still wanted, at the
-  end where it does not touch hidden positions. Against the reference's masks
+  The starts are distinct. The last span is cut to what is missing, at the end
+  where it does not touch hidden positions. Against the reference's masks
   with as many hidden frames, that makes 3 % more runs of hidden frames (4 s of
   speech; 1.6 % in 10 s) of which 6 % (2.4 %) are shorter than a span. To place
   a last span that needs no cut would leave as many runs too few, and in a
@@ -30,14 +30,16 @@ def draw_spans(
   """
   if count == 0:
     return np.zeros(size, bool)
-  # The place in the order of each start, and of what precedes the first.
-  order = np.full(size + length - 1, num_starts)
-  order[length - 1 : length - 1 + num_starts] = rng.permutation(num_starts)
-  # The place of the first span that covers each position.
-  windows = np.lib.stride_tricks.sliding_window_view(order, length)
-  first = windows.min(axis=1)
+  # Rank of the span that starts at each position from 1 - length on: spans are
+  # hidden in this order, and `num_starts` means that none starts there.
+  rank = np.full(size + length - 1, num_starts)  # [size + length - 1]
+  rank[length - 1 : length - 1 + num_starts] = rng.permutation(num_starts)
+  # Rank of the first span that covers each position.
+  windows = np.lib.stride_tricks.sliding_window_view(rank, length)
+  first = windows.min(axis=1)  # [size, length] -> [size]
+  # The span that hides the last of `count` positions, and what only it hides.
   last = np.partition(first, count - 1)[count - 1]
-  mask = first < last
+  mask = first < last  # [size]
   new = np.flatnonzero(first == last)
   if mask[min(new[-1] + 1, size - 1)]:
     new = new[::-1]
@@ -61,14 +63,17 @@ def expected_hidden(
     length: positions in a span; what reaches beyond `size` is dropped.
     min_masks: fewest spans.
   """
+  # How many starts have a span over each position. [size]
   covering = np.convolve(np.ones(num_starts, int), np.ones(length, int))[:size]
   positions = np.bincount(covering).tolist()  # covered by 0, 1, ... starts
+  # So many spans with probability 1 - more, one above that with `more`.
   fewest, more = divmod(prob * size / length, 1)
   total = 0.0
   for spans, share in ((int(fewest), 1 - more), (int(fewest) + 1, more)):
     spans = min(max(spans, min_masks), num_starts)
     draws = math.comb(num_starts, spans)
     for k, number in enumerate(positions):
+      # None of k starts is drawn: C(starts - k, spans) / C(starts, spans).
       visible = math.comb(num_starts - k, spans) / draws
       total += share * number * (1 - visible)
   return total

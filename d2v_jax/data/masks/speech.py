@@ -1,13 +1,23 @@
 """Which frames of an utterance are hidden: spans, or blocks of exact size.
 
-`SpanMask` is version 1's, `BlockMasks` version 2's.
+`SpanMask` is version 1's, and of channels, too; `FrameBlockMask` version 2's.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from d2v_jax.data.masks import blocks, spans
+from d2v_jax.data.masks.mask import (
+  Mask,
+  check_not_empty,
+  check_versions,
+  check_visible,
+  keep_ids,
+  unpadded,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +47,9 @@ class SpanMask:
   length: int = 10
   min_masks: int = 1
 
-  def __post_init__(self):
+  num_masks: ClassVar[None] = None
+
+  def __post_init__(self) -> None:
     spans.check_spans("SpanMask", self.prob, self.length)
     if self.min_masks < 0:
       raise ValueError(
@@ -62,32 +74,29 @@ class SpanMask:
       )
     )
 
+  def check(self, shape: tuple[int, ...], shortest: int | None = None) -> None:
+    """Raises ValueError where an example has one frame only."""
+    self.count(shape[0] if shortest is None else min(shortest, shape[0]))
+
   def __call__(
-    self, rng: np.random.Generator, num_frames: int, total: int
-  ) -> np.ndarray:
-    """Returns a fresh mask.
+    self, rng: np.random.Generator, example: Mapping[str, Any]
+  ) -> dict[str, np.ndarray]:
+    """Returns `mask` bool [N], True = hidden.
 
     Args:
       rng: the only source of randomness.
-      num_frames: real frames, at least 2; those after them are padding.
-      total: frames, padding included.
-
-    Returns:
-      bool [total], True = hidden; never True in the padding.
+      example: with `padding` bool [N], of which at least 2 are False.
 
     Raises:
-      ValueError: `num_frames` is below 2 or above `total`.
+      ValueError: there are too few frames.
     """
-    if num_frames > total:
-      raise ValueError(
-        f"SpanMask: num_frames={num_frames} real frames are more than the "
-        f"total={total}"
-      )
+    padding = example["padding"]
+    num_frames = unpadded(padding)
     count, length = self.count(num_frames), self._length(num_frames)
     starts = num_frames - length
-    mask = np.zeros(total, bool)
+    mask = np.zeros(len(padding), bool)  # [N]
     mask[:num_frames] = spans.draw_spans(rng, num_frames, starts, length, count)
-    return mask
+    return {"mask": mask}
 
   def _length(self, num_frames: int) -> int:
     """Returns the frames of a span; one span nearly fills a short input."""
@@ -95,13 +104,13 @@ class SpanMask:
 
 
 @dataclasses.dataclass(frozen=True)
-class BlockMasks:
+class FrameBlockMask:
   """Masks of an utterance that hide blocks of frames.
 
   Args:
     num_masks: masks M of each utterance.
-    ratio: hidden share of the real frames, cut off to whole frames.
-    adjust: see `block_masks`.
+    ratio: hidden share of the frames without padding, cut off to whole frames.
+    adjust: see `blocks.block_masks`.
     length: frames in a block.
 
   Raises:
@@ -113,7 +122,7 @@ class BlockMasks:
   the samples. So its rows hide different numbers of frames, while all encode as
   many as the first: rows that hide less lose visible frames, and rows that hide
   more show frames that they are scored on. We draw for the cropped utterance,
-  and n real frames always have exactly floor(n ratio) hidden ones.
+  and n frames always have exactly floor(n ratio) hidden ones.
   """
 
   num_masks: int = 8
@@ -121,9 +130,9 @@ class BlockMasks:
   adjust: float = 0.05
   length: int = 5
 
-  def __post_init__(self):
-    blocks.check_versions("BlockMasks", self.num_masks, self.ratio)
-    blocks.check_blocks("BlockMasks", self.ratio, self.adjust, self.length)
+  def __post_init__(self) -> None:
+    check_versions("FrameBlockMask", self.num_masks, self.ratio)
+    blocks.check_blocks("FrameBlockMask", self.ratio, self.adjust, self.length)
 
   def num_visible(self, total: int) -> int:
     """Returns V for batches of `total` frames.
@@ -132,33 +141,42 @@ class BlockMasks:
       ValueError: so few frames that none of them is hidden.
     """
     visible = total - int(total * self.ratio)
-    blocks.check_visible("BlockMasks", visible, total, "frames", self.ratio)
+    check_visible("FrameBlockMask", visible, total, "frames", self.ratio)
     return visible
 
+  def check(self, shape: tuple[int, ...], shortest: int | None = None) -> None:
+    """Raises ValueError where no frame of a whole batch would be hidden."""
+    self.num_visible(shape[0])
+    if shortest is not None:
+      check_not_empty("FrameBlockMask", shortest, "frames")
+
   def __call__(
-    self, rng: np.random.Generator, num_frames: int, total: int
-  ) -> np.ndarray:
-    """Draws masks.
+    self, rng: np.random.Generator, example: Mapping[str, Any]
+  ) -> dict[str, np.ndarray]:
+    """Returns `mask` bool [M, N] and `keep_ids` int32 [M, V].
+
+    Of n frames that are not padding nothing is hidden where n * ratio is below
+    1. What a mask leaves visible of them is always encoded.
 
     Args:
       rng: the only source of randomness.
-      num_frames: real frames, at least 1; those after them are padding.
-      total: frames N, padding included.
-
-    Returns:
-      bool [M, N], True = hidden; never True in the padding. Where num_frames *
-      ratio is below 1, nothing is hidden.
+      example: with `padding` bool [N], of which at least one is False.
 
     Raises:
-      ValueError: `num_frames` is below 1 or above `total`.
+      ValueError: there are too few frames.
     """
-    blocks.check_real("BlockMasks", num_frames, total, "frames")
-    mask = np.zeros((self.num_masks, total), bool)
+    padding = example["padding"]
+    total, num_frames = len(padding), unpadded(padding)
+    check_not_empty("FrameBlockMask", num_frames, "frames")
+    mask = np.zeros((self.num_masks, total), bool)  # [M, N]
     settings = (self.ratio, self.adjust, self.length)
     mask[:, :num_frames] = blocks.block_masks(
       rng, (num_frames,), self.num_masks, *settings, inverse=False
     )
-    return mask
+    return {"mask": mask, "keep_ids": keep_ids(mask, self.num_visible(total))}
 
 
-MASKS = {"block": BlockMasks, "span": SpanMask}
+MASKS: dict[str, type[Mask]] = {
+  "frame_blocks": FrameBlockMask,
+  "spans": SpanMask,
+}

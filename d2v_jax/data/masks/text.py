@@ -1,15 +1,24 @@
-"""Which tokens of a text are hidden, and what the student reads instead.
+"""Which tokens of a text are hidden, and what the networks read instead.
 
-`TokenMask` is version 1's, `RandomMasks` version 2's.
+`TokenMask` is version 1's, `RandomTokenMask` version 2's.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
+from d2v_jax.data.layout import PAD, UNK
 from d2v_jax.data.masks import blocks, spans
-
-_NUM_SPECIAL = 4  # <s>, <pad>, </s>, <unk>; <mask> is the last id
+from d2v_jax.data.masks.mask import (
+  Mask,
+  check_not_empty,
+  check_versions,
+  check_visible,
+  keep_ids,
+  unpadded,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +34,8 @@ class TokenMask:
     random: share of the selected tokens that the student reads as a random
       token (all ids but the first four are equally likely, `<mask>` included).
     keep: share of the selected tokens that the student reads as they are.
+    teacher_sees: 'everything', or 'selected': the teacher sees the selected
+      tokens only, the others are padding to it.
 
   Raises:
     ValueError: an argument is outside its range.
@@ -35,25 +46,31 @@ class TokenMask:
   no token selected; here they are rounded means, and at least one is hidden.
   Its loss covers the tokens that the student reads as `<mask>`. So does ours,
   but for random tokens that happen to be `<mask>`, one in a vocabulary.
+  By the paper (section 4.3) the teacher sees everything. In the released code
+  it is given the training targets of masked language modelling instead, which
+  are padding except at selected tokens.
   """
 
   prob: float = 0.15
   length: int = 1
   random: float = 0.1
   keep: float = 0.1
+  teacher_sees: str = "everything"
 
-  def __post_init__(self):
+  num_masks: ClassVar[None] = None
+
+  def __post_init__(self) -> None:
     spans.check_spans("TokenMask", self.prob, self.length)
     if min(self.random, self.keep) < 0 or self.random + self.keep >= 1:
       raise ValueError(
         "TokenMask: random and keep must be >= 0 and together below 1, got "
         f"{self.random} and {self.keep}"
       )
-
-  @property
-  def changes_tokens(self) -> bool:
-    """Whether the student reads tokens that are neither `<mask>` nor true."""
-    return self.random > 0
+    if self.teacher_sees not in ("everything", "selected"):
+      raise ValueError(
+        f"TokenMask: unknown teacher_sees {self.teacher_sees!r}; choose one "
+        "of: everything, selected"
+      )
 
   def counts(self, num_tokens: int) -> tuple[int, int, int]:
     """Returns how many tokens are selected, hidden, and replaced at random."""
@@ -71,66 +88,62 @@ class TokenMask:
     share = self.random / other if other else 0
     return selected, hidden, round((selected - hidden) * share)
 
+  def check(self, shape: tuple[int, ...], shortest: int | None = None) -> None:
+    """Raises ValueError where an example has one token only."""
+    self.counts(shape[0] if shortest is None else min(shortest, shape[0]))
+
   def __call__(
-    self,
-    rng: np.random.Generator,
-    num_tokens: int,
-    vocab_size: int,
-    tokens: np.ndarray,
-  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    self, rng: np.random.Generator, example: Mapping[str, Any]
+  ) -> dict[str, np.ndarray]:
     """Draws a mask.
 
     Args:
       rng: the only source of randomness.
-      num_tokens: real tokens, at least 2; those after them are padding.
-      vocab_size: number of ids, `<mask>` (the last one) included.
-      tokens: int [N], N >= `num_tokens`.
+      example: `inputs` int [N]; `padding` bool [N], of which at least 2 are
+        False; `vocab_size`, `<mask>` (the last id) included.
 
     Returns:
-      hidden: bool [N], True where the student reads `<mask>` and the loss
-        applies; never True in the padding, like the next.
-      selected: bool [N], True where hidden, replaced or kept.
-      student_tokens: int32 [N], what the student reads.
+      `mask` bool [N], True where the student reads `<mask>`. With random
+      tokens also `selected` bool [N], True where hidden, replaced or kept.
+      `student_inputs` int32 [N], unless they are `inputs` with `<mask>` at
+      `mask`. `inputs` int32 [N], only where the teacher sees 'selected'.
 
     Raises:
-      ValueError: an argument is outside its range.
+      ValueError: there are too few tokens.
     """
-    size = len(tokens)
-    if num_tokens > size:
-      raise ValueError(
-        f"TokenMask: num_tokens={num_tokens} real tokens are more than the "
-        f"{size} given"
-      )
-    if vocab_size <= _NUM_SPECIAL:
-      raise ValueError(
-        "TokenMask: vocab_size must be at least 5 (four special tokens and "
-        f"<mask>), got {vocab_size}"
-      )
+    tokens, padding = example["inputs"], example["padding"]  # [N], [N]
+    vocab_size, num_tokens = example["vocab_size"], unpadded(padding)
     num_selected, num_hidden, num_random = self.counts(num_tokens)
-    selected = np.zeros(size, bool)
+    selected = np.zeros(len(tokens), bool)  # [N]
     selected[:num_tokens] = spans.draw_spans(
       rng, num_tokens, num_tokens, self.length, num_selected
     )
-    places = rng.permutation(np.flatnonzero(selected))
-    hidden = np.zeros(size, bool)
-    hidden[places[:num_hidden]] = True
-    student_tokens = np.array(tokens, np.int32)
-    student_tokens[hidden] = vocab_size - 1
-    replaced = places[num_hidden : num_hidden + num_random]
-    student_tokens[replaced] = rng.integers(
-      _NUM_SPECIAL, vocab_size, len(replaced)
-    )
-    return hidden, selected, student_tokens
+    # The selected positions in random order: first those to hide, then those
+    # to replace; the rest is kept.
+    positions = rng.permutation(np.flatnonzero(selected))
+    hidden = np.zeros(len(tokens), bool)  # [N]
+    hidden[positions[:num_hidden]] = True
+    student = np.array(tokens, np.int32)  # [N]
+    student[hidden] = vocab_size - 1
+    replaced = positions[num_hidden : num_hidden + num_random]
+    student[replaced] = rng.integers(UNK + 1, vocab_size, len(replaced))
+    out = {"mask": hidden}
+    if self.random > 0:
+      out |= {"selected": selected, "student_inputs": student}
+    if self.teacher_sees == "selected":
+      seen = np.where(selected, tokens, np.int32(PAD))  # [N]
+      out |= {"student_inputs": student, "inputs": seen}
+    return out
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomMasks:
+class RandomTokenMask:
   """Masks of a text that hide single tokens, all choices equally likely.
 
   Args:
     num_masks: masks M of each text.
-    ratio: hidden share of the real tokens; 1 - ratio is cut off to whole
-      tokens, of which one at least stays visible.
+    ratio: hidden share of the tokens without padding; 1 - ratio is cut off to
+      whole tokens, of which one at least stays visible.
 
   Raises:
     ValueError: an argument is outside its range.
@@ -138,15 +151,15 @@ class RandomMasks:
   Source: data2vec 2.0 (arXiv 2212.07525). The default is that of the base model
   (266 of 512 tokens visible); the large one has ratio 0.5. To the release
   padding is tokens like others: it is hidden and predicted, too, and a short
-  text has by chance more or fewer visible tokens. Ours hide real tokens only,
-  and of n always as many; without padding there is no difference.
+  text has by chance more or fewer visible tokens. Ours hide no padding, and of
+  n tokens always as many; without padding there is no difference.
   """
 
   num_masks: int = 8
   ratio: float = 0.48
 
-  def __post_init__(self):
-    blocks.check_versions("RandomMasks", self.num_masks, self.ratio)
+  def __post_init__(self) -> None:
+    check_versions("RandomTokenMask", self.num_masks, self.ratio)
 
   def num_visible(self, total: int) -> int:
     """Returns V for batches of `total` tokens.
@@ -155,31 +168,38 @@ class RandomMasks:
       ValueError: so few tokens that none of them would be visible.
     """
     visible = int(total * (1 - self.ratio))
-    blocks.check_visible("RandomMasks", visible, total, "tokens", self.ratio)
+    check_visible("RandomTokenMask", visible, total, "tokens", self.ratio)
     return visible
 
+  def check(self, shape: tuple[int, ...], shortest: int | None = None) -> None:
+    """Raises ValueError where no token of a batch would be visible."""
+    self.num_visible(shape[0])
+    if shortest is not None:
+      check_not_empty("RandomTokenMask", shortest, "tokens")
+
   def __call__(
-    self, rng: np.random.Generator, num_tokens: int, total: int
-  ) -> np.ndarray:
-    """Draws masks.
+    self, rng: np.random.Generator, example: Mapping[str, Any]
+  ) -> dict[str, np.ndarray]:
+    """Returns `mask` bool [M, N] and `keep_ids` int32 [M, V].
 
     Args:
       rng: the only source of randomness.
-      num_tokens: real tokens, at least 1; those after them are padding.
-      total: tokens N, padding included.
-
-    Returns:
-      bool [M, N], True = hidden; never True in the padding.
+      example: with `padding` bool [N], of which at least one is False.
 
     Raises:
-      ValueError: `num_tokens` is below 1 or above `total`.
+      ValueError: there are too few tokens.
     """
-    blocks.check_real("RandomMasks", num_tokens, total, "tokens")
+    padding = example["padding"]
+    total, num_tokens = len(padding), unpadded(padding)
+    check_not_empty("RandomTokenMask", num_tokens, "tokens")
     visible = max(1, int(num_tokens * (1 - self.ratio)))
-    mask = np.zeros((self.num_masks, total), bool)
     none = np.zeros((self.num_masks, num_tokens), bool)
+    mask = np.zeros((self.num_masks, total), bool)  # [M, N]
     mask[:, :num_tokens] = ~blocks.force_count(rng, none, visible)
-    return mask
+    return {"mask": mask, "keep_ids": keep_ids(mask, self.num_visible(total))}
 
 
-MASKS = {"random": RandomMasks, "token": TokenMask}
+MASKS: dict[str, type[Mask]] = {
+  "random_tokens": RandomTokenMask,
+  "tokens": TokenMask,
+}

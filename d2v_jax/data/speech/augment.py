@@ -69,6 +69,10 @@ class WaveAugment:
     share = rng.uniform(*self.piece)
     return min(available, max(least, round(share * available)))
 
+  def smallest(self, available: int, least: int) -> int:
+    """Returns the smallest that `size` can be."""
+    return min(available, max(least, round(self.piece[0] * available)))
+
   def __call__(
     self, samples: np.ndarray, rng: np.random.Generator
   ) -> np.ndarray:

@@ -8,27 +8,24 @@ import numpy as np
 
 from d2v_jax.data import layout
 from d2v_jax.data.layout import ConvLayers
-from d2v_jax.data.masks.blocks import keep_ids
-from d2v_jax.data.masks.speech import BlockMasks
+from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.sections import built
 from d2v_jax.data.speech.augment import WaveAugment
 
 Example = dict[str, Any]
-Mask = Callable[[np.random.Generator, int, int], np.ndarray]
 Labels = Callable[[Example], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainTransform:
+class SpeechTrainTransform:
   """Random crop or padding, changes of sound, and masks of one utterance.
 
   Args:
     conv_layers: (channels, kernel, stride) of the model's convolutions, which
       make N frames of T samples.
-    mask: draws the hidden frames, (rng, real frames, N) -> bool [N], or of M
-      masks [M, N]; None for no mask.
-    channel_mask: draws the channels set to zero, (rng, D, D) -> bool [D]; None
-      for none.
+    mask: what draws the hidden frames, once or several times; None for no mask.
+    channel_mask: what draws the channels that are set to zero, as if they were
+      frames; None for none.
     width: the model's number of channels D; for `channel_mask`.
     labels: example -> label; None for no label.
     wave_augment: WaveAugment, or its arguments; None leaves the sound as it is.
@@ -55,37 +52,52 @@ class TrainTransform:
     layout.num_frames(0, self.conv_layers)  # raises when they are wrong
     if self.views not in (1, 2):
       raise ValueError(
-        f"TrainTransform: views must be 1 or 2, got {self.views}"
+        f"SpeechTrainTransform: views must be 1 or 2, got {self.views}"
       )
     if self.wave_augment is not None:
       # A config has a dict of its arguments.
       wave_augment = built(WaveAugment, self.wave_augment)
       object.__setattr__(self, "wave_augment", wave_augment)
-    if isinstance(self.channel_mask, BlockMasks):
+    if self.channel_mask is not None:
+      self._check_channel_mask(self.channel_mask)
+
+  def _check_channel_mask(self, mask: Mask) -> None:
+    if mask.num_masks is not None:
       raise ValueError(
-        "TrainTransform: channel_mask hides one set of channels, not several; "
-        "use the mask 'span'"
+        "SpeechTrainTransform: channel_mask hides one set of channels, not "
+        "several; use the mask 'spans'"
       )
-    if self.channel_mask is not None and isinstance(self.mask, BlockMasks):
+    if self.mask is None:
       raise ValueError(
-        "TrainTransform: channel_mask goes with one mask of an utterance, not "
-        "with several; leave it out"
+        "SpeechTrainTransform: channel_mask hides channels beside hidden "
+        "frames; set config.data.mask too, with a small prob, or leave it out"
       )
-    if self.channel_mask is not None and self.mask is None:
+    if self.mask.num_masks is not None:
       raise ValueError(
-        "TrainTransform: channel_mask hides channels beside hidden frames; "
-        "set config.data.mask too, with a small prob, or leave it out"
+        "SpeechTrainTransform: channel_mask goes with one mask of an "
+        "utterance, not with several; leave it out"
       )
-    if self.channel_mask is not None and (self.width is None or self.width < 1):
+    if self.width is None or self.width < 1:
       raise ValueError(
-        "TrainTransform: channel_mask needs the model's width, got "
+        "SpeechTrainTransform: channel_mask needs the model's width, got "
         f"width={self.width}"
       )
+    mask.check((self.width,))
 
-  def check_length(self, length: int) -> None:
-    """Raises ValueError where batches of `length` samples cannot be masked."""
-    if isinstance(self.mask, BlockMasks):
-      self.mask.num_visible(layout.num_frames(length, self.conv_layers))
+  def check_length(self, length: int, shortest: int | None = None) -> None:
+    """Raises ValueError where examples of a batch cannot be masked.
+
+    Args:
+      length: T of the batch, in samples.
+      shortest: samples of the shortest utterance; None for T.
+    """
+    if self.mask is None:
+      return
+    least = length if shortest is None else min(shortest, length)
+    if self.wave_augment is not None:
+      least = self.wave_augment.smallest(least, self._least)
+    frames = layout.num_frames(np.array([length, least]), self.conv_layers)
+    self.mask.check((int(frames[0]),), shortest=int(frames[1]))
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     """Prepares one utterance.
@@ -96,12 +108,12 @@ class TrainTransform:
       rng: the only source of randomness.
 
     Returns:
-      'inputs' float32 [T], zero where padded, 'padding' bool [N], True = not
-      real; 'inputs_b' and 'padding_b' like them, the second view; and if they
-      are drawn 'mask' bool [N], 'channel_mask' bool [D], True = hidden, and
-      'label'. Of M masks 'mask' is bool [M, N], and with them comes 'keep_ids'
-      int32 [M, V]: the visible frames, all the real ones, then as much padding
-      as makes them V.
+      'inputs' float32 [T], zero where padded; 'padding' bool [N], True where a
+      frame is padding; 'inputs_b' and 'padding_b' like them, the second view;
+      and if they are drawn 'mask' bool [N], 'channel_mask' bool [D], True =
+      hidden, and 'label'. Of M masks 'mask' is bool [M, N], and with them comes
+      'keep_ids' int32 [M, V]: all visible frames, then as much padding as makes
+      them V.
     """
     samples, length = example["audio"], int(example["length"])
     out = self._view(samples, length, rng)
@@ -109,13 +121,10 @@ class TrainTransform:
       second = self._view(samples, length, rng)
       out |= {f"{name}_b": value for name, value in second.items()}
     if self.mask is not None:
-      total = len(out["padding"])
-      real = total - int(out["padding"].sum())
-      out["mask"] = self.mask(rng, real, total)
-      if isinstance(self.mask, BlockMasks):
-        out["keep_ids"] = keep_ids(out["mask"], self.mask.num_visible(total))
+      out |= self.mask(rng, {"padding": out["padding"]})
     if self.channel_mask is not None:
-      out["channel_mask"] = self.channel_mask(rng, self.width, self.width)
+      channels = {"padding": np.zeros(self.width, bool)}  # [D]
+      out["channel_mask"] = self.channel_mask(rng, channels)["mask"]
     if self.labels is not None:
       out["label"] = self.labels(example)
     return out | {k: example[k] for k in ("requested", "record")}
@@ -144,7 +153,7 @@ class TrainTransform:
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalTransform:
+class SpeechEvalTransform:
   """The beginning of an utterance, or all of it with padding.
 
   Args:

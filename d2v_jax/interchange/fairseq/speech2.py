@@ -117,7 +117,7 @@ def _mask(model):
   spec, m = pretraining.mask(model), model.m
   m.require("inverse_mask", False)
   return {
-    "name": "block",
+    "name": "frame_blocks",
     **spec,
     "adjust": m.number("mask_prob_adjust", 0.0),
     "length": m.integer("mask_length", 5, least=1),

@@ -121,4 +121,4 @@ def _encoder(model) -> tuple[dict[str, Any], list[str]]:
 def _mask(model):
   """config.data.mask."""
   model.m.require("mask_length", 1)
-  return {"name": "random", **pretraining.mask(model)}
+  return {"name": "random_tokens", **pretraining.mask(model)}

@@ -173,11 +173,11 @@ def _mask(model, encoder):
   if length == 1:
     patches = (encoder["image_size"] // encoder["patch_size"]) ** 2
     hidden = patches - int(patches * (1 - spec.pop("ratio")))
-    return {"name": "random", "num_masked": hidden, **spec}
+    return {"name": "random_patches", "num_masked": hidden, **spec}
   if not m.flag("inverse_mask", False):
     raise m.error("inverse_mask", "blocks of images can only be left visible")
   adjust = m.number("mask_prob_adjust", 0.0)
-  return {"name": "inverse_block", **spec, "adjust": adjust, "length": length}
+  return {"name": "inverse_blocks", **spec, "adjust": adjust, "length": length}
 
 
 def _head(model):

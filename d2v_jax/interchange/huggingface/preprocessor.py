@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from d2v_jax.data.images.transform import EvalTransform
+from d2v_jax.data.images.transform import ImageEvalTransform
 from d2v_jax.interchange.files import Folder, to_json
 from d2v_jax.interchange.huggingface.fields import Fields, near
 
@@ -70,7 +70,7 @@ def write(encoder: dict[str, Any], channels: int) -> bytes:
     list(encoder[k]) * (channels if len(encoder[k]) == 1 else 1)
     for k in ("mean", "std")
   )
-  shorter = round(side * EvalTransform(side).resize_ratio)
+  shorter = round(side * ImageEvalTransform(side).resize_ratio)
   return to_json(
     dict(
       # It resizes the shorter side and cuts the centre, as our evaluation does.

@@ -6,8 +6,11 @@ from PIL import Image
 
 from d2v_jax.data.images import transform as image_transform
 from d2v_jax.data.images.rand_augment import RandAugment
-from d2v_jax.data.masks import image as image_masks
-from d2v_jax.data.masks.image import InverseBlockMasks
+from d2v_jax.data.masks.image import (
+  BeitBlockMask,
+  InverseBlockMask,
+  RandomPatchMask,
+)
 from tests.data.images.pictures import picture
 
 MARKS = {"requested": 5, "record": 7}
@@ -16,15 +19,15 @@ MARKS = {"requested": 5, "record": 7}
 def plain(size=64, **changes):
   """A transform with every random step turned off."""
   off = {"crop_scale": None, "flip": 0.0, "color_jitter": None}
-  return image_transform.TrainTransform(
+  return image_transform.ImageTrainTransform(
     size, 16, **({"mask": None} | off | changes)
   )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_output_contract(channels):
-  mask = image_masks.BlockMask(8, min_block=2)
-  transform = image_transform.TrainTransform(64, 16, mask)
+  mask = BeitBlockMask(8, min_block=2)
+  transform = image_transform.ImageTrainTransform(64, 16, mask)
   example = {"image": picture(channels=channels), "label": 3, **MARKS}
   out = transform(example, np.random.default_rng(0))
   assert out["inputs"].shape == (64, 64, channels)
@@ -42,8 +45,8 @@ def test_output_contract(channels):
 @pytest.mark.parametrize(
   ("mask", "hidden"),
   [
-    (InverseBlockMasks(4, ratio=0.7, adjust=0.1), 12),
-    (image_masks.RandomMask(ratio=0.7, num_masks=3), 11),
+    (InverseBlockMask(4, ratio=0.7, adjust=0.1), 12),
+    (RandomPatchMask(ratio=0.7, num_masks=3), 11),
   ],
 )
 def test_several_masks(mask, hidden):
@@ -90,7 +93,7 @@ def test_views_are_made_unlike():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_views_of_the_paper(channels):
   settings = {"color_jitter": None, "view_augment": {}, "views": 2}
-  transform = image_transform.TrainTransform(64, 16, **settings)
+  transform = image_transform.ImageTrainTransform(64, 16, **settings)
   example = {"image": picture(channels=channels), **MARKS}
   out = transform(example, np.random.default_rng(0))
   for name in ("inputs", "inputs_b"):
@@ -106,15 +109,17 @@ def test_label_replaces_mask_in_supervised_training():
   assert out["label"] == 3 and out["label"].dtype == np.int32
 
 
-def test_mask_tokens_are_row_major():
+def test_masks_are_given_the_grid():
   class LeftColumn:
-    def count(self, grid):
-      return grid[0]
+    num_masks = None
 
-    def __call__(self, rng, grid):
-      mask = np.zeros(grid, bool)
+    def check(self, shape, shortest=None):
+      assert shape == (4, 4)
+
+    def __call__(self, rng, example):
+      mask = np.zeros(example["grid"], bool)
       mask[:, 0] = True
-      return mask
+      return {"mask": mask.reshape(-1)}
 
   out = plain(mask=LeftColumn())(
     {"image": picture(), **MARKS}, np.random.default_rng(0)
@@ -212,7 +217,7 @@ def test_evaluation_takes_the_centre(shape):
   # A ramp in both directions has its middle value in the middle of the crop.
   rows, cols = np.meshgrid(*map(np.arange, shape), indexing="ij")
   image = np.stack([rows, cols, rows + cols], -1).astype(np.uint8)
-  out = image_transform.EvalTransform(28)({"image": image, "label": 4})
+  out = image_transform.ImageEvalTransform(28)({"image": image, "label": 4})
   assert out["inputs"].shape == (28, 28, 3)
   assert out["label"] == 4 and out["label"].dtype == np.int32
   middle = out["inputs"].mean((0, 1))
@@ -223,11 +228,13 @@ def test_evaluation_takes_the_centre(shape):
 
 def test_evaluation_without_a_crop_keeps_the_whole_image():
   image = picture(64, 96)
-  out = image_transform.EvalTransform(32, resize_ratio=None)({"image": image})
+  out = image_transform.ImageEvalTransform(32, resize_ratio=None)(
+    {"image": image}
+  )
   np.testing.assert_array_equal(
     out["inputs"], image_transform.resize(image, (32, 32))
   )
-  same = image_transform.EvalTransform(64, resize_ratio=None)(
+  same = image_transform.ImageEvalTransform(64, resize_ratio=None)(
     {"image": image[:, :64]}
   )
   np.testing.assert_array_equal(same["inputs"], image[:, :64])
@@ -238,9 +245,9 @@ def test_evaluation_without_a_crop_keeps_the_whole_image():
   ("changes", "message"),
   [
     ({"size": 60}, "image_size=60 is not a multiple of patch_size=16"),
-    ({"mask": image_masks.BlockMask(16)}, "cannot hide 16 of the 16 patches"),
+    ({"mask": BeitBlockMask(16)}, "cannot hide 16 of the 16 patches"),
     (
-      {"mask": InverseBlockMasks(ratio=0.95)},
+      {"mask": InverseBlockMask(ratio=0.95)},
       "0 of 16 patches stay visible; allowed are 1 to 15",
     ),
     ({"views": 3}, "views must be 1 or 2, got 3"),
@@ -270,4 +277,4 @@ def test_errors(changes, message):
   with pytest.raises(ValueError, match=message):
     plain(**changes)
   with pytest.raises(ValueError, match="resize_ratio must be None or >= 1"):
-    image_transform.EvalTransform(32, resize_ratio=0.5)
+    image_transform.ImageEvalTransform(32, resize_ratio=0.5)

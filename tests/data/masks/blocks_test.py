@@ -133,7 +133,7 @@ def test_correction_is_uniform():
   assert blocks.force_count(rng, marked, 12).all()
 
 
-def test_versions_are_independent():
+def test_masks_of_an_example_are_independent():
   rng = np.random.default_rng(0)
   pairs = np.stack(
     [
@@ -147,19 +147,3 @@ def test_versions_are_independent():
   z = (both - p) / np.sqrt(p * (1 - p) / DRAWS)
   assert np.abs(z).max() < stats.norm.isf(LEVEL / 2 / 196)
   assert (pairs[:, 0] != pairs[:, 1]).any(1).all()
-
-
-def test_keep_ids_are_ascending_and_end_in_padding():
-  mask = np.array(
-    [
-      [True, False, True, False, False, False],
-      [False, True, True, False, False, False],
-    ]
-  )
-  for visible, expected in (
-    (2, [[1, 3], [0, 3]]),
-    (4, [[1, 3, 4, 5], [0, 3, 4, 5]]),
-  ):
-    ids = blocks.keep_ids(mask, visible)
-    assert ids.dtype == np.int32
-    assert ids.tolist() == expected

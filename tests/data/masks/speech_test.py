@@ -1,4 +1,3 @@
-import itertools
 import math
 
 import numpy as np
@@ -6,8 +5,8 @@ import pytest
 from scipy import stats
 
 from d2v_jax.data.masks import speech as speech_masks
-from d2v_jax.data.masks.spans import draw_spans, expected_hidden
-from d2v_jax.data.masks.speech import SpanMask
+from d2v_jax.data.masks.speech import FrameBlockMask, SpanMask
+from tests.data.masks.examples import padded
 from tests.reference import masking as reference
 
 DRAWS = 2000
@@ -16,50 +15,18 @@ DRAWS = 2000
 LEVEL = 1e-3
 
 
-def union(starts, length, size):
-  hidden = set()
-  for start in starts:
-    hidden |= set(range(start, min(start + length, size)))
-  return hidden
-
-
-@pytest.mark.parametrize(
-  ("size", "num_starts", "prob", "length", "min_masks"),
-  [
-    (9, 6, 0.65, 3, 1),
-    (9, 6, 0.65, 3, 0),
-    (8, 8, 0.35, 4, 0),  # tokens: spans are cut at the end
-    (7, 6, 0.5, 1, 0),
-    (5, 1, 0.65, 4, 1),
-    (6, 3, 0.9, 3, 3),
-  ],
-)
-def test_expected_size_is_that_of_all_draws(
-  size, num_starts, prob, length, min_masks
-):
-  def mean(num_spans):
-    draws = list(itertools.combinations(range(num_starts), num_spans))
-    return sum(len(union(d, length, size)) for d in draws) / len(draws)
-
-  spans = prob * size / length
-  more = spans - math.floor(spans)
-  fewest = max(min_masks, math.floor(spans))
-  most = max(min_masks, math.floor(spans) + 1)
-  expected = (1 - more) * mean(fewest) + (more * mean(most) if more else 0)
-  ours = expected_hidden(size, num_starts, prob, length, min_masks)
-  np.testing.assert_allclose(ours, expected, rtol=1e-12)
-
-
 @pytest.mark.parametrize(
   ("num_frames", "count"), [(49, 25), (200, 99), (499, 245), (999, 490)]
 )
 def test_count_is_the_mean_of_the_reference(num_frames, count):
   assert SpanMask().count(num_frames) == count
   rng = np.random.default_rng(0)
-  sizes = [
-    len(union(reference.span_starts(rng, num_frames, 0.65, 10), 10, num_frames))
-    for _ in range(DRAWS)
-  ]
+  sizes = []
+  for _ in range(DRAWS):
+    hidden = np.zeros(num_frames, bool)
+    for start in reference.span_starts(rng, num_frames, 0.65, 10):
+      hidden[start : start + 10] = True
+    sizes.append(hidden.sum())
   error = np.std(sizes) / np.sqrt(DRAWS)
   assert abs(np.mean(sizes) - count) < 0.5 + stats.norm.isf(LEVEL / 2) * error
 
@@ -70,67 +37,102 @@ def test_masks_are_exact_and_leave_a_frame(num_frames, settings):
   mask = SpanMask(**settings)
   rng = np.random.default_rng(0)
   for _ in range(20):
-    drawn = mask(rng, num_frames, num_frames + 7)
+    out = mask(rng, padded(num_frames, num_frames + 7))
+    assert set(out) == {"mask"}
+    drawn = out["mask"]
     assert drawn.dtype == bool and drawn.shape == (num_frames + 7,)
     assert drawn.sum() == mask.count(num_frames) > 0
-    assert not drawn[num_frames - 1 :].any()  # the last real frame, padding
-
-
-def test_spans_are_added_one_by_one_and_the_last_is_cut():
-  size, starts, length = 40, 34, 6
-  for seed in range(200):
-    count = 1 + seed % 39
-    hidden = set()
-    # The same generator gives the same order of the starts.
-    places = np.random.default_rng(seed).permutation(starts)
-    for start in np.argsort(places).tolist():
-      new = sorted(union([start], length, size) - hidden)
-      room = count - len(hidden)
-      if len(new) > room and new[-1] + 1 in hidden:
-        new = new[::-1]
-      hidden |= set(new[:room])
-      if len(hidden) == count:
-        break
-    rng = np.random.default_rng(seed)
-    count = min(count, len(hidden))  # not all are within reach of a span
-    ours = draw_spans(rng, size, starts, length, count)
-    assert set(np.flatnonzero(ours)) == hidden
-
-
-def test_starts_are_uniform():
-  rng = np.random.default_rng(0)
-  starts = [draw_spans(rng, 20, 12, 8, 8).argmax() for _ in range(DRAWS)]
-  counts = np.bincount(starts, minlength=12)
-  assert len(counts) == 12 and stats.chisquare(counts).pvalue > LEVEL
+    assert not drawn[num_frames - 1 :].any()  # the last frame, padding
 
 
 def test_single_frames_are_uniform():
   rng = np.random.default_rng(0)
   mask = SpanMask(0.4, 1)
-  hits = sum(mask(rng, 16, 16) for _ in range(DRAWS))
+  hits = sum(mask(rng, padded(16))["mask"] for _ in range(DRAWS))
   share = mask.count(16) / 15  # the last frame stays visible
   z = (hits[:15] - DRAWS * share) / np.sqrt(DRAWS * share * (1 - share))
   assert np.abs(z).max() < stats.norm.isf(LEVEL / 2 / 15)
   assert hits[15] == 0
 
 
-def test_masks_depend_on_the_generator_alone():
-  mask = SpanMask()
+def test_names_in_a_config():
+  names = speech_masks.MASKS
+  assert names == {
+    "frame_blocks": FrameBlockMask,
+    "spans": SpanMask,
+  }
+
+
+@pytest.mark.parametrize("mask", [SpanMask(), FrameBlockMask()])
+def test_masks_depend_on_the_generator_alone(mask):
   first, again, other = (
-    mask(np.random.default_rng(seed), 300, 300) for seed in (3, 3, 4)
+    mask(np.random.default_rng(seed), padded(280, 300)) for seed in (3, 3, 4)
   )
-  np.testing.assert_array_equal(first, again)
-  assert (first != other).any()
+  for name in first:
+    np.testing.assert_array_equal(first[name], again[name])
+    assert (first[name] != other[name]).any()
 
 
 def test_channels_have_no_minimum():
-  mask = speech_masks.MASKS["span"](prob=0.25, length=64, min_masks=0)
-  drawn = mask(np.random.default_rng(0), 768, 768)
+  mask = SpanMask(prob=0.25, length=64, min_masks=0)
+  drawn = mask(np.random.default_rng(0), padded(768))["mask"]
   # Three spans in 704 starts, as the reference draws them.
   assert drawn.sum() == mask.count(768) == 176
   rare = SpanMask(prob=0.001, length=10, min_masks=0)
   assert rare.count(30) == 0
-  assert not rare(np.random.default_rng(0), 30, 30).any()
+  assert not rare(np.random.default_rng(0), padded(30))["mask"].any()
+
+
+@pytest.mark.parametrize(
+  ("settings", "total", "hidden"),
+  [
+    ({}, 781, 390),
+    ({"num_masks": 12, "ratio": 0.55, "adjust": 0.1}, 999, 549),
+    ({"ratio": 0.29}, 100, 28),  # 100 * 0.29 is 28.999...
+  ],
+)
+def test_blocks_hide_an_exact_share(settings, total, hidden):
+  mask = FrameBlockMask(**settings)
+  rng = np.random.default_rng(0)
+  assert mask.num_visible(total) == total - hidden
+  for size in (total, total - 1, total // 2, 7, 2, 1):
+    out = mask(rng, padded(size, total))
+    assert set(out) == {"mask", "keep_ids"}
+    drawn = out["mask"]
+    assert drawn.shape == (mask.num_masks, total) and drawn.dtype == bool
+    assert (drawn.sum(1) == math.floor(size * mask.ratio)).all()
+    assert not drawn[:, size:].any()
+    # All visible frames are encoded, then the first of the padding.
+    assert out["keep_ids"].shape == (mask.num_masks, total - hidden)
+    for row, kept in zip(drawn, out["keep_ids"].tolist(), strict=True):
+      assert kept == np.flatnonzero(~row)[: total - hidden].tolist()
+      assert size - row.sum() <= len(kept)
+
+
+def test_visible_frames_fill_up_at_any_length():
+  """There is enough padding to fill up, whatever the ratio."""
+  for ratio in (0.05, 0.48, 0.5, 0.55, 0.8, 0.93):
+    mask = FrameBlockMask(1, ratio)
+    for total in range(2, 60):
+      if int(total * ratio) == 0:
+        continue  # nothing hidden
+      for size in range(1, total + 1):
+        out = mask(np.random.default_rng(0), padded(size, total))
+        hidden, visible = out["mask"].sum(), out["keep_ids"].size
+        assert 1 <= size - hidden <= visible <= total - hidden
+
+
+def test_what_cannot_be_masked_is_known_before():
+  SpanMask().check((50,), shortest=2)
+  with pytest.raises(ValueError, match="so of 1 none can be hidden"):
+    SpanMask().check((50,), shortest=1)
+  with pytest.raises(ValueError, match="so of 1 none can be hidden"):
+    SpanMask().check((1,), shortest=50)
+  FrameBlockMask().check((50,), shortest=1)
+  with pytest.raises(ValueError, match="no frames that are not padding"):
+    FrameBlockMask().check((50,), shortest=0)
+  with pytest.raises(ValueError, match="1 of 1 frames stay visible"):
+    FrameBlockMask().check((1,))
 
 
 @pytest.mark.parametrize(
@@ -141,10 +143,18 @@ def test_channels_have_no_minimum():
     (lambda: SpanMask(length=0), "SpanMask: length must be >= 1, got 0"),
     (lambda: SpanMask(min_masks=-1), "min_masks must be >= 0, got -1"),
     (lambda: SpanMask().count(1), "of 1 none can be hidden"),
-    (lambda: SpanMask()(np.random.default_rng(0), 0, 5), "of 0 none can be"),
     (
-      lambda: SpanMask()(np.random.default_rng(0), 6, 5),
-      "num_frames=6 real frames are more than the total=5",
+      lambda: SpanMask()(np.random.default_rng(0), padded(0, 5)),
+      "of 0 none can be",
+    ),
+    (lambda: FrameBlockMask(num_masks=0), "num_masks must be >= 1, got 0"),
+    (lambda: FrameBlockMask(ratio=0), "FrameBlockMask: ratio must be between"),
+    (lambda: FrameBlockMask(length=0), "length must be >= 1, got 0"),
+    (lambda: FrameBlockMask(adjust=-0.6), "adjust must be at least -0.5"),
+    (lambda: FrameBlockMask().num_visible(1), "1 of 1 frames stay visible"),
+    (
+      lambda: FrameBlockMask()(np.random.default_rng(0), padded(0, 9)),
+      "FrameBlockMask: an example has no frames that are not padding; leave",
     ),
   ],
 )

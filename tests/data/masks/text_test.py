@@ -1,20 +1,29 @@
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from d2v_jax.data.masks import text as text_masks
-from d2v_jax.data.masks.text import TokenMask
+from d2v_jax.data.masks.text import RandomTokenMask, TokenMask
+from tests.data.masks.examples import padded, text
 
 DRAWS = 2000
-LEVEL = 1e-3  # as in span_masking_test
+# Each statistical test has a fixed seed, so it either always passes or never.
+# The level only says how unlikely a correct draw would have been to fail.
+LEVEL = 1e-3
 SPANS = TokenMask(0.35, 4, random=0, keep=0)
 TOKENS = np.arange(4, 68)
 VOCAB = 100
 
 
-def draw(mask, seed=0, tokens=TOKENS, num_tokens=None, vocab_size=VOCAB):
-  rng = np.random.default_rng(seed)
-  return mask(rng, num_tokens or len(tokens), vocab_size, tokens)
+def draw(mask, seed=0, tokens=TOKENS, size=None):
+  """What is hidden, selected, and read by the student."""
+  example = text(tokens, VOCAB, size)
+  out = mask(np.random.default_rng(seed), example)
+  hidden = out["mask"]
+  read = np.where(hidden, VOCAB - 1, tokens)
+  return hidden, out.get("selected", hidden), out.get("student_inputs", read)
 
 
 def test_roles_have_exact_counts():
@@ -46,10 +55,44 @@ def test_spans_hide_all_they_select():
   assert (edges[1::2] - edges[::2]).max() >= 4
 
 
-def test_only_random_tokens_change_the_input():
-  assert TokenMask().changes_tokens
-  assert not SPANS.changes_tokens
-  assert not TokenMask(random=0, keep=0.1).changes_tokens
+@pytest.mark.parametrize(
+  ("settings", "names"),
+  [
+    ({}, {"selected", "student_inputs"}),
+    ({"keep": 0}, {"selected", "student_inputs"}),
+    ({"random": 0, "keep": 0}, set()),
+    ({"random": 0}, set()),
+    ({"random": 0, "teacher_sees": "selected"}, {"student_inputs", "inputs"}),
+    (
+      {"teacher_sees": "selected"},
+      {"selected", "student_inputs", "inputs"},
+    ),
+  ],
+)
+def test_what_cannot_be_told_from_the_mask_is_given(settings, names):
+  out = TokenMask(**settings)(np.random.default_rng(0), text(TOKENS, VOCAB))
+  assert set(out) == {"mask"} | names
+  assert all(x.shape == (64,) for x in out.values())
+
+
+def test_a_teacher_that_sees_the_selected_tokens_only():
+  example = text([*TOKENS, 1, 1], VOCAB, 64)
+  settings = {"random": 0.2, "keep": 0.2}
+  all_seen = TokenMask(**settings)(np.random.default_rng(0), example)
+  out = TokenMask(**settings, teacher_sees="selected")(
+    np.random.default_rng(0), example
+  )
+  for name, value in all_seen.items():
+    np.testing.assert_array_equal(out[name], value)
+  selected = out["selected"]
+  assert out["inputs"].dtype == np.int32
+  np.testing.assert_array_equal(
+    out["inputs"][selected], example["inputs"][selected]
+  )
+  assert (out["inputs"][~selected] == 1).all()
+  hides = out["mask"]
+  assert (out["student_inputs"][hides] == VOCAB - 1).all()
+  assert (selected & ~hides).any()
 
 
 def test_padding_stays():
@@ -66,8 +109,9 @@ def test_padding_stays():
 
 def test_positions_and_roles_are_uniform():
   mask, rng = TokenMask(), np.random.default_rng(0)
-  draws = [mask(rng, 64, VOCAB, TOKENS)[:2] for _ in range(DRAWS)]
-  for hits, count in zip(np.sum(draws, 0), (8, 10), strict=True):
+  draws = [mask(rng, text(TOKENS, VOCAB)) for _ in range(DRAWS)]
+  for name, count in (("mask", 8), ("selected", 10)):
+    hits = sum(draw[name] for draw in draws)
     share = count / 64
     z = (hits - DRAWS * share) / np.sqrt(DRAWS * share * (1 - share))
     # Both ends are like the rest, although they hold special tokens.
@@ -79,19 +123,86 @@ def test_random_tokens_are_uniform_and_never_special():
   zeros = np.zeros(64, int)
   counts = np.zeros(24, int)
   for _ in range(DRAWS // 4):
-    hidden, selected, student = mask(rng, 64, 24, zeros)
-    counts += np.bincount(student[selected & ~hidden], minlength=24)
+    out = mask(rng, text(zeros, 24))
+    replaced = out["selected"] & ~out["mask"]
+    counts += np.bincount(out["student_inputs"][replaced], minlength=24)
   assert (counts[:4] == 0).all()
   assert stats.chisquare(counts[4:]).pvalue > LEVEL  # <mask>, 23, is one
 
 
-def test_masks_depend_on_the_generator_alone():
-  mask = text_masks.MASKS["token"]()
-  for one, same, other in zip(
-    draw(mask, 3), draw(mask, 3), draw(mask, 4), strict=True
-  ):
-    np.testing.assert_array_equal(one, same)
-    assert (one != other).any()
+def test_names_in_a_config():
+  names = text_masks.MASKS
+  assert names == {
+    "random_tokens": RandomTokenMask,
+    "tokens": TokenMask,
+  }
+
+
+@pytest.mark.parametrize("mask", [TokenMask(), RandomTokenMask()])
+def test_masks_depend_on_the_generator_alone(mask):
+  example = text(TOKENS, VOCAB, 60)
+  first, again, other = (
+    mask(np.random.default_rng(seed), example) for seed in (3, 3, 4)
+  )
+  for name in first:
+    np.testing.assert_array_equal(first[name], again[name])
+    assert (first[name] != other[name]).any()
+
+
+@pytest.mark.parametrize(("ratio", "visible"), [(0.48, 266), (0.5, 256)])
+def test_random_tokens_have_an_exact_share(ratio, visible):
+  mask = RandomTokenMask(8, ratio)
+  rng = np.random.default_rng(0)
+  assert mask.num_visible(512) == visible
+  for size in (512, 511, 100, 3, 2, 1):
+    out = mask(rng, padded(size, 512))
+    assert set(out) == {"mask", "keep_ids"}
+    drawn = out["mask"]
+    assert drawn.shape == (8, 512) and drawn.dtype == bool
+    shown = max(1, math.floor(size * (1 - ratio)))
+    assert (drawn.sum(1) == size - shown).all()
+    assert not drawn[:, size:].any()
+    # All visible tokens are encoded, then the first of the padding.
+    assert out["keep_ids"].shape == (8, visible)
+    for row, kept in zip(drawn, out["keep_ids"].tolist(), strict=True):
+      assert kept == np.flatnonzero(~row)[:visible].tolist()
+
+
+def test_random_tokens_are_uniform():
+  mask = RandomTokenMask(DRAWS, 0.5)
+  drawn = mask(np.random.default_rng(0), padded(12, 14))["mask"]
+  z = (drawn[:, :12].sum(0) - DRAWS / 2) / np.sqrt(DRAWS / 4)
+  assert np.abs(z).max() < stats.norm.isf(LEVEL / 2 / 12)
+  both = (drawn[:, :11] & drawn[:, 1:12]).sum(0)
+  p = 6 / 12 * 5 / 11
+  z = (both - DRAWS * p) / np.sqrt(DRAWS * p * (1 - p))
+  assert np.abs(z).max() < stats.norm.isf(LEVEL / 2 / 11)
+
+
+def test_visible_tokens_fill_up_at_any_length():
+  """There is enough padding to fill up, whatever the ratio."""
+  for ratio in (0.05, 0.48, 0.5, 0.55, 0.8, 0.93):
+    mask = RandomTokenMask(1, ratio)
+    for total in range(2, 60):
+      if int(total * (1 - ratio)) == 0:
+        continue  # nothing visible
+      for size in range(1, total + 1):
+        out = mask(np.random.default_rng(0), padded(size, total))
+        hidden, visible = out["mask"].sum(), out["keep_ids"].size
+        assert 1 <= size - hidden <= visible <= total - hidden
+
+
+def test_what_cannot_be_masked_is_known_before():
+  TokenMask().check((50,), shortest=2)
+  with pytest.raises(ValueError, match="so of 1 none can be hidden"):
+    TokenMask().check((50,), shortest=1)
+  with pytest.raises(ValueError, match="so of 1 none can be hidden"):
+    TokenMask().check((1,), shortest=50)
+  RandomTokenMask().check((50,), shortest=1)
+  with pytest.raises(ValueError, match="no tokens that are not padding"):
+    RandomTokenMask().check((50,), shortest=0)
+  with pytest.raises(ValueError, match="0 of 1 tokens stay visible"):
+    RandomTokenMask().check((1,))
 
 
 @pytest.mark.parametrize(
@@ -102,8 +213,17 @@ def test_masks_depend_on_the_generator_alone():
     (lambda: TokenMask(random=-0.1), ">= 0 and together below 1, got -0.1 and"),
     (lambda: TokenMask(random=0.5, keep=0.5), "below 1, got 0.5 and 0.5"),
     (lambda: TokenMask().counts(1), "TokenMask: .* so of 1 none can be hidden"),
-    (lambda: draw(TokenMask(), num_tokens=65), "num_tokens=65 .* the 64 given"),
-    (lambda: draw(TokenMask(), vocab_size=4), "vocab_size must be at least 5"),
+    (
+      lambda: TokenMask(teacher_sees="all"),
+      "unknown teacher_sees 'all'; choose one of: everything, selected",
+    ),
+    (lambda: RandomTokenMask(0), "RandomTokenMask: num_masks must be >= 1, g"),
+    (lambda: RandomTokenMask(ratio=1), "ratio must be between 0 and 1"),
+    (lambda: RandomTokenMask(ratio=0.9).num_visible(9), "0 of 9 tokens stay"),
+    (
+      lambda: RandomTokenMask()(np.random.default_rng(0), padded(0, 9)),
+      "RandomTokenMask: an example has no tokens that are not padding; leave",
+    ),
   ],
 )
 def test_errors(make, message):

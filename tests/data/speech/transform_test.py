@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from d2v_jax.data import layout
-from d2v_jax.data.masks.speech import BlockMasks
+from d2v_jax.data.masks.speech import FrameBlockMask, SpanMask
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.speech.augment import WaveAugment
-from d2v_jax.data.speech.transform import EvalTransform, TrainTransform
+from d2v_jax.data.speech.transform import (
+  SpeechEvalTransform,
+  SpeechTrainTransform,
+)
 
 LAYERS = ((8, 4, 2), (8, 3, 2))
 
@@ -18,11 +21,21 @@ def example(samples, length, **rest):
   return {"audio": signal, "length": length, **at, **rest}
 
 
-def first_half(rng, real, total):
+class FirstHalf:
   """A mask whose dependence on its arguments shows."""
-  mask = np.zeros(total, bool)
-  mask[: max(1, real // 2)] = True
-  return mask
+
+  num_masks = None
+
+  def check(self, shape, shortest=None):
+    pass
+
+  def __call__(self, rng, example):
+    padding = example["padding"]
+    size = len(padding) - padding.sum()
+    return {"mask": np.arange(len(padding)) < max(1, size // 2)}
+
+
+FIRST_HALF = FirstHalf()
 
 
 def text_length(record):
@@ -30,7 +43,7 @@ def text_length(record):
 
 
 def test_longer_utterances_are_cropped_anywhere():
-  transform = TrainTransform(LAYERS)
+  transform = SpeechTrainTransform(LAYERS)
   rng = np.random.default_rng(0)
   starts = set()
   for _ in range(300):
@@ -49,7 +62,7 @@ def test_crops_are_slices_of_the_normalised_whole():
   raw = rng.normal(2, 3, 5000).astype(np.float32)
   whole = decoding.normalise(raw)
   record = example(1, 800) | {"audio": whole}
-  out = TrainTransform()(record, np.random.default_rng(1))["inputs"]
+  out = SpeechTrainTransform()(record, np.random.default_rng(1))["inputs"]
   windows = np.lib.stride_tricks.sliding_window_view(whole, 800)
   assert (windows == out).all(axis=1).sum() == 1
   assert abs(out.mean()) > 1e-4  # not normalised again
@@ -58,8 +71,10 @@ def test_crops_are_slices_of_the_normalised_whole():
 @pytest.mark.parametrize("samples", [8, 9, 19, 20])
 def test_shorter_utterances_are_padded(samples):
   for out in (
-    TrainTransform(LAYERS)(example(samples, 20), np.random.default_rng(0)),
-    EvalTransform(LAYERS)(example(samples, 20)),
+    SpeechTrainTransform(LAYERS)(
+      example(samples, 20), np.random.default_rng(0)
+    ),
+    SpeechEvalTransform(LAYERS)(example(samples, 20)),
   ):
     inputs, padding = out["inputs"], out["padding"]
     assert inputs.dtype == np.float32 and inputs.shape == (20,)
@@ -71,9 +86,9 @@ def test_shorter_utterances_are_padded(samples):
     assert (np.diff(padding.astype(int)) >= 0).all()
 
 
-def test_real_frames_see_no_padding():
-  # Sums over the samples that each frame sees, 0 if real and huge if padded.
-  transform = EvalTransform(LAYERS)
+def test_frames_see_no_padding():
+  # Sums over the samples that each frame sees, 0 or huge where padded.
+  transform = SpeechEvalTransform(LAYERS)
   for samples in range(8, 21):
     out = transform(example(samples, 20))
     signal = np.where(np.arange(20) < samples, 0, 1e6)
@@ -83,45 +98,47 @@ def test_real_frames_see_no_padding():
 
 
 def test_masks():
-  transform = TrainTransform(
-    LAYERS, mask=first_half, channel_mask=first_half, width=6
+  transform = SpeechTrainTransform(
+    LAYERS, mask=FIRST_HALF, channel_mask=FIRST_HALF, width=6
   )
   out = transform(example(12, 20), np.random.default_rng(0))
   assert (~out["padding"]).tolist() == [True, True, False, False]
   assert out["mask"].tolist() == [True, False, False, False]
   assert out["channel_mask"].tolist() == [True] * 3 + [False] * 3
   assert (out["requested"], out["record"]) == (3, 4)
-  plain = TrainTransform(LAYERS)(example(12, 20), np.random.default_rng(0))
+  plain = SpeechTrainTransform(LAYERS)(
+    example(12, 20), np.random.default_rng(0)
+  )
   assert set(plain) == {"inputs", "padding", "requested", "record"}
 
 
 @pytest.mark.parametrize("samples", [8, 20, 62, 102, 300])
 @pytest.mark.parametrize("ratio", [0.3, 0.55, 0.8])
 def test_several_masks(samples, ratio):
-  masks = BlockMasks(3, ratio, length=3)
-  transform = TrainTransform(LAYERS, mask=masks)
+  masks = FrameBlockMask(3, ratio, length=3)
+  transform = SpeechTrainTransform(LAYERS, mask=masks)
   out = transform(example(samples, 102), np.random.default_rng(0))
   total = layout.num_frames(102, LAYERS)
-  real = min(total, layout.num_frames(samples, LAYERS))
+  frames = min(total, layout.num_frames(samples, LAYERS))
   assert total == 24
   visible = total - int(total * ratio)
   assert out["mask"].shape == (3, total)
   assert out["keep_ids"].shape == (3, visible)
   assert out["keep_ids"].dtype == np.int32
   for hidden, kept in zip(out["mask"], out["keep_ids"].tolist(), strict=True):
-    assert hidden.sum() == int(real * ratio)
+    assert hidden.sum() == int(frames * ratio)
     assert not (hidden & out["padding"]).any()
-    shown = [i for i in range(real) if not hidden[i]]
-    # All real visible frames, then the first of the padding.
-    assert kept == [*shown, *range(real, real + visible - len(shown))]
-  plain = TrainTransform(LAYERS)(
+    shown = [i for i in range(frames) if not hidden[i]]
+    # All visible frames, then the first of the padding.
+    assert kept == [*shown, *range(frames, frames + visible - len(shown))]
+  plain = SpeechTrainTransform(LAYERS)(
     example(samples, 102), np.random.default_rng(0)
   )
   np.testing.assert_array_equal(out["inputs"], plain["inputs"])
 
 
 def test_two_crops():
-  transform = TrainTransform(LAYERS, views=2)
+  transform = SpeechTrainTransform(LAYERS, views=2)
   rng = np.random.default_rng(0)
   starts = set()
   for _ in range(200):
@@ -134,14 +151,14 @@ def test_two_crops():
     starts.add((int(out["inputs"][0]), int(out["inputs_b"][0])))
   assert starts == {(a, b) for a in range(1, 6) for b in range(1, 6)}
   # A mask belongs to the first.
-  masked = TrainTransform(LAYERS, mask=first_half, views=2)
+  masked = SpeechTrainTransform(LAYERS, mask=FIRST_HALF, views=2)
   assert masked(example(24, 20), rng)["mask"].shape == (4,)
 
 
 def test_pieces_of_views():
   """Each piece stands somewhere in the utterance, and is padded."""
   off = {"gain": 0.0, "noise": None, "gap": 0.0}
-  transform = TrainTransform(LAYERS, wave_augment=off, views=2)
+  transform = SpeechTrainTransform(LAYERS, wave_augment=off, views=2)
   assert transform.wave_augment == WaveAugment(**off)
   rng = np.random.default_rng(0)
   sizes = {"inputs": set(), "inputs_b": set()}
@@ -163,7 +180,7 @@ def test_pieces_of_views():
 
 
 def test_views_sound_different():
-  transform = TrainTransform(LAYERS, wave_augment={}, views=2)
+  transform = SpeechTrainTransform(LAYERS, wave_augment={}, views=2)
   transform = pickle.loads(pickle.dumps(transform))
   out = transform(example(300, 102), np.random.default_rng(0))
   for view in ("inputs", "inputs_b"):
@@ -174,7 +191,7 @@ def test_views_sound_different():
 
 
 def test_only_the_generator_is_random():
-  transform = TrainTransform(LAYERS, mask=first_half)
+  transform = SpeechTrainTransform(LAYERS, mask=FIRST_HALF)
   again = pickle.loads(pickle.dumps(transform))
   for seed in range(5):
     first = transform(example(50, 20), np.random.default_rng(seed))
@@ -185,37 +202,52 @@ def test_only_the_generator_is_random():
 
 def test_labels():
   record = example(12, 20, text="four")
-  train = TrainTransform(LAYERS, labels=text_length)
+  train = SpeechTrainTransform(LAYERS, labels=text_length)
   assert train(record, np.random.default_rng(0))["label"] == 4
-  assert EvalTransform(LAYERS, labels=text_length)(record)["label"] == 4
-  assert "label" not in EvalTransform(LAYERS)(record)
+  assert SpeechEvalTransform(LAYERS, labels=text_length)(record)["label"] == 4
+  assert "label" not in SpeechEvalTransform(LAYERS)(record)
 
 
 def test_evaluation_keeps_the_beginning():
-  out = EvalTransform(LAYERS)(example(30, 20))
+  out = SpeechEvalTransform(LAYERS)(example(30, 20))
   np.testing.assert_array_equal(out["inputs"], np.arange(1, 21))
   assert set(out) == {"inputs", "padding"}
 
 
 def test_errors():
   with pytest.raises(ValueError, match=r"channel_mask needs .* width=None"):
-    TrainTransform(mask=first_half, channel_mask=first_half)
+    SpeechTrainTransform(mask=FIRST_HALF, channel_mask=FIRST_HALF)
   with pytest.raises(ValueError, match="channel_mask goes with one mask of"):
-    TrainTransform(mask=BlockMasks(), channel_mask=first_half, width=6)
+    SpeechTrainTransform(
+      mask=FrameBlockMask(), channel_mask=FIRST_HALF, width=6
+    )
   with pytest.raises(ValueError, match="hides one set of channels, not sev"):
-    TrainTransform(mask=first_half, channel_mask=BlockMasks(), width=6)
+    SpeechTrainTransform(
+      mask=FIRST_HALF, channel_mask=FrameBlockMask(), width=6
+    )
   with pytest.raises(ValueError, match="views must be 1 or 2, got 0"):
-    TrainTransform(views=0)
+    SpeechTrainTransform(views=0)
   with pytest.raises(ValueError, match="choose from: gain, gap, noise, piece"):
-    TrainTransform(wave_augment={"loudness": 1})
+    SpeechTrainTransform(wave_augment={"loudness": 1})
   with pytest.raises(ValueError, match="1 of 1 frames stay visible"):
-    TrainTransform(mask=BlockMasks()).check_length(400)
-  TrainTransform(mask=BlockMasks()).check_length(720)
-  TrainTransform(mask=first_half).check_length(400)
+    SpeechTrainTransform(mask=FrameBlockMask()).check_length(400)
+  SpeechTrainTransform(mask=FrameBlockMask()).check_length(720)
+  short = SpeechTrainTransform(mask=SpanMask())
+  short.check_length(8000, shortest=720)  # two frames
+  with pytest.raises(ValueError, match="SpanMask: one frame has to stay"):
+    short.check_length(8000, shortest=719)
+  with pytest.raises(ValueError, match="SpanMask: one frame has to stay"):
+    short.check_length(719, shortest=8000)
+  pieces = SpeechTrainTransform(mask=SpanMask(), wave_augment={})
+  pieces.check_length(8000, shortest=1200)  # 0.6 of it at least
+  with pytest.raises(ValueError, match="SpanMask: one frame has to stay"):
+    pieces.check_length(8000, shortest=1190)
   with pytest.raises(ValueError, match=r"set config.data.mask too"):
-    TrainTransform(channel_mask=first_half, width=6)
-  for transform in (TrainTransform, EvalTransform):
+    SpeechTrainTransform(channel_mask=FIRST_HALF, width=6)
+  with pytest.raises(ValueError, match="so of 1 none can be hidden"):
+    SpeechTrainTransform(mask=FIRST_HALF, channel_mask=SpanMask(), width=1)
+  for transform in (SpeechTrainTransform, SpeechEvalTransform):
     with pytest.raises(ValueError, match="each of conv_layers must be"):
       transform(((1, 2),))
   with pytest.raises(ValueError, match="no frame of a batch's length=399"):
-    EvalTransform()(example(399, 399))
+    SpeechEvalTransform()(example(399, 399))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from d2v_jax.data.labels import RecordLabel
-from d2v_jax.data.masks.text import RandomMasks, TokenMask
+from d2v_jax.data.masks.text import RandomTokenMask, TokenMask
 from d2v_jax.data.text import documents, packing, sequences, token_cache
 from d2v_jax.data.text import tokenizer as tokenizer_lib
 from d2v_jax.data.text import transform as text_transform
@@ -179,19 +179,20 @@ def test_packed_tokens_of_something_else_are_refused(tmp_path, tokens):
 class Chosen:
   """Hides 1 and 4, replaces 2 and keeps 3."""
 
-  changes_tokens = True
+  num_masks = None
 
-  def __call__(self, rng, num_tokens, vocab_size, tokens):
-    assert num_tokens == len(tokens) == 6
-    hidden = np.isin(np.arange(6), [1, 4])
-    selected = np.isin(np.arange(6), [1, 2, 3, 4])
-    student = np.where(hidden, vocab_size - 1, tokens).astype(np.int32)
+  def check(self, shape, shortest=None):
+    pass
+
+  def __call__(self, rng, example):
+    tokens, padding = example["inputs"], example["padding"]
+    assert padding.tolist() == [False] * 6 + [True] * 2
+    assert tokens[6:].tolist() == [1, 1]
+    hidden = np.isin(np.arange(8), [1, 4])
+    student = np.where(hidden, example["vocab_size"] - 1, tokens)
     student[2] = 77
-    return hidden, selected, student
-
-
-class OnlyHides(Chosen):
-  changes_tokens = False
+    selected = np.isin(np.arange(8), [1, 2, 3, 4])
+    return {"mask": hidden, "selected": selected, "student_inputs": student}
 
 
 EXAMPLE = {
@@ -211,105 +212,99 @@ def listed(out):
 def test_train_transform():
   rng = np.random.default_rng(0)
   whole = [0, 11, 12, 13, 14, 2, 1, 1]
-  student = [0, 99, 77, 13, 99, 2, 1, 1]
   at = {"requested": 5, "record": 5}
-  made = text_transform.TrainTransform(100, OnlyHides())
-  out = made(EXAMPLE, rng)
-  assert listed(out) == {"inputs": whole, "mask": MASK, **at}
-  assert out["inputs"].dtype == np.int32 and out["mask"].dtype == np.bool_
-  out = text_transform.TrainTransform(100, Chosen())(EXAMPLE, rng)
-  selected = [False, True, True, True, True, False, False, False]
+  out = text_transform.TextTrainTransform(100, Chosen())(EXAMPLE, rng)
   assert listed(out) == {
     "inputs": whole,
     "mask": MASK,
-    "student_inputs": student,
-    "selected": selected,
-    **at,
-  }
-  assert out["student_inputs"].dtype == np.int32
-  assert out["selected"].dtype == np.bool_
-  out = text_transform.TrainTransform(100, Chosen(), teacher_sees="selected")(
-    EXAMPLE, rng
-  )
-  assert listed(out) == {
-    "inputs": [1, 11, 12, 13, 14, 1, 1, 1],
-    "mask": MASK,
-    "student_inputs": student,
-    "selected": selected,
+    "student_inputs": [0, 99, 77, 13, 99, 2, 1, 1],
+    "selected": [False, True, True, True, True, False, False, False],
     **at,
   }
   assert out["inputs"].dtype == np.int32
-  out = text_transform.TrainTransform(100, labels=RecordLabel())(EXAMPLE, rng)
+  out = text_transform.TextTrainTransform(100, labels=RecordLabel())(
+    EXAMPLE, rng
+  )
   assert listed(out) == {"inputs": whole, "label": 3, **at}
   assert out["label"].dtype == np.int32
+
+
+def test_a_mask_may_replace_what_the_teacher_sees():
+  mask = TokenMask(0.5, 1, random=0, keep=0, teacher_sees="selected")
+  made = text_transform.TextTrainTransform(100, mask)
+  out = made(EXAMPLE, np.random.default_rng(0))
+  whole = np.array([0, 11, 12, 13, 14, 2, 1, 1])
+  assert out["mask"].sum() == 3
+  assert out["inputs"].dtype == np.int32
+  np.testing.assert_array_equal(out["inputs"], np.where(out["mask"], whole, 1))
+  np.testing.assert_array_equal(
+    out["student_inputs"], np.where(out["mask"], 99, whole)
+  )
+  assert set(out) == {
+    *("inputs", "mask", "student_inputs", "requested", "record")
+  }
 
 
 @pytest.mark.parametrize("length", [5, 6, 8, 40])
 @pytest.mark.parametrize("ratio", [0.48, 0.7])
 def test_several_masks(length, ratio):
-  made = text_transform.TrainTransform(100, RandomMasks(3, ratio))
+  made = text_transform.TextTrainTransform(100, RandomTokenMask(3, ratio))
   made = pickle.loads(pickle.dumps(made))
   out = made(EXAMPLE | {"length": length}, np.random.default_rng(0))
   assert set(out) == {"inputs", "mask", "keep_ids", "requested", "record"}
-  plain = text_transform.TrainTransform(100)(
+  plain = text_transform.TextTrainTransform(100)(
     EXAMPLE | {"length": length}, np.random.default_rng(0)
   )
   np.testing.assert_array_equal(out["inputs"], plain["inputs"])
-  visible, real = int(length * (1 - ratio)), min(6, length)
+  visible, size = int(length * (1 - ratio)), min(6, length)
   assert out["mask"].shape == (3, length) and out["mask"].dtype == np.bool_
   assert out["keep_ids"].shape == (3, visible)
   assert out["keep_ids"].dtype == np.int32
   for hidden, kept in zip(out["mask"], out["keep_ids"].tolist(), strict=True):
-    assert hidden.sum() == real - int(real * (1 - ratio))
-    assert not hidden[real:].any()
-    shown = [i for i in range(real) if not hidden[i]]
-    # All real visible tokens, then the first of the padding.
-    assert kept == [*shown, *range(real, real + visible - len(shown))]
-
-
-def test_selected_needs_student_inputs_even_without_random_tokens():
-  made = text_transform.TrainTransform(
-    100, OnlyHides(), teacher_sees="selected"
-  )
-  out = made(EXAMPLE, np.random.default_rng(0))
-  assert "student_inputs" in out
+    assert hidden.sum() == size - int(size * (1 - ratio))
+    assert not hidden[size:].any()
+    shown = [i for i in range(size) if not hidden[i]]
+    # All visible tokens, then the first of the padding.
+    assert kept == [*shown, *range(size, size + visible - len(shown))]
 
 
 def test_eval_transform():
-  made = text_transform.EvalTransform(100, RecordLabel())
+  made = text_transform.TextEvalTransform(100, RecordLabel())
   out = made(EXAMPLE)
   assert listed(out) == {"inputs": [0, 11, 12, 13, 14, 2, 1, 1], "label": 3}
-  assert set(text_transform.EvalTransform(100)(EXAMPLE)) == {"inputs"}
+  assert set(text_transform.TextEvalTransform(100)(EXAMPLE)) == {"inputs"}
 
 
 def test_a_longer_sequence_is_cut():
   short = EXAMPLE | {"length": 4}
-  assert listed(text_transform.EvalTransform(100)(short))["inputs"] == [
+  assert listed(text_transform.TextEvalTransform(100)(short))["inputs"] == [
     0,
     11,
     12,
     2,
   ]
-  made = text_transform.TrainTransform(100, TokenMask(0.5, 1, 0, 0))
+  made = text_transform.TextTrainTransform(100, TokenMask(0.5, 1, 0, 0))
   out = made(short, np.random.default_rng(0))
   assert out["inputs"].tolist() == [0, 11, 12, 2]
   assert out["mask"].shape == (4,) and out["mask"].sum() == 2
   exact = EXAMPLE | {"length": 6}
-  assert text_transform.EvalTransform(100)(exact)["inputs"].tolist() == [
+  assert text_transform.TextEvalTransform(100)(exact)["inputs"].tolist() == [
     *EXAMPLE["tokens"]
   ]
 
 
 @pytest.mark.parametrize("mask", [TokenMask(), TokenMask(0.35, 4, 0, 0)])
 def test_with_the_masks_that_are_shipped(mask):
-  made = pickle.loads(pickle.dumps(text_transform.TrainTransform(2000, mask)))
+  made = pickle.loads(
+    pickle.dumps(text_transform.TextTrainTransform(2000, mask))
+  )
   words = np.concatenate([[0], np.arange(100, 138), [2]]).astype(np.int32)
   example = {"tokens": words, "length": 64, "requested": 0, "record": 0}
   out = made(example, np.random.default_rng(1))
   again = made(example, np.random.default_rng(1))
   assert listed(out) == listed(again)
   assert not out["mask"][40:].any() and out["mask"].any()
-  assert ("student_inputs" in out) == mask.changes_tokens
+  assert ("student_inputs" in out) == (mask.random > 0)
   student = out.get("student_inputs")
   if student is not None:
     assert (student[out["mask"]] == 1999).all()
@@ -317,21 +312,16 @@ def test_with_the_masks_that_are_shipped(mask):
 
 
 def test_transform_errors():
-  with pytest.raises(
-    ValueError, match="unknown teacher_sees 'all'; choose one of: everything, s"
-  ):
-    text_transform.TrainTransform(100, Chosen(), teacher_sees="all")
-  with pytest.raises(ValueError, match="teacher_sees='selected' needs a mask"):
-    text_transform.TrainTransform(100, teacher_sees="selected")
-  with pytest.raises(ValueError, match="'selected' goes with one mask of a"):
-    text_transform.TrainTransform(100, RandomMasks(), teacher_sees="selected")
   with pytest.raises(ValueError, match="0 of 1 tokens stay visible"):
-    text_transform.TrainTransform(100, RandomMasks()).check_length(1)
-  text_transform.TrainTransform(100, RandomMasks()).check_length(2)
-  text_transform.TrainTransform(100, TokenMask()).check_length(1)
+    text_transform.TextTrainTransform(100, RandomTokenMask()).check_length(1)
+  text_transform.TextTrainTransform(100, RandomTokenMask()).check_length(2)
+  one = text_transform.TextTrainTransform(100, TokenMask())
+  one.check_length(8, shortest=2)
+  with pytest.raises(ValueError, match="TokenMask: one token has to stay"):
+    one.check_length(8, shortest=1)
   for made in (
-    text_transform.EvalTransform(14),
-    text_transform.TrainTransform(14),
+    text_transform.TextEvalTransform(14),
+    text_transform.TextTrainTransform(14),
   ):
     with pytest.raises(
       ValueError, match=r"has the token id 14, but encoder.vocab_size is 14"

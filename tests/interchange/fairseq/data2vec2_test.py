@@ -129,7 +129,7 @@ def test_options_of_images(tmp_path):
     },
   }
   assert imported.data["mask"] == {
-    "name": "inverse_block",
+    "name": "inverse_blocks",
     "num_masks": 2,
     "ratio": 0.8,
     "adjust": 0.07,
@@ -139,7 +139,7 @@ def test_options_of_images(tmp_path):
   assert "licence" in imported.notes[-1]
   single = files.pretrained("image", modality={"mask_length": 1})
   assert read(tmp_path, single).data["mask"] == {
-    "name": "random",
+    "name": "random_patches",
     "num_masks": 2,
     "num_masked": 157,
   }
@@ -158,7 +158,7 @@ def test_options_of_speech(tmp_path):
   assert (o["decoder"]["width"], o["decoder"]["kernel"]) == (32, 7)
   assert o["decoder"]["isolate_padding"] is False
   assert imported.data["mask"] == {
-    "name": "block",
+    "name": "frame_blocks",
     "num_masks": 2,
     "ratio": 0.5,
     "adjust": 0.05,
@@ -187,7 +187,7 @@ def test_options_of_text(tmp_path):
   assert o["decoder"]["projection_layers"] == 2
   assert not o["decoder"]["residual"] and o["cls_loss"] == 0
   assert imported.data == {
-    "mask": {"name": "random", "num_masks": 2, "ratio": 0.48}
+    "mask": {"name": "random_tokens", "num_masks": 2, "ratio": 0.48}
   }
   notes = "\n".join(imported.notes)
   assert "no tokenizer" in notes and "the teacher has no dropout here" in notes
@@ -661,7 +661,7 @@ def test_the_run(digits, capsys):
   assert np.isfinite(found).all() and np.abs(found[0] - found[1]).max() > 0.1
   record = json.loads((digits / "run.json").read_text())
   assert record["config"]["objective"]["name"] == "data2vec2"
-  assert record["config"]["data"]["mask"]["name"] == "inverse_block"
+  assert record["config"]["data"]["mask"]["name"] == "inverse_blocks"
   assert record["origin"]["format"] == "fairseq"
 
 
