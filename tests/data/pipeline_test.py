@@ -189,7 +189,7 @@ def test_evaluation_sees_each_example_once(batch_size, process_count):
     list(
       pipeline.eval_batches(
         digits,
-        image_transform.EvalTransform(8, resize_ratio=None),
+        image_transform.ImageEvalTransform(8, resize_ratio=None),
         batch_size=batch_size,
         num_threads=2,
         process_index=p,
@@ -221,7 +221,7 @@ def test_evaluation_with_fewer_examples_than_processes(spoiled):
     def __len__(self):
       return 3
 
-  transform = image_transform.EvalTransform(8, resize_ratio=None)
+  transform = image_transform.ImageEvalTransform(8, resize_ratio=None)
   few = sources.Decoded(Three(), 1)
   valid = [
     next(
@@ -235,7 +235,7 @@ def test_evaluation_with_fewer_examples_than_processes(spoiled):
 
 
 def test_evaluation_leaves_out_corrupt_records(spoiled, caplog):
-  transform = image_transform.EvalTransform(16)
+  transform = image_transform.ImageEvalTransform(16)
   with caplog.at_level(logging.WARNING):
     batches = list(pipeline.eval_batches(spoiled, transform, batch_size=8))
   valid = np.concatenate([batch["valid"] for batch in batches])
