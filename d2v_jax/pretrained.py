@@ -1,8 +1,9 @@
 """Pretrained weights, from the workdir of a run or of an import.
 
-from d2v_jax import pretrained
-model = pretrained.load("runs/mine", "teacher")
+import d2v_jax
+model = d2v_jax.load("runs/mine")
 features = model.features(images)  # uint8 [n, H, W, C] -> float32 [n, D]
+tokens = model.encode(images)  # float32 [n, N, D]
 """
 
 from __future__ import annotations
@@ -10,24 +11,32 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError, Spec
-from d2v_jax.evaluators.features import MODELS, Features, pool_features
+from d2v_jax.evaluators.features import (
+  MODELS,
+  Features,
+  pool_features,
+  token_features,
+)
 from d2v_jax.modalities import MODALITIES, Modality
-from d2v_jax.models.encoder import Batch, Encoder, Params
+from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, Params
 from d2v_jax.objectives import SUB_TREES
 from d2v_jax.training import checkpoint, provenance, sharding
 
 INPUTS_MADE_WITH = ("channels", "tokenizer")
 
+Inputs: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Pretrained:
   """One of a run's networks, ready to be used.
 
@@ -56,6 +65,22 @@ class Pretrained:
     """The modality's row of the table."""
     return MODALITIES[self.modality]
 
+  def __repr__(self) -> str:
+    depth, _, _, width = self._shapes.block.shape
+    count = sum(x.size for x in jax.tree.leaves(self.params))
+    return (
+      f"Pretrained({self.run}, step {self.step}, {self.model}: "
+      f"{self.modality}, width {width} x depth {depth}, {count:,} parameters)"
+    )
+
+  @functools.cached_property
+  def _shapes(self) -> EncoderOutput:
+    """Of what the network makes of one input."""
+    channels = (self.config.get("data") or {}).get("channels", 3)
+    options = {"channels": channels} if self.modality == "vision" else {}
+    batch = self.encoder.inputs.example(**options)
+    return jax.eval_shape(self.encoder, self.params, batch)
+
   @functools.cached_property
   def _extract(self):
     def extract(params, batch, features):
@@ -63,57 +88,100 @@ class Pretrained:
 
     return jax.jit(extract, static_argnames="features")
 
+  @functools.cached_property
+  def _encode(self):
+    def encode(params, batch, features):
+      values, sizes = token_features(self.encoder(params, batch), features)
+      shape = (*values.shape[:2], *(1,) * (values.ndim - 2))
+      padding = jnp.arange(values.shape[1]) >= sizes[:, None]  # [B, N]
+      return jnp.where(padding.reshape(shape), 0.0, values)
+
+    return jax.jit(encode, static_argnames="features")
+
   def extract(self, batch: Batch, features: Features) -> jax.Array:
     """Features [B, D] of a batch, compiled once for each shape."""
     return self._extract(self.params, batch, features)
 
   def features(
     self,
-    inputs: np.ndarray | Mapping[str, np.ndarray],
+    inputs: Inputs,
     *,
     layers: tuple[int, ...] | str | None = None,
     pool: str = "mean",
     batch_size: int = 64,
   ) -> np.ndarray:
-    """Features of examples that are in memory and ready for the network.
+    """One vector for each example that is in memory.
 
-    `d2v features` reads files, and makes them ready.
+    `d2v features` reads files, and makes them ready for the network.
 
     Args:
-      inputs: images uint8 [n, H, W, C], utterances float32 [n, T] of zero mean
-        and unit variance at 16 kHz, or tokens int32 [n, N]; or a dict of
-        `inputs` and what else the modality has, such as `padding` [n, N].
-      layers: as for `Features`.
-      pool: as for `Features`.
-      batch_size: rows at a time; on several devices rounded up to a multiple.
+      inputs: images uint8 [n, H, W, C]; utterances float32 [n, T] of zero mean
+        and unit variance at 16 kHz; or tokens int32 [n, N] from <s> to </s>,
+        filled with <pad>. For utterances of different lengths a dict of
+        `inputs`, filled with zeros, and `padding` bool [n, N], which is True
+        for the frames (`encoder.inputs.num_tokens`) that are filling.
+      layers: None for the final output; the layers whose outputs are averaged,
+        from 0 on or from -1 back; or 'all'.
+      pool: 'mean' over the tokens, or 'cls' for the CLS token.
+      batch_size: examples at a time; on several devices rounded up to a
+        multiple.
 
     Returns:
-      float32 [n, D]; [n, L + 1, D] for layers='all'.
+      float32 [n, D]; [n, L + 1, D] for layers='all', the final output last.
 
     Raises:
-      ValueError: inputs do not fit the network.
+      ValueError: inputs do not fit the network, or there are none.
     """
+    choice = Features(self.model, layers, pool)
+    return self._in_batches(self._extract, inputs, choice, batch_size)
+
+  def encode(
+    self,
+    inputs: Inputs,
+    *,
+    layers: tuple[int, ...] | str | None = None,
+    batch_size: int = 64,
+  ) -> np.ndarray:
+    """A vector for each token of examples that are in memory.
+
+    Args:
+      inputs: as for `features`.
+      layers: as for `features`.
+      batch_size: as for `features`.
+
+    Returns:
+      float32 [n, N, D]; [n, N, L + 1, D] for layers='all', the final output
+      last. Tokens are the patches of an image row by row, without a CLS token,
+      the frames of an utterance, or those of a text. Padding is 0.
+
+    Raises:
+      ValueError: inputs do not fit the network, or there are none.
+    """
+    choice = Features(self.model, layers)
+    return self._in_batches(self._encode, inputs, choice, batch_size)
+
+  def _in_batches(self, function, inputs, choice, batch_size):
     batch = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
     batch = {k: np.asarray(v) for k, v in batch.items()}
-    choice = Features(self.model, layers, pool)
     size = -(-batch_size // self.mesh.size) * self.mesh.size
     where = sharding.batch_sharding(self.mesh)
-    found = []
+    results = []
     for start in range(0, len(batch["inputs"]), size):
-      rows = {k: v[start : start + size] for k, v in batch.items()}
-      count = len(rows["inputs"])
-      # A last, shorter batch is filled with its own rows: one compilation.
-      whole = {k: np.resize(v, (size, *v.shape[1:])) for k, v in rows.items()}
-      device_batch = sharding.to_devices(whole, where)
-      found.append(np.asarray(self.extract(device_batch, choice))[:count])
-    if not found:
-      raise ValueError("Pretrained.features: inputs have no rows.")
-    return np.concatenate(found)
+      part = {k: v[start : start + size] for k, v in batch.items()}
+      count = len(part["inputs"])
+      # A last, shorter batch is filled with its own examples: one compilation.
+      full = {k: np.resize(v, (size, *v.shape[1:])) for k, v in part.items()}
+      device_batch = sharding.to_devices(full, where)
+      values = function(self.params, device_batch, choice)
+      results.append(np.asarray(values)[:count])
+    if not results:
+      raise ValueError("Pretrained: inputs have no examples.")
+    return np.concatenate(results)
 
 
 def load(
   run: epath.PathLike,
-  model: str = "teacher",
+  model: str | None = None,
   *,
   step: int | None = None,
   encoder: Spec | None = None,
@@ -125,7 +193,7 @@ def load(
 
   Args:
     run: workdir, local or gs://.
-    model: 'teacher' or 'student'; where a run has no teacher, only 'student'.
+    model: 'teacher' or 'student'; None: the teacher, if there is one.
     step: of the checkpoint; None: the newest valid one.
     encoder: arguments of the encoder that are changed, such as image_size:
       positions are interpolated.
@@ -152,6 +220,7 @@ def load(
   )
   mesh = sharding.make_mesh(num_devices)
   source = Source(run, step)
+  model = model or ("teacher" if source.averaged else "student")
   source.require(model)
   params = source.network(network, model, mesh, rule)
   return Pretrained(
@@ -246,11 +315,10 @@ class Source:
       mesh: the devices.
       rule: 'replicated' or 'fsdp'.
     """
-    names, own = set(names), set()
-    if model == "teacher":
-      own = self.averaged & names
-    params = self._item("teacher_params", own, mesh, rule)
-    params |= self._item("params", names - own, mesh, rule)
+    names = set(names)
+    averaged = self.averaged & names if model == "teacher" else set()
+    params = self._item("teacher_params", averaged, mesh, rule)
+    params |= self._item("params", names - averaged, mesh, rule)
     return encoder.resize(params)
 
   def _item(self, item, names, mesh, rule):

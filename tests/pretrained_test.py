@@ -7,11 +7,12 @@ import pytest
 
 from d2v_jax import config as config_lib
 from d2v_jax import config_file, pretrained
+from d2v_jax.data.layout import PAD
 from d2v_jax.evaluators.features import Features, pool_features
 from d2v_jax.training.build import from_config
 from d2v_jax.training.checkpoint import Checkpoints
 from d2v_jax.training.trainer import Trainer
-from tests import runs
+from tests import random_runs, runs
 
 pytestmark = pytest.mark.usefixtures("cached_compilation")
 
@@ -56,6 +57,27 @@ def images(n):
 
 
 @pytest.mark.parametrize("model", ["student", "teacher"])
+def test_tokens_are_those_of_the_network(run, model):
+  loaded = pretrained.load(run.workdir, model, num_devices=1)
+  x = images(5)
+  output = run.encoder(getattr(run, model), {"inputs": x})
+  layers = [*output.block, output.tokens]
+  for choice, values in (
+    (None, output.tokens),
+    ((0,), layers[0]),
+    ((0, -1), (layers[0] + layers[1]) / 2),
+    ("all", np.stack(layers, axis=2)),
+  ):
+    tokens = loaded.encode(x, layers=choice, batch_size=2)
+    assert tokens.dtype == np.float32
+    np.testing.assert_allclose(tokens, values, rtol=0, atol=1e-5)
+  # What the two say of an example is the same.
+  np.testing.assert_allclose(
+    loaded.encode(x).mean(1), loaded.features(x), rtol=0, atol=1e-5
+  )
+
+
+@pytest.mark.parametrize("model", ["student", "teacher"])
 def test_features_are_those_of_the_network(run, model):
   loaded = pretrained.load(run.workdir, model, num_devices=1)
   assert (loaded.step, loaded.modality) == (3, "vision")
@@ -69,6 +91,55 @@ def test_features_are_those_of_the_network(run, model):
       rtol=0,
       atol=1e-5,
     )
+
+
+class TestPadding:
+  def test_utterances(self, tmp_path):
+    workdir = random_runs.save(tmp_path, "speech", isolate_padding=True)
+    loaded = pretrained.load(workdir, num_devices=1)
+    lengths = (3000, 2400)
+    x = np.zeros((2, 3000), np.float32)
+    frames = [loaded.encoder.inputs.num_tokens(n) for n in lengths]
+    alone = []
+    for i, length in enumerate(lengths):
+      x[i, :length] = np.random.default_rng(i).normal(size=length)
+      alone.append(loaded.encode(x[i : i + 1, :length])[0])
+    assert [len(tokens) for tokens in alone] == frames
+    padding = np.arange(frames[0]) >= np.array(frames)[:, None]
+    self.check(loaded, {"inputs": x, "padding": padding}, alone)
+
+  def test_texts(self, tmp_path):
+    loaded = pretrained.load(random_runs.save(tmp_path, "text"), num_devices=1)
+    x = np.full((2, 9), PAD, np.int32)
+    x[0], x[1, :5] = [0, *range(10, 17), 2], [0, 20, 30, 40, 2]
+    alone = [loaded.encode(x[:1])[0], loaded.encode(x[1:, :5])[0]]
+    self.check(loaded, x, alone)
+
+  def check(self, loaded, inputs, alone):
+    tokens = loaded.encode(inputs)
+    for row, single in zip(tokens, alone, strict=True):
+      np.testing.assert_allclose(
+        row[: len(single)], single, rtol=0, atol=1e-5 * np.abs(single).max()
+      )
+      assert (row[len(single) :] == 0).all()
+    assert len(alone[1]) < len(tokens[1])
+
+
+@pytest.mark.parametrize(
+  ("modality", "shown"),
+  [
+    ("vision", "vision, width 16 x depth 2, {:,} parameters)"),
+    ("speech", "speech, width 16 x depth 2, {:,} parameters)"),
+    ("text", "text, width 16 x depth 2, {:,} parameters)"),
+  ],
+)
+def test_it_is_printed_as_one_line(modality, shown, tmp_path):
+  random_runs.save(tmp_path, modality)
+  loaded = pretrained.load(tmp_path, "student")
+  count = sum(np.size(x) for x in jax.tree.leaves(loaded.params))
+  assert repr(loaded) == (
+    f"Pretrained({tmp_path}, step 3, student: {shown.format(count)}"
+  )
 
 
 def test_on_whatever_devices_are_there(run):
@@ -122,7 +193,7 @@ def test_errors(run, tmp_path):
     pretrained.load(run.workdir, step=4)
   with pytest.raises(ValueError, match=r"encoder.widht: unknown field"):
     pretrained.load(run.workdir, encoder={"widht": 3})
-  with pytest.raises(ValueError, match="inputs have no rows"):
+  with pytest.raises(ValueError, match="inputs have no examples"):
     pretrained.load(run.workdir).features(images(0))
 
 
@@ -135,7 +206,8 @@ def test_no_teacher(run, tmp_path):
   (tmp_path / "run.json").write_text(record)
   with pytest.raises(ValueError, match=r"has no teacher .*choose the student"):
     pretrained.load(tmp_path, "teacher")
-  pretrained.load(tmp_path, "student")
+  assert pretrained.load(tmp_path).model == "student"
+  assert pretrained.load(run.workdir).model == "teacher"
 
 
 class TestInherit:

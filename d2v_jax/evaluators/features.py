@@ -167,6 +167,37 @@ def _over_tokens(values, padding, use_cls):
   return jnp.where(real, values, 0).sum(1) / jnp.maximum(real.sum(1), 1)
 
 
+def token_features(
+  output: EncoderOutput, features: Features
+) -> tuple[jax.Array, jax.Array]:
+  """Takes the features of each token by itself.
+
+  Args:
+    output: of an encoder; `tokens` [B, N, D].
+    features: which layers; `pool` does not matter.
+
+  Returns:
+    float32 [B, N, D] ([B, N, L + 1, D] for all layers), padding last, and
+    int [B], the number of tokens before it.
+
+  Raises:
+    ValueError: a layer is out of range.
+  """
+  batch, count = output.tokens.shape[:2]
+
+  def alone(x):  # [..., B, N, D] -> [..., B * N, 1, D]
+    return x.reshape(*x.shape[:-3], batch * count, 1, x.shape[-1])
+
+  each = output._replace(
+    tokens=alone(output.tokens), block=alone(output.block), padding=None
+  )
+  values = pool_features(each, dataclasses.replace(features, pool="mean"))
+  sizes = jnp.full(batch, count)
+  if output.padding is not None:
+    sizes = (~output.padding).sum(1)
+  return values.reshape(batch, count, *values.shape[1:]), sizes
+
+
 class FeatureExtractor:
   """Turns splits into arrays of features, all through one jitted function.
 

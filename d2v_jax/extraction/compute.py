@@ -14,10 +14,9 @@ import numpy as np
 import tqdm
 
 from d2v_jax.evaluators import features as features_lib
-from d2v_jax.evaluators.features import Features, pool_features
+from d2v_jax.evaluators.features import Features, token_features
 from d2v_jax.extraction.examples import Example, Examples
 from d2v_jax.extraction.log import Log
-from d2v_jax.models.encoder import EncoderOutput
 from d2v_jax.pretrained import Pretrained
 from d2v_jax.training import sharding
 
@@ -71,37 +70,6 @@ class Wanted:
         "7,8 (averaged) or -1 (the last), all, or final."
       ) from e
     return Features(self.model, layers, pool)
-
-
-def token_features(
-  output: EncoderOutput, features: Features
-) -> tuple[jax.Array, jax.Array]:
-  """Features of each token by itself.
-
-  Args:
-    output: of an encoder; `tokens` [B, N, D].
-    features: which layers; `pool` does not matter.
-
-  Returns:
-    float32 [B, N, D] ([B, N, L + 1, D] for all layers), real tokens first, and
-    int [B], their number.
-
-  Raises:
-    ValueError: a layer is out of range.
-  """
-  rows, count = output.tokens.shape[:2]
-
-  def alone(x):
-    return x.reshape(*x.shape[:-3], rows * count, 1, x.shape[-1])
-
-  each = output._replace(
-    tokens=alone(output.tokens), block=alone(output.block), padding=None
-  )
-  values = pool_features(each, dataclasses.replace(features, pool="mean"))
-  sizes = jax.numpy.full(rows, count)
-  if output.padding is not None:
-    sizes = (~output.padding).sum(1)
-  return values.reshape(rows, count, *values.shape[1:]), sizes
 
 
 def extract(

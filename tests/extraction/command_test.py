@@ -10,59 +10,29 @@ import pytest
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from safetensors.numpy import load_file
 
-from d2v_jax import config as config_lib
-from d2v_jax import config_file, pretrained
+from d2v_jax import pretrained
 from d2v_jax.data.images import transform as image_transform
 from d2v_jax.data.images.sources import ImageFolder
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.text import tokenizer
 from d2v_jax.extraction import command, compute
 from d2v_jax.extraction.examples import padded_lengths
-from d2v_jax.modalities import MODALITIES
 from d2v_jax.training.checkpoint import Checkpoints
-from tests import docs_test, runs
+from tests import docs_test, random_runs, runs
 from tests.data.images import pictures
 from tests.data.speech import recordings
 
 pytestmark = pytest.mark.usefixtures("cached_compilation")
 
-CONFIGS = {"vision": "tiny", "speech": "tiny_speech", "text": "tiny_text"}
-BATCHES = {
-  "vision": {"inputs": np.zeros((1, 8, 8, 1), np.uint8)},
-  "speech": {"inputs": np.zeros((1, 4000), np.float32)},
-  "text": {"inputs": np.zeros((1, 16), np.int32)},
-}
-ITEMS = ("params", "teacher_params")
 WORDS = ("the", "and", "of")  # each is one token
-
-
-def save_run(workdir, modality, **encoder):
-  """A run of random weights, whose teacher is not its student."""
-  config = config_file.load(f"tests/configs/{CONFIGS[modality]}.py")
-  config = config_lib.plain(config)
-  config["encoder"] |= encoder
-  network = MODALITIES[modality].encoder(**config["encoder"])
-  shapes = jax.eval_shape(network.init, jax.random.key(0), BATCHES[modality])
-  rng = np.random.default_rng(0)
-
-  def weights(shape):
-    return jax.numpy.asarray(rng.normal(0, 0.2, shape.shape), "float32")
-
-  items = {k: jax.tree.map(weights, shapes) for k in ITEMS}
-  checkpoints = Checkpoints(workdir / "checkpoints")
-  checkpoints.save(3, items, {})
-  checkpoints.close()
-  record = {"config": config, "starts": []}
-  (workdir / "run.json").write_text(json.dumps(record))
-  return workdir
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, cached_compilation):
   """Modality -> workdir."""
   return {
-    modality: save_run(tmp_path_factory.mktemp(modality), modality)
-    for modality in CONFIGS
+    modality: random_runs.save(tmp_path_factory.mktemp(modality), modality)
+    for modality in random_runs.CONFIGS
   }
 
 
@@ -136,7 +106,7 @@ def examples_of(modality, path):
   return sorted(path.glob("*/*"))
 
 
-@pytest.mark.parametrize("modality", CONFIGS)
+@pytest.mark.parametrize("modality", random_runs.CONFIGS)
 def test_each_example_as_if_alone(modality, trained, inputs, tmp_path):
   """Whatever the batch, and in the order of the input."""
   workdir, source = trained[modality], inputs[modality]
@@ -182,7 +152,7 @@ def test_unlabelled_text_has_no_labels(trained, inputs, tmp_path):
   [{"conv_norm": "group"}, {"isolate_padding": False}],
 )
 def test_networks_that_padding_would_disturb(encoder, inputs, tmp_path):
-  workdir = save_run(tmp_path / "run", "speech", **encoder)
+  workdir = random_runs.save(tmp_path / "run", "speech", **encoder)
   files = examples_of("speech", inputs["speech"])[:4]
   lines = ["path", *map(str, files)]
   table = tmp_path / "x.tsv"

@@ -1,0 +1,87 @@
+"""From Python what the command line does; and the package is light."""
+
+import subprocess
+import sys
+
+import pytest
+
+import d2v_jax
+from d2v_jax import config_file
+from tests import runs
+
+TINY = runs.ROOT / runs.TINY
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, cached_compilation):
+  workdir = tmp_path_factory.mktemp("actions") / "run"
+  config = config_file.load(str(TINY))
+  config.num_devices = 1
+  before = config.to_dict()
+  d2v_jax.train(config, workdir)
+  assert config.to_dict() == before
+  return workdir
+
+
+def test_train_and_evaluate(workdir):
+  line = runs.metrics(workdir)[-1]
+  assert line["step"] == 12
+  config = config_file.load(str(TINY))
+  config.num_devices = 1
+  for measured in (
+    d2v_jax.evaluate(workdir),
+    d2v_jax.evaluate(str(workdir), config),
+  ):
+    assert measured["step"] == 12
+    assert measured["knn/accuracy"] == line["knn/accuracy"]
+
+
+def test_a_probe_goes_to_a_workdir_of_its_own(workdir, tmp_path):
+  config = config_file.load("probe_digits")
+  config.init_from, config.num_devices = str(workdir), 1
+  config.evaluation.evaluators = {"knn": {}}
+  for _ in range(2):  # the second time there is a run.json of the probe
+    measured = d2v_jax.evaluate(tmp_path, config)
+  line = runs.metrics(workdir)[-1]
+  assert measured["knn/accuracy"] == pytest.approx(
+    line["knn/accuracy"], abs=2e-3
+  )
+  assert d2v_jax.evaluate(tmp_path) == measured
+  d2v_jax.train(config, tmp_path)  # measures, since there is nothing to train
+  assert not (tmp_path / "checkpoints").exists()
+
+
+def test_errors(tmp_path):
+  with pytest.raises(
+    ValueError, match=r"no config 'digit' \(did you mean 'dig"
+  ):
+    d2v_jax.train("digit", tmp_path / "run")
+  with pytest.raises(ValueError, match=r"has no run\.json"):
+    d2v_jax.evaluate(tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+def test_importing_the_package_imports_no_jax():
+  code = (
+    "import sys, d2v_jax\n"
+    "print(d2v_jax.__version__, *sorted(dir(d2v_jax)))\n"
+    "print('jax' in sys.modules, 'numpy' in sys.modules)\n"
+    "from d2v_jax import load\n"
+    "print('jax' in sys.modules, d2v_jax.load is load)\n"
+    "try:\n"
+    "  d2v_jax.loda\n"
+    "except AttributeError as e:\n"
+    "  print(e)\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=runs.ROOT,
+    env=runs.environment(),
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  names, before, after, error = done.stdout.splitlines()
+  assert {"train", "evaluate", "load"} <= set(names.split())
+  assert (before, after) == ("False False", "True True")
+  assert error == "module 'd2v_jax' has no attribute 'loda'"
