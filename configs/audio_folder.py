@@ -1,6 +1,6 @@
 """data2vec on your own recordings; written for short utterances.
 
-  python -m d2v_jax.main --config=configs/audio_folder.py --workdir=RUN \\
+  d2v train audio_folder --workdir=RUN \\
     --config.data.source.path=AUDIO --config.evaluation.evaluators=None
 
 AUDIO is a folder of wav, flac, ogg, opus or mp3 files at any depth. A table of

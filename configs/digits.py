@@ -1,6 +1,6 @@
 """Digits: data2vec on scikit-learn's 8x8 digits, on a CPU, in a minute.
 
-  python -m d2v_jax.main --config=configs/digits.py --workdir=runs/digits
+  d2v train digits --workdir=runs/digits
 
 The algorithm is that of data2vec (arXiv 2202.03555); the sizes are ours. There
 is no published result.

@@ -1,6 +1,6 @@
 """Digits with data2vec 2.0: the data of configs/digits.py, on a CPU.
 
-  python -m d2v_jax.main --config=configs/digits_d2v2.py --workdir=RUN
+  d2v train digits_d2v2 --workdir=RUN
 
 Measured with seed 0: linear probe 0.940 (untrained 0.842), 20-NN 0.746 (0.256);
 4.5 minutes of processor time, evaluation included, on two cores shared with

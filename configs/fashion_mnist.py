@@ -5,7 +5,7 @@ encode the images; an environment of its own will do, as training needs neither:
 
   python -c "import tensorflow_datasets as tfds; tfds.builder('fashion_mnist',
   file_format='array_record').download_and_prepare()"
-  python -m d2v_jax.main --config=configs/fashion_mnist.py --workdir=RUN
+  d2v train fashion_mnist --workdir=RUN
 
 Source: image_folder.py with 7 x 7 patches of 4 x 4 pixels, no colour jitter
 (the images are grey) and milder crops (the objects fill the frame).

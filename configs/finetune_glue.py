@@ -1,7 +1,7 @@
 """data2vec Base on text, fine-tuned on one of GLUE's tasks.
 
-  python -m d2v_jax.main --config=configs/finetune_glue.py:TASK \\
-    --workdir=RUN2 --config.init_from=RUN --config.data.tokenizer.path=TOKENIZER
+  d2v train finetune_glue:TASK --workdir=RUN2 \\
+    --config.init_from=RUN --config.data.tokenizer.path=TOKENIZER
 
 TASK is cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb or wnli; RUN a pretrained
 or imported run, from which the encoder's sizes come, too (without it: Base from

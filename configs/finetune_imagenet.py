@@ -1,12 +1,12 @@
 """ImageNet-1k fine-tuning of a data2vec ViT, as released.
 
-  python -m d2v_jax.main --config=configs/finetune_imagenet.py \\
-    --workdir=gs://BUCKET/RUN2 --config.init_from=gs://BUCKET/RUN
+  d2v train finetune_imagenet --workdir=gs://BUCKET/RUN2 \\
+    --config.init_from=gs://BUCKET/RUN
 
 RUN is a run of vit_base.py, or an imported one. For ViT-L (vit_large.py):
---config=configs/finetune_imagenet.py:large. The network is RUN's: only what
-changes is below. Without init_from a ViT-B learns from scratch. Other sizes,
-ImageNet as folders: docs/vision.md.
+finetune_imagenet:large. The network is RUN's: only what changes is below.
+Without init_from a ViT-B learns from scratch. Other sizes, ImageNet as folders:
+docs/vision.md.
 
 Source: data2vec (arXiv 2202.03555) section 4.1 and Table 1 (top-1 84.2 % for
 ViT-B pretrained for 800 epochs, 86.6 % for ViT-L pretrained for 1600), and the

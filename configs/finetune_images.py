@@ -1,6 +1,6 @@
 """Fine-tuning of a pretrained image model on a folder with class folders.
 
-  python -m d2v_jax.main --config=configs/finetune_images.py --workdir=RUN2 \\
+  d2v train finetune_images --workdir=RUN2 \\
     --config.init_from=RUN --config.objective.head.num_outputs=10 \\
     --config.data.source.path=IMAGES/train \\
     --config.evaluation.test.path=IMAGES/test
@@ -8,7 +8,7 @@
 IMAGES/train/<class>/*.jpg; IMAGES/test has the same classes, and num_outputs is
 their number. RUN is a run of image_folder.py, or any other, or an import; the
 network, its size included, is RUN's. From scratch with the network of
-image_folder.py, for comparison: --config=configs/finetune_images.py:scratch
+image_folder.py, for comparison: d2v train finetune_images:scratch
 
 Source: the recipe of finetune_imagenet.py, but for small models, few images and
 short runs: weaker augmentation without mixup, a smaller rate with less decay

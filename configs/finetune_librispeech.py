@@ -1,7 +1,6 @@
 """CTC fine-tuning on LibriSpeech's transcripts: 10 minutes to 960 hours.
 
-  python -m d2v_jax.main --config=configs/finetune_librispeech.py:base_10h \\
-    --workdir=RUN2 --config.init_from=RUN
+  d2v train finetune_librispeech:base_10h --workdir=RUN2 --config.init_from=RUN
 
 RUN is a pretrained model: a run of speech_base.py, or an imported one. The
 recipes are base_ and large_ with 10m, 1h, 10h, 100h (the default, base_100h)
@@ -13,7 +12,7 @@ the splits test (dev-other), test_dev_clean, test_clean and test_other.
 
 Evaluation is greedy. With a language model, when the run is finished:
 
-  python -m d2v_jax.main --mode=evaluate --workdir=RUN2 \\
+  d2v evaluate --workdir=RUN2 \\
     --config.evaluation.evaluators.wer.decoder.lm=3-gram.pruned.1e-7.arpa.gz
 
 Source: data2vec (arXiv 2202.03555) section 4.2, which follows wav2vec 2.0

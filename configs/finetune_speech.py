@@ -1,6 +1,6 @@
 """CTC fine-tuning of a model pretrained by audio_folder.py, on transcripts.
 
-  python -m d2v_jax.main --config=configs/finetune_speech.py --workdir=RUN2 \\
+  d2v train finetune_speech --workdir=RUN2 \\
     --config.init_from=RUN --config.data.source.path=FILES.tsv \\
     --config.evaluation.test.path=FILES.tsv
 

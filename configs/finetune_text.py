@@ -1,6 +1,6 @@
 """Classification by a model pretrained by text_files.py, on a labelled table.
 
-  python -m d2v_jax.main --config=configs/finetune_text.py --workdir=RUN2 \\
+  d2v train finetune_text --workdir=RUN2 \\
     --config.init_from=RUN --config.data.tokenizer.path=tokenizer.json \\
     --config.data.source.path=TABLE.tsv \\
     --config.evaluation.test.path=TABLE.tsv

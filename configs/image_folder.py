@@ -1,7 +1,6 @@
 """data2vec on a folder of small images; written for 32x32 photographs.
 
-  python -m d2v_jax.main --config=configs/image_folder.py --workdir=RUN \\
-    --config.data.source.path=IMAGES/train \\
+  d2v train image_folder --workdir=RUN --config.data.source.path=IMAGES/train \\
     --config.evaluation.train.path=IMAGES/train \\
     --config.evaluation.test.path=IMAGES/test
 

@@ -1,7 +1,7 @@
 """Attentive probe: one learned query attends to the tokens of a frozen network.
 
-  python -m d2v_jax.main --config=configs/probe_attentive.py --workdir=RUN2 \\
-    --config.init_from=RUN --config.data.source.path=IMAGES/train \\
+  d2v probe probe_attentive --run=RUN --workdir=RUN2 \\
+    --config.data.source.path=IMAGES/train \\
     --config.evaluation.test.path=IMAGES/test
 
 Only the head learns, by the loop that trains everything else and with

@@ -1,7 +1,7 @@
 """Probes of a pretrained speech model on labelled recordings.
 
-  python -m d2v_jax.main --config=configs/probe_audio.py --workdir=RUN2 \\
-    --config.init_from=RUN --config.evaluation.train.path=FILES.tsv \\
+  d2v probe probe_audio --run=RUN --workdir=RUN2 \\
+    --config.evaluation.train.path=FILES.tsv \\
     --config.evaluation.test.path=FILES.tsv
 
 FILES.tsv has the columns path, label and split (train, test). Recordings are

@@ -1,7 +1,6 @@
 """Probes of what digits.py has learned: offline, in a minute on a CPU.
 
-  python -m d2v_jax.main --config=configs/probe_digits.py --workdir=RUN2 \\
-    --config.init_from=RUN
+  d2v probe probe_digits --run=RUN --workdir=RUN2
 
 Linear probes of teacher and student with five seeds, the probe's accuracy layer
 by layer, and from few labels. Nothing of the network is trained.

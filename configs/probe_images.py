@@ -1,7 +1,7 @@
 """Probes of a pretrained image model on a folder with class folders.
 
-  python -m d2v_jax.main --config=configs/probe_images.py --workdir=RUN2 \\
-    --config.init_from=RUN --config.evaluation.train.path=IMAGES/train \\
+  d2v probe probe_images --run=RUN --workdir=RUN2 \\
+    --config.evaluation.train.path=IMAGES/train \\
     --config.evaluation.test.path=IMAGES/test
 
 RUN is a run or an import. The network, its size included, is RUN's; another

@@ -1,7 +1,7 @@
 """Probes of a pretrained text model on a labelled table.
 
-  python -m d2v_jax.main --config=configs/probe_text.py --workdir=RUN2 \\
-    --config.init_from=RUN --config.evaluation.train.path=TABLE.tsv \\
+  d2v probe probe_text --run=RUN --workdir=RUN2 \\
+    --config.evaluation.train.path=TABLE.tsv \\
     --config.evaluation.test.path=TABLE.tsv
 
 TABLE.tsv has the columns text, label and split (train, test). The tokenizer is

@@ -1,7 +1,6 @@
 """data2vec Base on LibriSpeech, 960 hours.
 
-  python -m d2v_jax.main --config=configs/speech_base.py --workdir=RUN \\
-    --config.data.source.path=LibriSpeech \\
+  d2v train speech_base --workdir=RUN --config.data.source.path=LibriSpeech \\
     --config.evaluation.train.path=LibriSpeech \\
     --config.evaluation.test.path=LibriSpeech
 

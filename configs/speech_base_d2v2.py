@@ -1,6 +1,6 @@
 """data2vec 2.0 Base on LibriSpeech, 960 hours.
 
-  python -m d2v_jax.main --config=configs/speech_base_d2v2.py --workdir=RUN \\
+  d2v train speech_base_d2v2 --workdir=RUN \\
     --config.data.source.path=LibriSpeech \\
     --config.evaluation.train.path=LibriSpeech \\
     --config.evaluation.test.path=LibriSpeech

@@ -1,7 +1,7 @@
 """data2vec 2.0 Large on Libri-light, 60,000 hours.
 
-  python -m d2v_jax.data.speech.write_manifest LIBRILIGHT libri_light.tsv
-  python -m d2v_jax.main --config=configs/speech_large_d2v2.py --workdir=RUN \\
+  d2v manifest LIBRILIGHT libri_light.tsv
+  d2v train speech_large_d2v2 --workdir=RUN \\
     --config.data.source.path=libri_light.tsv \\
     --config.evaluation.train.path=LibriSpeech \\
     --config.evaluation.test.path=LibriSpeech

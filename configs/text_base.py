@@ -3,9 +3,9 @@
 The paper's data are the BooksCorpus and English Wikipedia. Make the tokens once
 (TOKENIZER: a folder with RoBERTa's or fairseq's files):
 
-  python -m d2v_jax.data.text.packing TOKENS --tokenizer=TOKENIZER \\
+  d2v pack TOKENS --tokenizer=TOKENIZER \\
     --block_size=512 --rule=documents CORPUS.txt
-  python -m d2v_jax.main --config=configs/text_base.py --workdir=RUN \\
+  d2v train text_base --workdir=RUN \\
     --config.data.source.path=TOKENS --config.data.tokenizer.path=TOKENIZER
 
 Source: data2vec (arXiv 2202.03555) section 4.3 and Table 4 (82.7 on GLUE; 82.9

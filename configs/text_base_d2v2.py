@@ -3,9 +3,9 @@
 The data are the BooksCorpus and English Wikipedia. Make the tokens once
 (TOKENIZER: a folder with RoBERTa's or fairseq's files):
 
-  python -m d2v_jax.data.text.packing TOKENS --tokenizer=TOKENIZER \\
+  d2v pack TOKENS --tokenizer=TOKENIZER \\
     --block_size=512 --rule=none CORPUS.txt
-  python -m d2v_jax.main --config=configs/text_base_d2v2.py --workdir=RUN \\
+  d2v train text_base_d2v2 --workdir=RUN \\
     --config.data.source.path=TOKENS --config.data.tokenizer.path=TOKENIZER
 
 Source: data2vec 2.0 (arXiv 2212.07525) and its released config. The paper's

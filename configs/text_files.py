@@ -1,7 +1,7 @@
 """data2vec on your own text.
 
   d2v tokenizer train tokenizer.json TEXT --vocab_size=8000
-  python -m d2v_jax.main --config=configs/text_files.py --workdir=RUN \\
+  d2v train text_files --workdir=RUN \\
     --config.data.source.path=TEXT --config.data.tokenizer.path=tokenizer.json
 
 TEXT is a .txt file, or a folder or glob of them: a sentence or paragraph a
@@ -10,7 +10,7 @@ line, an empty line between documents. Tables work too:
   --config.data.source="{'name': 'table', 'path': 'TEXT.tsv'}"
 
 A vocabulary of another size: --config.encoder.vocab_size. A large corpus is
-tokenised once by `python -m d2v_jax.data.text.packing`, see docs/text.md.
+tokenised once by `d2v pack`, see docs/text.md.
 
 Source: the algorithm is text_base.py's; sizes, rates and the teacher's decay
 are for small models and short runs, see experiments/bible for what was

@@ -1,6 +1,6 @@
 """data2vec 2.0 Large on text, RoBERTa's vocabulary, blocks of 512 tokens.
 
-  python -m d2v_jax.main --config=configs/text_large_d2v2.py --workdir=RUN \\
+  d2v train text_large_d2v2 --workdir=RUN \\
     --config.data.source.path=TOKENS --config.data.tokenizer.path=TOKENIZER
 
 TOKENS and TOKENIZER are those of text_base_d2v2.py; so are source and

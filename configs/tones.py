@@ -1,6 +1,6 @@
 """Tones: data2vec on 500 bundled Mandarin syllables, on a CPU.
 
-  python -m d2v_jax.main --config=configs/tones.py --workdir=runs/tones
+  d2v train tones --workdir=runs/tones
 
 A check that speech works here, not a benchmark: 390 syllables of one voice to
 learn from, and the tone (1 to 4) of 110 others to be told. Expected, seed 0:

@@ -1,6 +1,6 @@
 """Tones with data2vec 2.0: the data of configs/tones.py, on a CPU.
 
-  python -m d2v_jax.main --config=configs/tones_d2v2.py --workdir=RUN
+  d2v train tones_d2v2 --workdir=RUN
 
 The algorithm is that of speech_base_d2v2.py; sizes and rates are ours. A check
 that it runs here. Measured with seed 0: linear probe 0.564 after 600 updates,

@@ -1,6 +1,6 @@
 """Verses: data2vec on 5,682 bundled verses of the Bible, on a CPU.
 
-  python -m d2v_jax.main --config=configs/verses.py --workdir=runs/verses
+  d2v train verses --workdir=runs/verses
 
 A check that text works here, not a benchmark: of 1,322 verses the group of
 books (one of 7) is to be told. Expected, seed 0: linear probe 0.486 (untrained:

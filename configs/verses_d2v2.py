@@ -1,6 +1,6 @@
 """Verses with data2vec 2.0: the data of configs/verses.py, on a CPU.
 
-  python -m d2v_jax.main --config=configs/verses_d2v2.py --workdir=RUN
+  d2v train verses_d2v2 --workdir=RUN
 
 The algorithm is that of text_base_d2v2.py; sizes and rates are ours. A check
 that it runs here, too short for features: measured with seed 0, the linear

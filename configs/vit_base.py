@@ -1,6 +1,6 @@
 """data2vec ViT-B/16 on ImageNet-1k.
 
-  python -m d2v_jax.main --config=configs/vit_base.py --workdir=gs://BUCKET/RUN
+  d2v train vit_base --workdir=gs://BUCKET/RUN
 
 Source: data2vec (arXiv 2202.03555) section 4.1 and Table 1 (84.2 % top-1 after
 fine-tuning, 800 epochs), and the released vision command. Where the two differ

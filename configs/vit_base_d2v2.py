@@ -1,7 +1,6 @@
 """data2vec 2.0 ViT-B/16 on ImageNet-1k.
 
-  python -m d2v_jax.main --config=configs/vit_base_d2v2.py \\
-    --workdir=gs://BUCKET/RUN
+  d2v train vit_base_d2v2 --workdir=gs://BUCKET/RUN
 
 Source: data2vec 2.0 (arXiv 2212.07525) and its released config. The paper's
 column has what others quote of its appendix. Where the two differ we follow the

@@ -1,7 +1,6 @@
 """data2vec 2.0 ViT-H/14 on ImageNet-1k.
 
-  python -m d2v_jax.main --config=configs/vit_huge_d2v2.py \\
-    --workdir=gs://BUCKET/RUN
+  d2v train vit_huge_d2v2 --workdir=gs://BUCKET/RUN
 
 Source and differences as in vit_base_d2v2.py, and:
 

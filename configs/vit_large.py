@@ -1,11 +1,11 @@
 """data2vec ViT-L/16 on ImageNet-1k, first of the paper's two stages.
 
-  python -m d2v_jax.main --config=configs/vit_large.py --workdir=RUN1
+  d2v train vit_large --workdir=RUN1
 
 Second stage, 800 more epochs with a slower teacher that starts anew from the
 student of the first (paper section 4.1; 86.6 % top-1 after fine-tuning):
 
-  python -m d2v_jax.main --config=configs/vit_large.py --workdir=RUN2 \\
+  d2v train vit_large --workdir=RUN2 \\
     --config.init_from=RUN1 --config.objective.ema.start=0.9999 \\
     --config.objective.ema.end=0.9999 --config.schedule.warmup_steps=12479
 

@@ -1,7 +1,6 @@
 """data2vec 2.0 ViT-L/16 on ImageNet-1k.
 
-  python -m d2v_jax.main --config=configs/vit_large_d2v2.py \\
-    --workdir=gs://BUCKET/RUN
+  d2v train vit_large_d2v2 --workdir=gs://BUCKET/RUN
 
 Source and differences as in vit_base_d2v2.py (86.8 % top-1 after fine-tuning,
 150 epochs), and:

@@ -1,6 +1,6 @@
 """data2vec ViT-S/16 on ImageNet-1k, for one machine.
 
-  python -m d2v_jax.main --config=configs/vit_small.py --workdir=RUN
+  d2v train vit_small --workdir=RUN
 
 The paper has no model of this size: the recipe is vit_base.py's with what
 smaller models and shorter training usually change. Not yet run in full.

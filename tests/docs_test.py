@@ -1,4 +1,7 @@
-"""Every command of the pages works, at a small size."""
+"""Every command and every piece of Python of the pages works, at a small size.
+
+docs/features.md is run by tests/extraction/command_test.py.
+"""
 
 import importlib
 import json
@@ -10,6 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from d2v_jax import commands as commands_lib
+from d2v_jax import config_file
+from d2v_jax.objectives import OBJECTIVES, PARTS
 from tests import runs
 from tests.data.speech import recordings
 
@@ -24,55 +30,80 @@ _RUN = (
 )
 _VOCABULARY = 270
 SMALL = {
-  ("speech", "d2v_jax.main"): (
+  ("README", "train"): _RUN,
+  ("convert", "train"): _RUN,
+  ("speech", "train"): (
     *_RUN,
     "--config.schedule.hold_steps=0",
     "--config.encoder.conv_layers=((8, 16, 8), (8, 10, 5), (8, 8, 8))",
   ),
-  ("text", "d2v_jax.main"): (
-    *_RUN,
-    f"--config.encoder.vocab_size={_VOCABULARY}",
+  ("text", "train"): (*_RUN, f"--config.encoder.vocab_size={_VOCABULARY}"),
+  ("text", "tokenizer"): (f"--vocab_size={_VOCABULARY}",),
+  ("vision", "train"): (*_RUN, "--config.data.num_threads=2"),
+  ("objectives", "train"): (
+    "--config.num_devices=1",
+    "--config.total_steps=30",
+    "--config.schedule.warmup_steps=5",
+    "--config.encoder.width=16",
+    "--config.encoder.num_heads=2",
+    "--config.log_every=1",
   ),
-  ("vision", "d2v_jax.main"): (*_RUN, "--config.data.num_threads=2"),
-  ("convert", "d2v_jax.main"): _RUN,
-  ("text", "d2v_jax.data.text.tokenizer"): (f"--vocab_size={_VOCABULARY}",),
 }
 # What only probes has the network of a run, which is small already.
-PROBES = ("--config.num_devices=1",)
-PAGES = ("convert", "speech", "text", "vision")
-_COMMAND = "python -m "
+PROBE = ("--config.num_devices=1",)
+PAGES = ("README", "convert", "speech", "text", "vision")
+ALL_PAGES = sorted(p.stem for p in (runs.ROOT / "docs").glob("*.md"))
+_COMMAND = re.compile("d2v [a-z]|python -m ")
+
+
+def text_of(page):
+  return (runs.ROOT / page).read_text()
 
 
 def blocks(page):
   """The page's indented blocks, without the indentation."""
-  text = (runs.ROOT / page).read_text()
-  found = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.MULTILINE)
+  found = re.findall(
+    r"(?:^    .*\n|^\n+(?=    ))+", text_of(page), re.MULTILINE
+  )
   return [re.sub("^    ", "", x, flags=re.MULTILINE).strip() for x in found]
 
 
 def commands(block):
   """The block's command lines as a shell sees them, as lists of words."""
   lines = block.replace("\\\n", "").splitlines()
-  return [shlex.split(line) for line in lines if line.startswith(_COMMAND)]
+  return [shlex.split(line) for line in lines if _COMMAND.match(line)]
 
 
-def is_probe(arguments):
-  """Whether a command trains nothing but probes."""
-  configs = [x for x in arguments if x.startswith("--config=configs/probe_")]
-  return bool(configs) and "attentive" not in configs[0]
-
-
-def call(page, words):
-  """Runs a command in this process; returns its exit status."""
+def call(words, small=()):
+  """Runs a command in this process, with further arguments."""
+  if words[0] == "d2v":
+    return commands_lib.main([*words[1:], *small])
   _, _, module, *arguments = words
-  small = SMALL.get((page, module), ())
-  small = PROBES if is_probe(arguments) else small
-  # Otherwise the run is small already.
-  if "--mode=evaluate" not in arguments:
-    arguments += small
-  if "--config=configs/finetune_imagenet.py" in arguments:
-    arguments += ("--config.objective.mixing.group=None",)
-  return importlib.import_module(module).main(arguments)
+  return importlib.import_module(module).main([*arguments, *small])
+
+
+def small(page, words):
+  """What makes a command of a page small."""
+  command, config = words[1:3]
+  if command == "probe" and config != "probe_attentive":
+    return PROBE
+  if command == "evaluate":
+    return ()  # its run is small already
+  added = SMALL.get((page, "train" if command == "probe" else command), ())
+  if config == "finetune_imagenet":
+    added = (*added, "--config.objective.mixing.group=None")
+  return added
+
+
+def write_photos(folder):
+  """Images for a network of small grey ones."""
+  rng = np.random.default_rng(0)
+  pixels = rng.integers(0, 256, (3, 9, 9)).astype(np.uint8)
+  files = {
+    f"photos/{i}.png": cv2.imencode(".png", x)[1].tobytes()
+    for i, x in enumerate(pixels)
+  }
+  recordings.write_files(folder, files)
 
 
 def write_speech(folder):
@@ -161,48 +192,142 @@ def recorded(folder):
   return names
 
 
+WRITE = {
+  "README": write_photos,
+  "speech": write_speech,
+  "text": write_text,
+  "vision": write_vision,
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_works(
   page, tmp_path, monkeypatch, capsys, cached_compilation
 ):
-  write = {"speech": write_speech, "text": write_text, "vision": write_vision}
-  write.get(page, lambda folder: None)(tmp_path)
-  (tmp_path / "configs").symlink_to(runs.ROOT / "configs")
+  WRITE.get(page, lambda folder: None)(tmp_path)
   monkeypatch.chdir(tmp_path)
   for block in blocks(f"docs/{page}.md"):
     for words in commands(block):
-      status = call(page, words)
+      status = call(words, small(page, words))
       assert status == 0, f"{shlex.join(words)}\n{capsys.readouterr().err}"
     if block.startswith("import "):
       exec(compile(block, f"docs/{page}.md", "exec"), {})
-  text = (runs.ROOT / f"docs/{page}.md").read_text()
-  metrics = re.findall(r"`(\w+/\w+)`", text)
-  assert metrics
+  metrics = re.findall(r"`(\w+/\w+)`", text_of(f"docs/{page}.md"))
+  assert metrics or page == "README"
   assert set(metrics) <= recorded(tmp_path)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", ALL_PAGES)
 def test_every_command_is_found(page):
   """Also those that a change of the page's layout would hide."""
-  text = (runs.ROOT / f"docs/{page}.md").read_text()
+  text = text_of(f"docs/{page}.md")
   found = [c for b in blocks(f"docs/{page}.md") for c in commands(b)]
-  assert len(found) == text.count(_COMMAND) > 5
-  for words in found:
-    for word in words:
-      if word.startswith("--config="):
-        file = word.removeprefix("--config=").partition(":")[0]
-        assert (runs.ROOT / file).is_file(), word
+  lines = re.findall(r"^[ $>]*(?:d2v [a-z]|python -m )", text, re.MULTILINE)
+  assert len(found) == len(lines)
+  assert len(found) > 2 or page in ("cloud_tpu", "results", "speed")
 
 
-def test_the_readme_repeats_the_pages():
-  """So its commands for speech and text are run with them."""
-  pages = [
-    c for p in PAGES for b in blocks(f"docs/{p}.md") for c in commands(b)
-  ]
-  of_pages = ("d2v_jax.data.", "audio_folder", "text_files")
-  own = [c for b in blocks("README.md") for c in commands(b)]
-  own = [c for c in own if any(name in " ".join(c) for name in of_pages)]
-  assert len(own) == 4
-  for words in own:
-    assert words in pages, shlex.join(words)
+def everywhere():
+  """(file, command, what follows) of each command that a text mentions."""
+  files = ["README.md", *(f"docs/{page}.md" for page in ALL_PAGES)]
+  files += [f"configs/{p.name}" for p in (runs.ROOT / "configs").glob("*.py")]
+  for file in files:
+    for match in re.finditer(r"\bd2v ([a-z]+)\b(?: ([^\s`]+))?", text_of(file)):
+      yield file, match[1], match[2] or ""
+
+
+def test_every_command_and_config_that_is_mentioned_exists(monkeypatch):
+  mentioned = list(everywhere())
+  assert {c for _, c, _ in mentioned} == commands_lib.COMMANDS.keys()
+  monkeypatch.chdir(runs.ROOT)
+  names = set()
+  for file, command, config in mentioned:
+    # The page on objectives makes a config of its own.
+    ours = command in ("train", "probe") and not config.startswith("-")
+    if ours and config not in ("", "configs/gist.py"):
+      assert config_file.find(config)[0].is_file(), f"{file}: {config}"
+      names.add(config.partition(":")[0])
+  shown = {p.stem for p in (runs.ROOT / "configs").glob("*.py")}
+  assert shown <= names
+
+
+def test_the_commands_of_the_readme_are_run():
+  """The page that is run has them, too."""
+  page = [c for b in blocks("docs/README.md") for c in commands(b)]
+  readme = [c for b in blocks("README.md") for c in commands(b)]
+  assert len(readme) == 3
+  for words in readme:
+    assert words in page, shlex.join(words)
+
+
+def test_the_readme_has_the_results_of_the_page():
+  def rows(file):
+    text = text_of(file).replace("(../", "(")
+    return [line for line in text.splitlines() if line.startswith("| ")]
+
+  assert rows("README.md") == rows("docs/results.md")
+  assert len(text_of("README.md").splitlines()) <= 90
+
+
+def test_the_links_lead_somewhere():
+  files = [runs.ROOT / "README.md", *(runs.ROOT / "docs").glob("*.md")]
+  for file in files:
+    for link in re.findall(r"\]\(([^)]+)\)", file.read_text()):
+      if not link.startswith("http"):
+        assert (file.parent / link.partition("#")[0]).exists(), (file, link)
+
+
+class TestObjectives:
+  @pytest.fixture
+  def tables(self):
+    """What the example adds is taken out again."""
+    yield
+    for table in (OBJECTIVES, PARTS):
+      table.pop("gist", None)
+
+  def test_the_table_has_all(self):
+    page = text_of("docs/objectives.md")
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert rows == list(OBJECTIVES)
+    assert set(PARTS) == set(OBJECTIVES)
+
+  @pytest.mark.slow
+  def test_the_example_runs(
+    self, tmp_path, monkeypatch, tables, cached_compilation, capsys
+  ):
+    found = (b for b in blocks("docs/objectives.md") if "gist" in b)
+    example, shell = found
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/gist.py").write_text(example + "\n")
+    monkeypatch.chdir(tmp_path)
+    lines = commands(shell)
+    assert len(lines) == 3
+    for words in lines:
+      added = SMALL["objectives", "train"]
+      status = call(words, PROBE if words[1] == "probe" else added)
+      assert status == 0, f"{shlex.join(words)}\n{capsys.readouterr().err}"
+    metrics = runs.metrics(tmp_path / "runs/gist")
+    steps = [line for line in metrics if "loss" in line]
+    assert len(steps) == 30
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    assert {"target_std", "prediction_std", "ema_decay"} <= steps[0].keys()
+    probed = json.loads(
+      (tmp_path / "runs/gist_probe/evaluation.json").read_text()
+    )
+    assert 0.1 < probed["linear_probe/accuracy"] <= 1
+
+  @pytest.mark.slow
+  def test_the_comparison_runs(self, tmp_path, monkeypatch, capsys):
+    (block,) = (
+      b for b in blocks("docs/objectives.md") if "objectives.report" in b
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").symlink_to(runs.ROOT / "experiments")
+    for words in commands(block):
+      added = ["--config.num_devices=1", "--config.total_steps=2"]
+      added.append("--config.schedule={'name': 'constant', 'peak': 1e-3}")
+      status = call(words, added if words[0] == "d2v" else ())
+      assert status == 0, f"{shlex.join(words)}\n{capsys.readouterr().err}"
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    assert set(result["objectives"]) == {"logmel", "data2vec2"}

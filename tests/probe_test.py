@@ -54,8 +54,8 @@ def test_by_one_command(pretrained, tmp_path, capsys):
 
 
 def test_from_python(pretrained, capsys):
-  blocks = docs_test.blocks("README.md")
-  (block,) = [x for x in blocks if "pretrained.load(" in x]
+  blocks = docs_test.blocks("docs/README.md")
+  (block,) = [x for x in blocks if "LinearProbe(" in x]
   assert len(block.splitlines()) < 11  # ten lines, one of them empty
   exec(compile(block.replace("runs/digits", str(pretrained)), "README", "exec"))
   assert "'accuracy': " in capsys.readouterr().out

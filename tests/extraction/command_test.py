@@ -63,10 +63,10 @@ def inputs(tmp_path_factory):
 
 def run(run, source, output, *arguments):
   given = {"--run": run, "--input": source, "--output": output}
-  command = [f"{k}={v}" for k, v in given.items()]
+  words = [f"{k}={v}" for k, v in given.items()]
   if not any("num_devices" in x for x in arguments):
-    command.append("--num_devices=1")
-  return command.main([*command, *map(str, arguments)])
+    words.append("--num_devices=1")
+  return command.main([*words, *map(str, arguments)])
 
 
 def read(path):
@@ -575,10 +575,10 @@ def test_the_page_on_features(trained, inputs, tmp_path, monkeypatch, capsys):
   blocks = docs_test.blocks("docs/features.md")
   count = 0
   for block in blocks:
-    for _, _, module, *arguments in docs_test.commands(block):
-      assert module == "d2v_jax.extraction.command"
-      arguments.append("--num_devices=1")
-      assert command.main(arguments) == 0, capsys.readouterr().err
+    for words in docs_test.commands(block):
+      assert words[:2] == ["d2v", "features"]
+      status = docs_test.call(words, ("--num_devices=1",))
+      assert status == 0, capsys.readouterr().err
       count += 1
     if block.startswith("import "):
       exec(compile(block, "docs/features.md", "exec"), {})
