@@ -44,7 +44,9 @@ class Step:
   def __init__(self, config: Spec, device: str, compiled: bool):
     objective, optimizer = config["objective"], config["optimizer"]
     network = _NETWORKS[config["modality"]]
-    torch_layers.check("objective", objective, target=network.TARGET)
+    torch_layers.check(
+      "objective.targets", objective["targets"], output=network.TARGET
+    )
     torch_layers.check(
       "objective.ema", objective["ema"], tracked=network.TRACKED
     )
@@ -75,13 +77,13 @@ class Step:
   def loss(self, rows: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
     """Both forward passes and the regression at the masked rows."""
     layers, x = self.student(self.teacher, *inputs)
-    spec = self._objective
+    spec, targets = self._objective, self._objective["targets"]
     with torch.no_grad():
-      top = [x.float() for x in layers[-spec["top_k"] :]]
-      for norm in spec["layer_norms"]:
+      top = [x.float() for x in layers[-targets["top_k"] :]]
+      for norm in targets["layer_norms"]:
         top = [_NORMS[norm](x) for x in top]
       y = sum(top) / len(top)
-      for norm in spec["average_norms"]:
+      for norm in targets["average_norms"]:
         y = _NORMS[norm](y)
       y = y.flatten(0, 1)[rows]
     x = self.student.head(x.flatten(0, 1)[rows]).float()

@@ -128,7 +128,8 @@ def make_config(
   for part, constructor in PARTS[name].items():
     objective[part] = _complete(constructor, objective[part])
   objective = _complete(OBJECTIVES[name], objective)
-  objective["top_k"] = min(objective["top_k"], encoder["depth"])
+  targets = objective["targets"]
+  targets["top_k"] = min(targets["top_k"], encoder["depth"])
   return {
     "modality": spec["modality"],
     "batch_size": batch_size,

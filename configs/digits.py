@@ -58,9 +58,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.objective = dict(
     name="data2vec",
-    top_k=3,
-    target="ffn",
-    layer_norms=("instance",),
+    targets=dict(output="ffn", top_k=3, layer_norms=("instance",)),
     loss_beta=2.0,
     head=dict(layers=1),
     ema=dict(start=0.99, end=0.999, anneal_steps=800),

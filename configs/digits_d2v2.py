@@ -32,10 +32,12 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.objective = dict(
     name="data2vec2",
-    target="ffn",
-    top_k=2,
-    layer_norms=("instance",),
-    average_norms=("layer",),
+    targets=dict(
+      output="ffn",
+      top_k=2,
+      layer_norms=("instance",),
+      average_norms=("layer",),
+    ),
     loss_beta=0.0,
     loss_scale="rsqrt",
     cls_loss=0.25,

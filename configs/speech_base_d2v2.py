@@ -79,9 +79,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.objective = dict(
     name="data2vec2",
-    target="ffn",
-    top_k=8,
-    layer_norms=("instance",),
+    targets=dict(output="ffn", top_k=8, layer_norms=("instance",)),
     loss_beta=0.0,
     loss_scale="rsqrt",
     decoder=dict(width=384, layers=4, kernel=7, groups=16, input_dropout=0.1),

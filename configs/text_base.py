@@ -75,9 +75,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.objective = dict(
     name="data2vec",
-    target="ffn",
-    top_k=10,
-    layer_norms=("layer",),
+    targets=dict(output="ffn", top_k=10, layer_norms=("layer",)),
     loss_beta=4.0,
     loss_scale=1.0,
     head=dict(layers=2, initial="normal"),

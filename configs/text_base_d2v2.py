@@ -72,10 +72,12 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.objective = dict(
     name="data2vec2",
-    target="ffn",
-    top_k=12,
-    layer_norms=("instance",),
-    average_norms=(),
+    targets=dict(
+      output="ffn",
+      top_k=12,
+      layer_norms=("instance",),
+      average_norms=(),
+    ),
     loss_beta=0.0,
     loss_scale=1.0,
     decoder=dict(

@@ -47,9 +47,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.objective = dict(
     name="data2vec",
-    target="ffn",
-    top_k=3,
-    layer_norms=("instance",),
+    targets=dict(output="ffn", top_k=3, layer_norms=("instance",)),
     loss_beta=0.0,
     loss_scale="rsqrt",
     head=dict(layers=1, initial="torch"),

@@ -28,9 +28,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.encoder.depth = 2
   c.objective = dict(
     name="data2vec2",
-    target="ffn",
-    top_k=2,
-    layer_norms=("instance",),
+    targets=dict(output="ffn", top_k=2, layer_norms=("instance",)),
     loss_beta=0.0,
     loss_scale="rsqrt",
     decoder=dict(width=96, layers=3, kernel=7, groups=16),

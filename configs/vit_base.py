@@ -71,10 +71,12 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.objective = dict(
     name="data2vec",
-    target="block",
-    top_k=6,
-    layer_norms=("layer",),
-    average_norms=("layer",),
+    targets=dict(
+      output="block",
+      top_k=6,
+      layer_norms=("layer",),
+      average_norms=("layer",),
+    ),
     loss_beta=2.0,
     loss_scale="mean",
     head=dict(layers=1),

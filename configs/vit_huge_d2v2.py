@@ -35,7 +35,8 @@ def get_config() -> ml_collections.ConfigDict:
     patch_size=14, width=1280, prenet_depth=0, depth=32, num_heads=16
   )
   c.encoder.remat = True
-  c.objective.update(top_k=24, cls_loss=1.28)
+  c.objective.targets.top_k = 24
+  c.objective.cls_loss = 1.28
   c.objective.decoder.update(width=1024, layers=3, kernel=5)
   c.objective.ema.update(end=1.0, anneal_steps=300_000)
   c.objective.ema.tracked = (

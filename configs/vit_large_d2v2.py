@@ -43,7 +43,8 @@ def get_config() -> ml_collections.ConfigDict:
   c.data.mask.update(ratio=0.75, adjust=0.1)
   c.encoder.update(width=1024, prenet_depth=0, depth=24, num_heads=16)
   c.encoder.remat = True
-  c.objective.update(top_k=18, cls_loss=1.28)
+  c.objective.targets.top_k = 18
+  c.objective.cls_loss = 1.28
   c.objective.decoder.update(width=1024, layers=3, kernel=5)
   c.objective.ema.anneal_steps = 150_000
   c.objective.ema.tracked = (

@@ -124,7 +124,7 @@ def plain(config: Any) -> Any:
 
 
 def flatten(config: Spec, prefix: str = "") -> Iterator[tuple[str, Any]]:
-  """('objective.top_k', 3), ... for each leaf of nested dicts."""
+  """('objective.loss_beta', 2.0), ... for each leaf of nested dicts."""
   for key, value in config.items():
     if isinstance(value, Mapping) and value:
       yield from flatten(value, f"{prefix}{key}.")

@@ -29,6 +29,7 @@ from d2v_jax.evaluators.features import (
 from d2v_jax.modalities import MODALITIES, Modality
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, Params
 from d2v_jax.objectives import SUB_TREES
+from d2v_jax.objectives.objective import Objective
 from d2v_jax.training import checkpoint, provenance, sharding
 
 INPUTS_MADE_WITH = ("channels", "tokenizer")
@@ -272,7 +273,9 @@ class Source:
     names = set(self.stored["params"]) - without
     return self.read(names, encoder, model, mesh, rule)
 
-  def taken_by(self, objective: Any, name: str, params: Params) -> set[str]:
+  def taken_by(
+    self, objective: Objective, name: str, params: Params
+  ) -> set[str]:
     """Names of the sub-trees that a new run takes from this one.
 
     All but what the objective names `fresh`, what its encoder leaves out, and
@@ -284,7 +287,7 @@ class Source:
       name: its name in the table of objectives.
       params: its parameters, or their shapes.
     """
-    without = {*getattr(objective, "fresh", ()), *objective.encoder.left_out}
+    without = {*objective.fresh, *objective.encoder.left_out}
     other = self._objective() not in (None, name)
     without |= SUB_TREES - (set() if other else self.stored["params"].keys())
     return (set(self.stored["params"]) | set(params)) - without

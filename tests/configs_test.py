@@ -161,7 +161,7 @@ def test_one_step_at_reduced_width(name, vocabularies):
   config.compute_dtype = "float32"
   config.encoder.width = 16
   config.encoder.num_heads = 2
-  config.encoder.depth = config.objective.get("top_k", 2)
+  config.encoder.depth = config.objective.get("targets", {}).get("top_k", 2)
   if config.encoder.get("prenet_depth"):
     config.encoder.prenet_depth = 1
   if "decoder" in config.objective:

@@ -167,7 +167,10 @@ WRONG = {
   # names of fields
   "total_step=3": ["config.total_step: unknown", "mean 'total_steps'?"],
   "encoder.dropPath=0.1": ["config.encoder.dropPath", "mean 'drop_path'?"],
-  "objective.topk=1": ["config.objective.topk", "mean 'top_k'?"],
+  "objective.targets.topk=1": [
+    "config.objective.targets.topk",
+    "mean 'top_k'?",
+  ],
   "objective.head.layer=1": ["config.objective.head.layer", "'layers'?"],
   "data.sorce.path=x": ["config.data: unknown fields", "'sorce'", "source"],
   "data.source.path=x": ["config.data.source.path: unknown", "split"],
@@ -193,7 +196,10 @@ WRONG = {
   "optimizer.b1='x'": ["config.optimizer.b1: got 'x'", "a float"],
   "accumulate=2.0": ["config.accumulate: got 2.0", "an int"],
   "num_devices=x": ["config.num_devices: got 'x'", "an int or None"],
-  "objective.average_norms=layer": ["average_norms: got 'layer'", "a tuple"],
+  "objective.targets.average_norms=layer": [
+    "average_norms: got 'layer'",
+    "a tuple",
+  ],
   "data.num_workers=x": ["config.data.num_workers: got 'x'", "an int"],
   "checkpoints=3": ["config.checkpoints: got 3", "a section"],
   "evaluation=None": ["config.evaluation: got None", "a section"],
@@ -213,7 +219,10 @@ WRONG = {
     "config.evaluation.evaluators.nn.name: unknown 'nn'",
     "knn, layer_curve",
   ],
-  "objective.target=fnn": ["unknown target 'fnn'", "block, ffn, attention"],
+  "objective.targets.output=fnn": [
+    "unknown output 'fnn'",
+    "block, ffn, attention",
+  ],
   "encoder.positions=rel": [
     "unknown positions 'rel'",
     "relative, relative_layers",
@@ -227,7 +236,10 @@ WRONG = {
   "encoder.image_size=9": ["image_size 9 is not a multiple", "patch_size 2"],
   "encoder.num_heads=3": ["width 16 is not a multiple of num_heads 3"],
   "encoder.mean=(0.1,0.2)": ["mean has 2 values for 1 channels"],
-  "objective.top_k=3": ["top_k must be between 1 and the 2 layers", "got 3"],
+  "objective.targets.top_k=3": [
+    "top_k must be between 1 and the 2 layers",
+    "got 3",
+  ],
   "data.mask.num_masked=16": ["config.data", "16"],
   "data.channels=2": ["channels must be 1 or 3, got 2"],
   "data.num_threads=0": ["num_threads must be >= 1, got 0"],

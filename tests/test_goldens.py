@@ -160,7 +160,9 @@ def test_model_in_float32(path):
   unused = set(meta["no_grad_params"])
 
   batch = case.batch(_group(arrays, "step0/"), "float32")
-  y = jax.jit(objective.targets)(state.params, state.teacher_params, batch)
+  y = jax.jit(objective.teacher_targets)(
+    state.params, state.teacher_params, batch
+  )
   x = jax.jit(objective.predictions)(state.params, batch, None)
   for actual, name in ((y, "y"), (x, "x")):
     np.testing.assert_allclose(
@@ -170,7 +172,9 @@ def test_model_in_float32(path):
     np.testing.assert_allclose(y, arrays["debug/y_full"], rtol=0, atol=1e-4)
 
   grads = jax.jit(
-    jax.grad(lambda p: objective.loss(p, state.teacher_params, batch, None)[0])
+    jax.grad(
+      lambda p: objective.loss(p, state.teacher_params, batch, None).value
+    )
   )(state.params)
   expected = _group(arrays, "grad/")
   largest = max(np.abs(g).max() for g in expected.values())
@@ -236,7 +240,9 @@ def test_model_in_float64(path, monkeypatch):
     state, tx = _start(meta, arrays, case, "float64")
     batch = case.batch(_group(arrays, "step0/"), "float64")
     objective = case.objective
-    y = jax.jit(objective.targets)(state.params, state.teacher_params, batch)
+    y = jax.jit(objective.teacher_targets)(
+      state.params, state.teacher_params, batch
+    )
     x = jax.jit(objective.predictions)(state.params, batch, None)
     for actual, name in ((y, "y"), (x, "x")):
       assert actual.dtype == np.float64
@@ -266,7 +272,9 @@ def test_features(path):
   # In vision the reference keeps of each layer what its targets are made of,
   # and in version 2 always.
   made_of = version_2 or meta["kind"].startswith("vision")
-  layers = getattr(output, case.objective.target) if made_of else output.block
+  layers = (
+    getattr(output, case.objective.targets.output) if made_of else output.block
+  )
   prefix = "layer_result" if version_2 else "layer"
   # Tokens in front that are no places of the input; the last one is CLS.
   extra = expected["x"].shape[1] - output.tokens.shape[1] if version_2 else 0

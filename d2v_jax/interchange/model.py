@@ -157,7 +157,8 @@ def build(
         constructor, spec[part], f"objective.{part}", **given
       )
   whole = config_lib.build(spec, OBJECTIVES, "objective", encoder=network)
-  top_k, depth = spec.get("top_k", 1), encoder["depth"]
+  targets = objective.get("targets", {})
+  top_k, depth = targets.get("top_k", 1), encoder["depth"]
   if not 1 <= top_k <= depth:
     raise ValueError(
       f"objective: it averages {top_k} layers, and there are {depth}."

@@ -1,4 +1,6 @@
-"""What is learned: one file per objective, all with the same five methods."""
+"""What is learned: one file for each objective."""
+
+from collections.abc import Callable
 
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.heads import (
@@ -14,10 +16,12 @@ from d2v_jax.objectives.data2vec2 import Data2Vec2
 from d2v_jax.objectives.ema import Ema
 from d2v_jax.objectives.mixing import Mixing
 from d2v_jax.objectives.mlm import Mlm
+from d2v_jax.objectives.objective import Objective
 from d2v_jax.objectives.pixels import Pixels
 from d2v_jax.objectives.supervised import Classification, Ctc, Regression
+from d2v_jax.objectives.targets import Targets
 
-OBJECTIVES = {
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
   "data2vec": Data2Vec,
   "data2vec2": Data2Vec2,
   "pixels": Pixels,
@@ -33,8 +37,8 @@ SUB_TREES = {"head", "decoder", "projector", "predictor"}
 
 # What objectives are made of: sub-dict of config.objective -> constructor.
 PARTS = {
-  "data2vec": {"head": RegressionHead, "ema": Ema},
-  "data2vec2": {"decoder": ConvDecoder, "ema": Ema},
+  "data2vec": {"head": RegressionHead, "ema": Ema, "targets": Targets},
+  "data2vec2": {"decoder": ConvDecoder, "ema": Ema, "targets": Targets},
   "pixels": {"head": LinearHead, "decoder": ConvDecoder},
   "byol": {"projector": MlpHead, "predictor": MlpHead, "ema": Ema},
   "mlm": {"head": TokenHead},

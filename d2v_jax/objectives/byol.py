@@ -7,35 +7,40 @@ encoder its own layer norm. The optimizer is the run's, not LARS.
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.models.encoder import Encoder
 from d2v_jax.models.heads import mean_pool
+from d2v_jax.models.mlp_head import MlpHead
 from d2v_jax.objectives import ema, losses
-
-Params = dict[str, Any]
-Batch = dict[str, jax.Array]
+from d2v_jax.objectives.objective import (
+  Batch,
+  Loss,
+  Metrics,
+  Objective,
+  Params,
+  split,
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class Byol:
+class Byol(Objective):
   """Two views of each example; each predicts the other's projection.
 
   Attributes:
     encoder: the network.
-    projector: (init, call) the mean of the encoder's output [B, D] -> [B, P].
-    predictor: (init, call) the student's projection -> the teacher's. One that
+    projector: the mean of the encoder's output [B, D] -> [B, P].
+    predictor: the student's projection -> the teacher's. One that
       learns faster than the rest (`speed`) helps against collapse.
     ema: which of the encoder's sub-trees and `projector` the teacher averages,
       and how slowly; the paper's: from 0.996 to 1 over the run by a cosine.
   """
 
   encoder: Encoder
-  projector: Any
-  predictor: Any
+  projector: MlpHead
+  predictor: MlpHead
   ema: ema.Ema
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
@@ -57,9 +62,9 @@ class Byol:
   def project(
     self, params: Params, view: Batch, rng: jax.Array | None
   ) -> jax.Array:
-    """Encoder, mean over the real tokens, projector: [B, P]."""
+    """Encoder, mean over the tokens, projector: [B, P]."""
     output = self.encoder(params, view, rng=rng)
-    pooled = mean_pool(output.tokens, output.padding)
+    pooled = mean_pool(output.tokens, output.padding)  # [B, D]
     return self.projector(params["projector"], pooled)
 
   def loss(
@@ -68,7 +73,7 @@ class Byol:
     teacher_params: Params,
     batch: Batch,
     rng: jax.Array | None,
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+  ) -> Loss:
     """Equation 2 for both directions, between 0 and 8.
 
     Args:
@@ -79,42 +84,40 @@ class Byol:
       rng: key for the student's dropout; None for none.
 
     Returns:
-      Scalar mean over the global batch, and metrics. The stds are those over
-      the examples, of vectors of the length sqrt(P): 1 where they point in all
-      directions, 0 where all are the same. `loss_weight` is B.
+      Mean over the examples of the global batch. The stds are those over the
+      examples, of vectors of the length sqrt(P): 1 where they point in all
+      directions, 0 where all are the same.
 
     Raises:
       ValueError: the batch has no second view, or has a mask.
     """
-    views = _views(batch)
-    rngs = (None, None) if rng is None else jax.random.split(rng)
     teacher = ema.teacher(params, teacher_params)
-    x, y = [], []
-    for view, view_rng in zip(views, rngs, strict=True):
-      projection = self.project(params, view, view_rng)
-      x.append(_unit(self.predictor(params["predictor"], projection)))
-      y.append(_unit(jax.lax.stop_gradient(self.project(teacher, view, None))))
-    x, y = jnp.stack(x, 1), jnp.stack(y, 1)  # [B, 2, P]
-    loss = jnp.square(x - y[:, ::-1]).sum((1, 2)).mean()
-    return loss, {
-      "target_std": _std(y),
-      "prediction_std": _std(jax.lax.stop_gradient(x)),
-      "loss_weight": jnp.asarray(len(x), loss.dtype),
+    predicted, projected = [], []
+    for view, view_rng in zip(_views(batch), split(rng), strict=True):
+      z = self.project(params, view, view_rng)  # [B, P]
+      q = self.predictor(params["predictor"], z)  # [B, P]
+      predicted.append(_unit(q))
+      z = jax.lax.stop_gradient(self.project(teacher, view, None))
+      projected.append(_unit(z))
+    q = jnp.stack(predicted, 1)  # [B, 2, P]
+    z = jnp.stack(projected, 1)
+    # ||q - z'||^2, where z' is the teacher's projection of the other view.
+    loss = jnp.square(q - z[:, ::-1]).sum((1, 2)).mean()
+    metrics = {
+      "target_std": _std(z),
+      "prediction_std": _std(jax.lax.stop_gradient(q)),
     }
+    return Loss(loss, jnp.asarray(len(q), loss.dtype), metrics)
 
   def update_teacher(
     self, teacher_params: Params, params: Params, step: jax.Array
-  ) -> tuple[Params, dict[str, jax.Array]]:
+  ) -> tuple[Params, Metrics]:
     """The average after `step` completed updates, and the decay for the log."""
     updated = self.ema.update(teacher_params, params, step)
     return updated, {"ema_decay": self.ema.decay(step)}
 
-  def encode(self, params: Params, batch: Batch) -> EncoderOutput:
-    """Features of the whole input, for evaluation."""
-    return self.encoder(params, batch)
 
-
-def _views(batch):
+def _views(batch: Batch) -> tuple[Batch, Batch]:
   """The two views as batches of their own."""
   if "inputs_b" not in batch:
     raise ValueError(
@@ -127,11 +130,13 @@ def _views(batch):
   return batch, {**batch, **second}
 
 
-def _unit(x):
-  x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+def _unit(x: jax.Array) -> jax.Array:
+  """Vectors [B, P] of the length 1."""
+  x = losses.full_precision(x)
   return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
 
 
-def _std(x):
+def _std(x: jax.Array) -> jax.Array:
+  """Mean std over the examples and both views of x [B, 2, P] sqrt(P)."""
   every = jnp.ones(x.shape[:2], bool)
   return losses.masked_std(x * x.shape[-1] ** 0.5, every)

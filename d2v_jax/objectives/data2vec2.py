@@ -5,7 +5,6 @@ The same file serves images, speech and text.
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +12,19 @@ import jax.numpy as jnp
 from d2v_jax.models.decoder import ConvDecoder, decode_visible
 from d2v_jax.models.encoder import Encoder, EncoderOutput
 from d2v_jax.objectives import ema, losses
-from d2v_jax.objectives.data2vec import Data2Vec
-
-Params = dict[str, Any]
-Batch = dict[str, jax.Array]
+from d2v_jax.objectives.objective import (
+  Batch,
+  Loss,
+  Metrics,
+  Objective,
+  Params,
+  split,
+)
+from d2v_jax.objectives.targets import Targets, shared_features
 
 
 @dataclasses.dataclass(frozen=True)
-class Data2Vec2:
+class Data2Vec2(Objective):
   """Regression of the teacher's averages, from visible tokens and a decoder.
 
   The teacher computes its targets once for an example and they serve M masks;
@@ -30,16 +34,10 @@ class Data2Vec2:
 
   Attributes:
     encoder: the student's network, and the teacher's.
-    decoder: (init, call) from visible tokens to predictions of all tokens.
+    decoder: from visible tokens to predictions of all tokens.
     ema: which sub-trees the teacher averages, and how slowly. A teacher whose
       decay has come to 1 stays as it is.
-    top_k: K, how many of the last layers the target averages.
-    target: layer output that is averaged: 'block', 'ffn' or 'attention'.
-    layer_norms: target norms of each layer before the average, in this order:
-      any of 'batch', 'instance', 'layer'.
-    average_norms: target norms after the average, in this order.
-    norm_padding: padded tokens enter the statistics of batch and instance norm,
-      as in the released code; else padding an example changes nothing.
+    targets: which of the teacher's layers are averaged, and how normalised.
     loss_beta: smooth-L1 switch; 0 is squared error without the half.
     loss_scale: factor on the sum over D: 'rsqrt' (1/sqrt(D), images and
       speech), 'mean' (1/D) or a number (text: 1).
@@ -51,17 +49,13 @@ class Data2Vec2:
   encoder: Encoder
   decoder: ConvDecoder
   ema: ema.Ema
-  top_k: int = 10
-  target: str = "ffn"
-  layer_norms: tuple[str, ...] = ("instance",)
-  average_norms: tuple[str, ...] = ()
-  norm_padding: bool = False
+  targets: Targets
   loss_beta: float = 0.0
   loss_scale: str | float = "rsqrt"
   cls_loss: float = 0.0
 
-  def __post_init__(self):
-    Data2Vec.__post_init__(self)
+  def __post_init__(self) -> None:
+    losses.check_regression("Data2Vec2", self.loss_beta, self.loss_scale)
     if not self.encoder.visible:
       raise ValueError(
         "Data2Vec2: the encoder must encode visible tokens alone; set "
@@ -79,13 +73,30 @@ class Data2Vec2:
     tokens = self.encoder(params, batch).tokens
     return {**params, "decoder": self.decoder.init(decoder_rng, tokens)}
 
-  # The teacher, its targets and what it shares are those of version 1.
-  init_teacher = Data2Vec.init_teacher
-  targets = Data2Vec.targets
-  update_teacher = Data2Vec.update_teacher
-  encode = Data2Vec.encode
-  shared_features = Data2Vec.shared_features
-  scale = Data2Vec.scale
+  def init_teacher(self, params: Params) -> Params:
+    """The teacher starts as a copy of the student's tracked sub-trees."""
+    return self.ema.init(params)
+
+  def teacher_targets(
+    self,
+    params: Params,
+    teacher_params: Params,
+    batch: Batch,
+    features: jax.Array | None = None,
+  ) -> jax.Array:
+    """What is regressed: y = 1/K sum of the last K layers, once for all masks.
+
+    The teacher sees the whole input and has no dropout. `features` are those
+    that it shares with the student, if they are known.
+
+    Returns:
+      [B, N, D] float32 without gradient.
+
+    Raises:
+      ValueError: if the encoder has fewer than K layers.
+    """
+    teacher = ema.teacher(params, teacher_params)
+    return self.targets(self.encoder(teacher, batch, features=features))
 
   def visible(
     self,
@@ -119,7 +130,7 @@ class Data2Vec2:
     self, params: Params, batch: Batch, rng: jax.Array | None
   ) -> jax.Array:
     """Predictions of all tokens, for each mask: [B * M, N, D]."""
-    encoder_rng, decoder_rng = _split(rng)
+    encoder_rng, decoder_rng = split(rng)
     visible = self.visible(params, batch, encoder_rng)
     return self.decoded(params, visible, batch, decoder_rng)
 
@@ -129,7 +140,7 @@ class Data2Vec2:
     teacher_params: Params,
     batch: Batch,
     rng: jax.Array | None,
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+  ) -> Loss:
     """Regression at hidden positions; for images of the CLS token, too.
 
     Args:
@@ -140,43 +151,46 @@ class Data2Vec2:
       rng: key for the student's dropout and the decoder's noise; None for none.
 
     Returns:
-      Scalar mean over the hidden tokens of all masks of the global batch, and
-      metrics. `loss_weight`, the number of hidden tokens, is the weight of this
-      loss among micro-batches.
+      Mean over the hidden tokens of all masks of the global batch.
     """
-    encoder_rng, decoder_rng = _split(rng)
-    features = self.shared_features(params, teacher_params, batch)
-    visible = self.visible(params, batch, encoder_rng, features)
-    x = self.decoded(params, visible, batch, decoder_rng)
-    targets = self.targets(params, teacher_params, batch, features)
+    encoder_rng, decoder_rng = split(rng)
+    shared = shared_features(self.encoder, params, teacher_params, batch)
+    visible = self.visible(params, batch, encoder_rng, shared)  # [B * M, V, D]
+    f = self.decoded(params, visible, batch, decoder_rng)  # [B * M, N, D]
+    y = self.teacher_targets(params, teacher_params, batch, shared)  # [B, N, D]
+    # Rows are b-major: the M masks of an example follow one another.
     num_masks = batch["mask"].shape[1]
-    y = jnp.repeat(targets, num_masks, axis=0)
-    mask = batch["mask"].reshape(x.shape[:2])
-    error = losses.regression_loss(x, y, self.loss_beta).sum(-1)
-    scale = self.scale(y.shape[-1])
+    mask = batch["mask"].reshape(f.shape[:2])  # [B * M, N]
+    repeated = jnp.repeat(y, num_masks, axis=0)  # [B * M, N, D]
+    error = losses.regression_loss(f, repeated, self.loss_beta).sum(-1)
+    scale = losses.loss_scale(self.loss_scale, y.shape[-1])
     loss = scale * losses.masked_mean(error, mask)
     metrics = {
-      "target_std": losses.masked_std(y, mask),
-      "prediction_std": losses.masked_std(jax.lax.stop_gradient(x), mask),
-      "loss_weight": mask.sum().astype(loss.dtype),
+      "target_std": losses.masked_std(repeated, mask),
+      "prediction_std": losses.masked_std(jax.lax.stop_gradient(f), mask),
     }
     if self.cls_loss:
-      cls = scale * self._cls_error(visible, targets, num_masks)
+      cls = scale * self._cls_error(visible, y, num_masks)
       loss += self.cls_loss * cls
       metrics["cls_error"] = jax.lax.stop_gradient(cls)
-    return loss, metrics
+    return Loss(loss, mask.sum().astype(loss.dtype), metrics)
 
-  def _cls_error(self, visible, targets, num_masks):
+  def _cls_error(
+    self, visible: EncoderOutput, y: jax.Array, num_masks: int
+  ) -> jax.Array:
     """The CLS token's output against the mean target, with no decoder."""
     if visible.cls is None:
       raise ValueError(
         "Data2Vec2: cls_loss needs an encoder with a CLS token; set "
         "encoder.cls_token=True, or cls_loss to 0."
       )
-    y = jnp.repeat(targets.mean(1), num_masks, axis=0)
-    error = losses.regression_loss(visible.cls, y, self.loss_beta)
+    mean = jnp.repeat(y.mean(1), num_masks, axis=0)  # [B * M, D]
+    error = losses.regression_loss(visible.cls, mean, self.loss_beta)
     return error.sum(-1).mean()
 
-
-def _split(rng):
-  return (None, None) if rng is None else jax.random.split(rng)
+  def update_teacher(
+    self, teacher_params: Params, params: Params, step: jax.Array
+  ) -> tuple[Params, Metrics]:
+    """Moves the teacher after `step` updates; the decay for the log."""
+    updated = self.ema.update(teacher_params, params, step)
+    return updated, {"ema_decay": self.ema.decay(step)}

@@ -1,18 +1,23 @@
-"""Losses, target normalisation and masked statistics; all in float32 or more.
+"""Losses and masked statistics; all in float32 or more.
 
-Source: data2vec section 3.3 and the released code. Target norms have no
-parameters, biased variance and epsilon 1e-5, also where the model's norms use
-another.
+Source: data2vec (arXiv 2202.03555) section 3.3 and the released code.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 
-_EPS = 1e-5
+# How the sum over D is scaled: name -> (D -> factor).
+LOSS_SCALES: dict[str, Callable[[int], float]] = {
+  "mean": lambda width: 1.0 / width,
+  "rsqrt": lambda width: width**-0.5,
+}
 
 
-def _full_precision(x: jax.Array) -> jax.Array:
+def full_precision(x: jax.Array) -> jax.Array:
+  """The same numbers, in float32 or more."""
   return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -42,10 +47,34 @@ def regression_loss(
     )
   if beta < 0:
     raise ValueError(f"regression_loss: beta must be 0 or more, got {beta}.")
-  error = jnp.abs(_full_precision(prediction) - _full_precision(target))
+  error = jnp.abs(full_precision(prediction) - full_precision(target))
   if beta == 0:
     return error**2
   return jnp.where(error < beta, 0.5 * error**2 / beta, error - 0.5 * beta)
+
+
+def loss_scale(scale: str | float, width: int) -> float:
+  """Factor on the sum over D, by name or as given, for width D."""
+  return LOSS_SCALES[scale](width) if isinstance(scale, str) else scale
+
+
+def check_regression(name: str, beta: float, scale: str | float) -> None:
+  """Raises ValueError for settings that a regression cannot have.
+
+  Args:
+    name: whose settings `loss_beta` and `loss_scale` are, for the error.
+    beta: as for `regression_loss`.
+    scale: a name of LOSS_SCALES, or a number.
+  """
+  if beta < 0:
+    raise ValueError(f"{name}: loss_beta must be 0 or more, got {beta}.")
+  if isinstance(scale, str) and scale not in LOSS_SCALES:
+    raise ValueError(
+      f"{name}: unknown loss_scale {scale!r}; choose one of: "
+      f"{', '.join(LOSS_SCALES)}, or give a number."
+    )
+  if not isinstance(scale, str) and scale <= 0:
+    raise ValueError(f"{name}: loss_scale must be above 0, got {scale}.")
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
@@ -66,58 +95,13 @@ def masked_std(x: jax.Array, mask: jax.Array) -> jax.Array:
 
   Source: released speech code.
   """
-  x = _full_precision(x)
+  x = full_precision(x)
   weight = mask[..., None].astype(x.dtype)
   count = weight.sum()
   mean = (x * weight).sum((0, 1)) / jnp.maximum(count, 1)
   square = (jnp.square(x - mean) * weight).sum((0, 1))
   variance = square / jnp.maximum(count - 1, 1)
   return jnp.sqrt(variance + 1e-6).mean()
-
-
-def layer_norm(x: jax.Array, padding: jax.Array | None = None) -> jax.Array:
-  """Normalises each token of x [B, N, D] over D; padding [B, N] is unused."""
-  del padding
-  x = _full_precision(x)
-  x -= x.mean(-1, keepdims=True)
-  return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + _EPS)
-
-
-def instance_norm(x: jax.Array, padding: jax.Array | None = None) -> jax.Array:
-  """Normalises each channel of each example of x [B, N, D] over N.
-
-  Padded tokens (padding [B, N] True) are left out of the statistics.
-  """
-  return _over_tokens(x, (-2,), padding)
-
-
-def batch_norm(x: jax.Array, padding: jax.Array | None = None) -> jax.Array:
-  """Normalises each channel of x [B, N, D] over B and N of the global batch.
-
-  Padded tokens (padding [B, N] True) are left out of the statistics.
-  """
-  return _over_tokens(x, (-3, -2), padding)
-
-
-def _over_tokens(x, axes, padding):
-  x = _full_precision(x)
-  if padding is None:
-    real = jnp.ones((*x.shape[:-1], 1), x.dtype)
-  else:
-    real = (~padding[..., None]).astype(x.dtype)
-  # An example that only fills a batch may be all padding.
-  share = 1.0 / jnp.maximum(real.sum(axes, keepdims=True), 1.0)
-  x -= (x * real).sum(axes, keepdims=True) * share
-  return x * jax.lax.rsqrt(
-    (jnp.square(x) * real).sum(axes, keepdims=True) * share + _EPS
-  )
-
-
-TARGET_NORMS = {
-  "layer": layer_norm,
-  "instance": instance_norm,
-  "batch": batch_norm,
-}
 
 
 def ctc_loss(
@@ -139,7 +123,7 @@ def ctc_loss(
   Source: Graves et al. 2006; data2vec's fine-tuning on LibriSpeech zeroes the
   infinite losses as well.
   """
-  logits = _full_precision(logits)
+  logits = full_precision(logits)
   if padding is None:
     padding = jnp.zeros(logits.shape[:2], bool)
   absent = labels < 0
@@ -170,7 +154,7 @@ def cross_entropy(
   Returns:
     [B] float32 (float64 if the logits are).
   """
-  log_p = jax.nn.log_softmax(_full_precision(logits))
+  log_p = jax.nn.log_softmax(full_precision(logits))
   # A negative index would count from the end.
   index = jnp.where(labels < 0, logits.shape[1], labels)[:, None]
   chosen = jnp.take_along_axis(log_p, index, 1, mode="fill")[:, 0]

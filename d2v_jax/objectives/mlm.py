@@ -7,35 +7,33 @@ prediction of the next sentence, as in RoBERTa, Liu et al. 2019 (arXiv
 
 import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.models.encoder import Encoder
+from d2v_jax.models.heads import TokenHead
 from d2v_jax.objectives import losses
-
-Params = dict[str, Any]
-Batch = dict[str, jax.Array]
+from d2v_jax.objectives.objective import Batch, Loss, Objective, Params
 
 
 @dataclasses.dataclass(frozen=True)
-class Mlm:
+class Mlm(Objective):
   """Cross entropy of the tokens that a mask has selected.
 
   Attributes:
     encoder: the network; of text.
-    head: (init, call) its output and its token embedding -> logits.
-    max_selected: largest share of a row's tokens that are predicted. Logits of
-      no more are computed, which saves much of the work where the vocabulary is
-      large. The share that the mask selects is enough.
+    head: its output and its token embedding -> logits.
+    max_selected: largest share of an example's tokens that are predicted.
+      Logits of no more are computed, which saves much of the work where the
+      vocabulary is large. The share that the mask selects is enough.
   """
 
   encoder: Encoder
-  head: Any
+  head: TokenHead
   max_selected: float = 1.0
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not 0 < self.max_selected <= 1:
       raise ValueError(
         f"Mlm: max_selected must be in (0, 1], got {self.max_selected}."
@@ -49,17 +47,13 @@ class Mlm:
     head = self.head.init(head_rng, tokens, _embedding(params))
     return {**params, "head": head}
 
-  def init_teacher(self, params: Params) -> Params:
-    """There is no teacher."""
-    return {}
-
   def loss(
     self,
     params: Params,
     teacher_params: Params,
     batch: Batch,
     rng: jax.Array | None,
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+  ) -> Loss:
     """Mean cross entropy of the selected tokens.
 
     Args:
@@ -71,47 +65,37 @@ class Mlm:
       rng: key for dropout; None for none.
 
     Returns:
-      Scalar mean over the selected tokens of the global batch, and metrics.
-      `accuracy` is the share of them whose likeliest token is right,
-      `left_out` the share of those that `max_selected` has no place for.
-      `loss_weight` is the number of tokens that the loss is a mean over.
+      Mean over the selected tokens of the global batch. `accuracy` is the share
+      of them whose likeliest token is right, `left_out` the share of those that
+      are more than `max_selected`.
 
     Raises:
       ValueError: the batch has no mask, or several for each example.
     """
-    selected = _selected(batch)
+    selected = _selected(batch)  # [B, N]
     output = self.encoder(params, batch, mask=batch["mask"], rng=rng)
     number = math.ceil(selected.shape[1] * self.max_selected)
-    # The places of the selected tokens come first, then others fill up.
-    chosen, places = jax.lax.top_k(selected.astype(jnp.int32), number)
-    tokens = jnp.take_along_axis(output.tokens, places[..., None], 1)
-    labels = jnp.take_along_axis(batch["inputs"], places, 1)
+    # Positions of selected tokens come first, then others fill up: [B, S].
+    chosen, positions = jax.lax.top_k(selected.astype(jnp.int32), number)
+    chosen = chosen.astype(bool)
+    tokens = jnp.take_along_axis(output.tokens, positions[..., None], 1)
+    labels = jnp.take_along_axis(batch["inputs"], positions, 1)  # [B, S]
+    # tokens [B, S, D] -> logits [B, S, V]
     logits = self.head(params["head"], tokens, _embedding(params))
     error = losses.cross_entropy(
       logits.reshape(-1, logits.shape[-1]), labels.reshape(-1)
     ).reshape(labels.shape)
-    chosen = chosen.astype(bool)
     loss = losses.masked_mean(error, chosen)
-    right = (logits.argmax(-1) == labels).astype(loss.dtype)
+    correct = (logits.argmax(-1) == labels).astype(loss.dtype)
     total = jnp.maximum(selected.sum(), 1)
-    return loss, {
-      "accuracy": losses.masked_mean(right, chosen),
+    metrics = {
+      "accuracy": losses.masked_mean(correct, chosen),
       "left_out": 1 - chosen.sum().astype(loss.dtype) / total,
-      "loss_weight": chosen.sum().astype(loss.dtype),
     }
-
-  def update_teacher(
-    self, teacher_params: Params, params: Params, step: jax.Array
-  ) -> tuple[Params, dict[str, jax.Array]]:
-    """There is no teacher."""
-    return {}, {}
-
-  def encode(self, params: Params, batch: Batch) -> EncoderOutput:
-    """Features of the whole input, for evaluation."""
-    return self.encoder(params, batch)
+    return Loss(loss, chosen.sum().astype(loss.dtype), metrics)
 
 
-def _embedding(params):
+def _embedding(params: Params) -> jax.Array:
   """The token embedding [V, D]."""
   embedding = params["feature_encoder"].get("embedding")
   if embedding is None:
@@ -122,7 +106,8 @@ def _embedding(params):
   return embedding
 
 
-def _selected(batch):
+def _selected(batch: Batch) -> jax.Array:
+  """Which tokens are predicted, [B, N] bool."""
   if "mask" not in batch:
     raise ValueError("Mlm: the batch has no mask; set config.data.mask.")
   if batch["mask"].ndim != 2:

@@ -6,29 +6,34 @@ He et al. 2021 (arXiv 2111.06377), whose decoder is a Transformer.
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from d2v_jax.models.decoder import ConvDecoder, decode_visible
-from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.models.encoder import Encoder
+from d2v_jax.models.heads import LinearHead
 from d2v_jax.objectives import losses
-
-Params = dict[str, Any]
-Batch = dict[str, jax.Array]
+from d2v_jax.objectives.objective import (
+  Batch,
+  Loss,
+  Objective,
+  Params,
+  split,
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class Pixels:
+class Pixels(Objective):
   """Masked regression of patches of images, or log-mel frames of speech.
 
-  Where the encoder sees a mask token at hidden places, the head predicts from
-  its output; where it sees the visible tokens only, a decoder comes between.
+  Where the encoder sees a mask token at hidden positions, the head predicts
+  from its output; where it sees the visible tokens only, a decoder comes
+  between.
 
   Attributes:
     encoder: the network.
-    head: (init, call) linear map to the P numbers of a token's raw input.
+    head: linear map to the P numbers of a token's raw input.
     decoder: visible tokens -> all tokens, for masks that come with `keep_ids`;
       None for masks that come without.
     norm_targets: whether each token's P numbers are normalised, as the masked
@@ -36,11 +41,11 @@ class Pixels:
   """
 
   encoder: Encoder
-  head: Any
+  head: LinearHead
   decoder: ConvDecoder | None = None
   norm_targets: bool = True
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.encoder.raw_targets is None:
       raise ValueError(
         "Pixels: the inputs of this encoder are no numbers to regress; for "
@@ -58,10 +63,6 @@ class Pixels:
       return params
     return {**params, "decoder": self.decoder.init(decoder_rng, tokens)}
 
-  def init_teacher(self, params: Params) -> Params:
-    """There is no teacher."""
-    return {}
-
   def targets(self, batch: Batch) -> jax.Array:
     """The raw input of each token, [B, N, P] float32.
 
@@ -71,7 +72,8 @@ class Pixels:
     Source: arXiv 2111.06377 section 3; its code for the unbiased variance and
     the epsilon.
     """
-    raw = self.encoder.raw_targets(batch)
+    assert self.encoder.raw_targets is not None  # see __post_init__
+    raw = self.encoder.raw_targets(batch)  # [B, N, P]
     size = raw.shape[-1]
     if self.head.num_outputs != size:
       raise ValueError(
@@ -81,7 +83,7 @@ class Pixels:
       )
     if not self.norm_targets:
       return raw
-    variance = raw.var(-1, ddof=1, keepdims=True)
+    variance = raw.var(-1, ddof=1, keepdims=True)  # [B, N, 1]
     return (raw - raw.mean(-1, keepdims=True)) / jnp.sqrt(variance + 1e-6)
 
   def predictions(
@@ -113,11 +115,12 @@ class Pixels:
     if keep_ids is None:
       output = self.encoder(params, batch, mask=batch["mask"], rng=rng)
       return self.head(params["head"], output.tokens)
-    encoder_rng, decoder_rng = _split(rng)
-    output = self.encoder(params, batch, keep_ids=keep_ids, rng=encoder_rng)
+    assert self.decoder is not None  # as both errors above were not raised
+    encoder_rng, decoder_rng = split(rng)
+    visible = self.encoder(params, batch, keep_ids=keep_ids, rng=encoder_rng)
     tokens = decode_visible(
-      self.decoder, params["decoder"], output, batch, decoder_rng
-    )
+      self.decoder, params["decoder"], visible, batch, decoder_rng
+    )  # [B * M, N, D]
     return self.head(params["head"], tokens)
 
   def loss(
@@ -126,7 +129,7 @@ class Pixels:
     teacher_params: Params,
     batch: Batch,
     rng: jax.Array | None,
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+  ) -> Loss:
     """Mean squared error at hidden positions.
 
     Args:
@@ -137,32 +140,17 @@ class Pixels:
       rng: key for dropout and the decoder's noise; None for neither.
 
     Returns:
-      Scalar mean over the P numbers of the hidden tokens of the global batch,
-      and metrics; `loss_weight` is the number of hidden tokens.
+      Mean over the P numbers of the hidden tokens of the global batch.
     """
-    x = self.predictions(params, batch, rng)
-    y = jax.lax.stop_gradient(self.targets(batch))
-    # Rows are b-major, so that an example's masks follow one another.
-    y = jnp.repeat(y, len(x) // len(y), axis=0)
-    mask = batch["mask"].reshape(x.shape[:2])
-    error = losses.regression_loss(x, y, beta=0.0).mean(-1)
+    f = self.predictions(params, batch, rng)  # [B * M, N, P]
+    y = jax.lax.stop_gradient(self.targets(batch))  # [B, N, P]
+    # Rows are b-major: the M masks of an example follow one another.
+    y = jnp.repeat(y, len(f) // len(y), axis=0)  # [B * M, N, P]
+    mask = batch["mask"].reshape(f.shape[:2])  # [B * M, N]
+    error = losses.regression_loss(f, y, beta=0.0).mean(-1)  # [B * M, N]
     loss = losses.masked_mean(error, mask)
-    return loss, {
+    metrics = {
       "target_std": losses.masked_std(y, mask),
-      "prediction_std": losses.masked_std(jax.lax.stop_gradient(x), mask),
-      "loss_weight": mask.sum().astype(loss.dtype),
+      "prediction_std": losses.masked_std(jax.lax.stop_gradient(f), mask),
     }
-
-  def update_teacher(
-    self, teacher_params: Params, params: Params, step: jax.Array
-  ) -> tuple[Params, dict[str, jax.Array]]:
-    """There is no teacher."""
-    return {}, {}
-
-  def encode(self, params: Params, batch: Batch) -> EncoderOutput:
-    """Features of the whole input, for evaluation."""
-    return self.encoder(params, batch)
-
-
-def _split(rng):
-  return (None, None) if rng is None else jax.random.split(rng)
+    return Loss(loss, mask.sum().astype(loss.dtype), metrics)

@@ -1,36 +1,33 @@
-"""Learning from labels: letters by CTC, classes, scores. No teacher.
+"""Learning from labels: characters by CTC, classes, scores. No teacher.
 
 Source: data2vec sections 4.2 and 4.3 (fine-tuning) and the released code.
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.models.heads import LinearHead, PooledHead
 from d2v_jax.objectives import losses
 from d2v_jax.objectives.mixing import Mixing
-
-Params = dict[str, Any]
-Batch = dict[str, jax.Array]
-Metrics = dict[str, jax.Array]
+from d2v_jax.objectives.objective import Batch, Loss, Objective, Params
 
 
 @dataclasses.dataclass(frozen=True)
-class _Supervised:
+class _Supervised(Objective):
   """What the objectives of this file share.
 
   Attributes:
     encoder: the network.
-    head: (init, call) maps its tokens to outputs.
-    fresh: sub-trees that a run started from another run's student begins
-      anew. (data2vec has a head too, which is of no use here.)
+    head: maps its tokens to outputs. That of data2vec is of no use here, so a
+      run that starts from data2vec's student begins it anew.
   """
 
   encoder: Encoder
-  head: Any
+  head: LinearHead | PooledHead
 
   fresh: ClassVar[tuple[str, ...]] = ("head",)
 
@@ -41,25 +38,13 @@ class _Supervised:
     tokens = self.encoder(params, batch).tokens
     return {**params, "head": self.head.init(head_rng, tokens)}
 
-  def init_teacher(self, params: Params) -> Params:
-    """There is no teacher."""
-    return {}
-
-  def update_teacher(
-    self, teacher_params: Params, params: Params, step: jax.Array
-  ) -> tuple[Params, Metrics]:
-    """There is no teacher."""
-    return {}, {}
-
-  def encode(self, params: Params, batch: Batch) -> EncoderOutput:
-    """Features of the whole input, for evaluation."""
-    return self.encoder(params, batch)
-
-  def _hidden_inputs(self, params, batch, rng):
+  def _encode_masked(
+    self, params: Params, batch: Batch, rng: jax.Array | None
+  ) -> EncoderOutput:
     """The encoder's output in training, with the batch's mask if it has one."""
     return self.encoder(params, batch, mask=batch.get("mask"), rng=rng)
 
-  def _labels(self, batch, ndim, kind):
+  def _labels(self, batch: Batch, ndim: int, kind: type) -> jax.Array:
     name, shape = type(self).__name__, ("[B]", "[B, U]")[ndim - 1]
     if "label" not in batch:
       raise ValueError(
@@ -77,10 +62,12 @@ class _Supervised:
 
 @dataclasses.dataclass(frozen=True)
 class Ctc(_Supervised):
-  """Transcription: the letters in order, each over any number of frames.
+  """Transcription: the characters in order, each over any number of frames.
 
   Source: Graves et al. 2006; the released speech code, fine-tuning.
   """
+
+  head: LinearHead
 
   def loss(
     self,
@@ -88,7 +75,7 @@ class Ctc(_Supervised):
     teacher_params: Params,
     batch: Batch,
     rng: jax.Array | None,
-  ) -> tuple[jax.Array, Metrics]:
+  ) -> Loss:
     """Mean CTC loss of the utterances of the global batch.
 
     Args:
@@ -99,22 +86,20 @@ class Ctc(_Supervised):
       rng: key for dropout; None for none.
 
     Returns:
-      Scalar, and metrics. `infeasible` is the share of utterances with more
-      labels than their frames can spell; their loss counts as 0.
+      The mean. `infeasible` is the share of utterances with more labels than
+      their frames can spell; their loss counts as 0.
     """
-    label = self._labels(batch, 2, jnp.integer)
-    output = self._hidden_inputs(params, batch, rng)
-    logits = self.head(params["head"], output.tokens)
-    loss, feasible = losses.ctc_loss(logits, output.padding, label)
-    return loss.mean(), {
-      "infeasible": 1 - feasible.mean(dtype=loss.dtype),
-      "loss_weight": jnp.asarray(len(label), loss.dtype),
-    }
+    label = self._labels(batch, 2, jnp.integer)  # [B, U]
+    output = self._encode_masked(params, batch, rng)
+    logits = self.head(params["head"], output.tokens)  # [B, N, V]
+    loss, feasible = losses.ctc_loss(logits, output.padding, label)  # [B]
+    metrics = {"infeasible": 1 - feasible.mean(dtype=loss.dtype)}
+    return Loss(loss.mean(), jnp.asarray(len(label), loss.dtype), metrics)
 
   def predict(self, params: Params, batch: Batch) -> jax.Array:
     """Likeliest output of each frame, [B, N] int32; blank (0) at padding."""
     output = self.encoder(params, batch)
-    ids = self.head(params["head"], output.tokens).argmax(-1)
+    ids = self.head(params["head"], output.tokens).argmax(-1)  # [B, N]
     if output.padding is not None:
       ids = jnp.where(output.padding, 0, ids)
     return ids.astype(jnp.int32)
@@ -126,10 +111,10 @@ class Ctc(_Supervised):
     """
     output = self.encoder(params, batch)
     logits = self.head(params["head"], output.tokens).astype(jnp.float32)
-    log_p = jax.nn.log_softmax(logits)
+    log_p = jax.nn.log_softmax(logits)  # [B, N, V]
     if output.padding is None:
       return log_p
-    blank = jnp.where(jnp.arange(log_p.shape[-1]), -1e9, 0.0)
+    blank = jnp.where(jnp.arange(log_p.shape[-1]), -1e9, 0.0)  # [V]
     return jnp.where(output.padding[..., None], blank, log_p)
 
 
@@ -145,11 +130,12 @@ class Classification(_Supervised):
       a run from a config has the optimizer freeze them, too.
   """
 
+  head: PooledHead
   label_smoothing: float = 0.0
   mixing: Mixing | None = None
   frozen: bool = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not 0 <= self.label_smoothing < 1:
       raise ValueError(
         "Classification: label_smoothing must be in [0, 1), got "
@@ -162,7 +148,7 @@ class Classification(_Supervised):
     teacher_params: Params,
     batch: Batch,
     rng: jax.Array | None,
-  ) -> tuple[jax.Array, Metrics]:
+  ) -> Loss:
     """Mean cross entropy of the global batch, and its accuracy.
 
     Where examples are mixed, the cross entropies with both labels count as much
@@ -176,9 +162,9 @@ class Classification(_Supervised):
         what the modality needs.
       rng: key for dropout and mixing; None for neither.
     """
-    label = self._labels(batch, 1, jnp.integer)
-    mixed = self.mixing is not None and rng is not None
-    if mixed:
+    label = self._labels(batch, 1, jnp.integer)  # [B]
+    other, weight = label, None
+    if self.mixing is not None and rng is not None:
       mixing_rng, rng = jax.random.split(rng)
       batch = self.encoder.prepare(batch)
       inputs, other, weight = self.mixing(mixing_rng, batch["inputs"], label)
@@ -186,18 +172,17 @@ class Classification(_Supervised):
     if self.frozen:
       head = params["head"]
       params, rng = {**jax.lax.stop_gradient(params), "head": head}, None
-    output = self._hidden_inputs(params, batch, rng)
-    logits = self.head(params["head"], output.tokens, output.padding)
-    loss = losses.cross_entropy(logits, label, self.label_smoothing)
-    if mixed:
+    output = self._encode_masked(params, batch, rng)
+    logits = self.head(params["head"], output.tokens, output.padding)  # [B, C]
+    loss = losses.cross_entropy(logits, label, self.label_smoothing)  # [B]
+    if weight is not None:
       second = losses.cross_entropy(logits, other, self.label_smoothing)
       loss = weight * loss + (1 - weight) * second
       label = jnp.where(weight >= 0.5, label, other)
     loss = loss.mean()
-    return loss, {
-      "accuracy": (logits.argmax(-1) == label).mean(dtype=loss.dtype),
-      "loss_weight": jnp.asarray(len(label), loss.dtype),
-    }
+    correct = logits.argmax(-1) == label  # [B]
+    metrics = {"accuracy": correct.mean(dtype=loss.dtype)}
+    return Loss(loss, jnp.asarray(len(label), loss.dtype), metrics)
 
   def predict(self, params: Params, batch: Batch) -> jax.Array:
     """Likeliest class of each example, [B] int32."""
@@ -214,7 +199,9 @@ class Classification(_Supervised):
 class Regression(_Supervised):
   """One score per example, by squared error; the head has one output."""
 
-  def __post_init__(self):
+  head: PooledHead
+
+  def __post_init__(self) -> None:
     if self.head.num_outputs != 1:
       raise ValueError(
         "Regression: the head must have one output, got head.num_outputs="
@@ -227,7 +214,7 @@ class Regression(_Supervised):
     teacher_params: Params,
     batch: Batch,
     rng: jax.Array | None,
-  ) -> tuple[jax.Array, Metrics]:
+  ) -> Loss:
     """Mean squared error of the global batch.
 
     Args:
@@ -237,11 +224,11 @@ class Regression(_Supervised):
         what the modality needs.
       rng: key for dropout; None for none.
     """
-    label = self._labels(batch, 1, jnp.number)
-    output = self._hidden_inputs(params, batch, rng)
+    label = self._labels(batch, 1, jnp.number)  # [B]
+    output = self._encode_masked(params, batch, rng)
     score = self.head(params["head"], output.tokens, output.padding)[:, 0]
     loss = losses.regression_loss(score, label, beta=0.0).mean()
-    return loss, {"loss_weight": jnp.asarray(len(label), loss.dtype)}
+    return Loss(loss, jnp.asarray(len(label), loss.dtype), {})
 
   def predict(self, params: Params, batch: Batch) -> jax.Array:
     """Score of each example, [B] float32."""

@@ -18,6 +18,7 @@ from d2v_jax.data import pipeline
 from d2v_jax.data.labels import LABELS
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES, PARTS
+from d2v_jax.objectives.objective import Objective
 from d2v_jax.training import health as health_lib
 from d2v_jax.training import inputs, schedules
 from d2v_jax.training import optimizer as optimizer_lib
@@ -56,7 +57,7 @@ class Experiment:
   checkpoints: dict[str, Any]
   init_from: str
   init_model: str
-  objective: Any
+  objective: Objective
   tx: optax.GradientTransformation
   schedule: schedules.Schedule
   mesh: jax.sharding.Mesh
@@ -159,7 +160,7 @@ def _build(
   _check_outputs(objective, data, source)
   learned = _objective(objective, network, compute_dtype)
   # Weight decay must not move what an objective keeps frozen.
-  still = {"freeze_steps": total_steps} if _is_frozen(learned) else {}
+  still = {"freeze_steps": total_steps} if learned.frozen else {}
   rate = config_lib.build(
     schedule,
     schedules.SCHEDULES,
@@ -206,13 +207,9 @@ def _build(
       shared,
       mesh.size,
       # Class numbers are learned from these records.
-      learned_from=source if hasattr(learned, "predict") else None,
+      learned_from=source if learned.predict is not None else None,
     ),
   )
-
-
-def _is_frozen(objective):
-  return getattr(objective, "frozen", False)
 
 
 def _objective(spec, network, compute_dtype):

@@ -25,7 +25,8 @@ _CAUSES = {
     "rate that is too high or a warm-up that is too short, neighbouring "
     "targets that are too alike. Try a higher config.objective.ema.start, a "
     "lower config.schedule.peak, a longer config.schedule.warmup_steps, "
-    "instance norm in config.objective.layer_norms, or larger masked blocks."
+    "instance norm in config.objective.targets.layer_norms, or larger masked "
+    "blocks."
   ),
   "prediction_std": (
     "The student predicts (nearly) the same vector at all masked positions. "

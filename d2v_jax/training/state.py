@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from d2v_jax.objectives.objective import Batch, Objective, Params
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -23,16 +25,16 @@ class TrainState:
 
   step: jax.Array
   rng: jax.Array
-  params: dict[str, Any]
-  teacher_params: dict[str, Any]
+  params: Params
+  teacher_params: Params
   opt_state: Any
 
 
 def create(
   rng: jax.Array,
-  batch: dict[str, jax.Array],
+  batch: Batch,
   *,
-  objective: Any,
+  objective: Objective,
   tx: optax.GradientTransformation,
 ) -> TrainState:
   """Fresh state; pure, so that it can be shaped and sharded before it exists.
@@ -57,9 +59,9 @@ def step_rng(rng: jax.Array) -> jax.Array:
 
 def from_params(
   rng: jax.Array,
-  params: dict[str, Any],
+  params: Params,
   *,
-  objective: Any,
+  objective: Objective,
   tx: optax.GradientTransformation,
 ) -> TrainState:
   """State at step 0 around given parameters: new teacher, new optimizer."""

@@ -1,24 +1,29 @@
 """One parameter update as a pure function."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from d2v_jax.objectives.objective import (
+  Batch,
+  Loss,
+  Metrics,
+  Objective,
+  Params,
+)
 from d2v_jax.training.optimizer import Schedule
 from d2v_jax.training.state import TrainState
-
-Batch = dict[str, jax.Array]
-Metrics = dict[str, jax.Array]
 
 
 def train_step(
   state: TrainState,
   batch: Batch,
   *,
-  objective: Any,
+  objective: Objective,
   tx: optax.GradientTransformation,
   schedule: Schedule,
   accumulate: int = 1,
@@ -39,16 +44,17 @@ def train_step(
   """
   rng = jax.random.fold_in(state.rng, state.step)
 
-  def loss(params, batch, rng):
-    return objective.loss(params, state.teacher_params, batch, rng)
+  def loss(
+    params: Params, batch: Batch, rng: jax.Array
+  ) -> tuple[jax.Array, Loss]:
+    loss = objective.loss(params, state.teacher_params, batch, rng)
+    return loss.value, loss
 
-  gradient = jax.value_and_grad(loss, has_aux=True)
+  gradient = jax.grad(loss, has_aux=True)
   if accumulate == 1:
-    (value, aux), grads = gradient(state.params, batch, rng)
+    grads, mean = gradient(state.params, batch, rng)
   else:
-    value, aux, grads = _accumulated(
-      gradient, state.params, batch, rng, accumulate
-    )
+    grads, mean = _accumulated(gradient, state.params, batch, rng, accumulate)
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
   step = state.step + 1
@@ -62,10 +68,9 @@ def train_step(
     teacher_params=teacher_params,
     opt_state=opt_state,
   )
-  aux = {k: v for k, v in aux.items() if k != "loss_weight"}
   return new_state, {
-    "loss": value,
-    **aux,
+    "loss": mean.value,
+    **mean.metrics,
     **teacher_metrics,
     "lr": schedule(state.step),
     "grad_norm": optax.tree.norm(grads),
@@ -73,25 +78,34 @@ def train_step(
   }
 
 
-def _accumulated(gradient, params, batch, rng, count):
+def _accumulated(
+  gradient: Callable[[Params, Batch, jax.Array], tuple[Params, Loss]],
+  params: Params,
+  batch: Batch,
+  rng: jax.Array,
+  count: int,
+) -> tuple[Params, Loss]:
   """Means over micro-batches, weighted by what each loss is a mean over."""
 
   # Example i * count + j goes to micro-batch j: rows stay on their device.
   micro_batches = jax.tree.map(
     lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), batch
-  )
+  )  # [B, ...] -> [count, B / count, ...]
 
-  def one(index, micro_batch):
+  def one(index: jax.Array, micro_batch: Batch) -> tuple[jax.Array, Any]:
     micro_rng = jax.random.fold_in(rng, index)
-    (value, aux), grads = gradient(params, micro_batch, micro_rng)
-    weight = aux["loss_weight"]
-    return weight, jax.tree.map(lambda x: x * weight, (value, aux, grads))
+    grads, loss = gradient(params, micro_batch, micro_rng)
+    means = (grads, loss.value, loss.metrics)
+    return loss.weight, jax.tree.map(lambda x: x * loss.weight, means)
 
-  def body(total, xs):
+  def body(total: Any, xs: Any) -> tuple[Any, None]:
     return jax.tree.map(jnp.add, total, one(*xs)), None
 
   xs = (jnp.arange(count), micro_batches)
   shapes = jax.eval_shape(one, *jax.tree.map(lambda x: x[0], xs))
   zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
   (weight, sums), _ = jax.lax.scan(body, zero, xs)
-  return jax.tree.map(lambda x: x / jnp.maximum(weight, 1), sums)
+  grads, value, metrics = jax.tree.map(
+    lambda x: x / jnp.maximum(weight, 1), sums
+  )
+  return grads, Loss(value, weight, metrics)

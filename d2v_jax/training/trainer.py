@@ -63,8 +63,8 @@ class Trainer:
       experiment.objective.encode,
       experiment.evaluation.batches,
       self.to_devices,
-      predict=getattr(experiment.objective, "predict", None),
-      scores=getattr(experiment.objective, "scores", None),
+      predict=experiment.objective.predict,
+      scores=experiment.objective.scores,
     )
 
   def to_devices(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:

@@ -26,13 +26,13 @@ def _constant(decay):
 
 # Name -> what changes in config.objective.
 CHANGES = {
-  **{f"top_k={k}": {"top_k": k} for k in (1, 2, 4, 5, 6)},
-  "target=block": {"target": "block"},
-  "target=attention": {"target": "attention"},
+  **{f"top_k={k}": {"targets": {"top_k": k}} for k in (1, 2, 4, 5, 6)},
+  "target=block": {"targets": {"output": "block"}},
+  "target=attention": {"targets": {"output": "attention"}},
   "teacher_input=masked": {"name": "masked_teacher"},
-  "layer_norms=none": {"layer_norms": ()},
-  "layer_norms=layer": {"layer_norms": ("layer",)},
-  "layer_norms=batch": {"layer_norms": ("batch",)},
+  "layer_norms=none": {"targets": {"layer_norms": ()}},
+  "layer_norms=layer": {"targets": {"layer_norms": ("layer",)}},
+  "layer_norms=batch": {"targets": {"layer_norms": ("batch",)}},
   **{f"ema={decay}": _constant(decay) for decay in (0.0, 0.9, 0.99, 0.999)},
   "ema=1.0": _constant(1.0),
   **{f"loss_beta={b}": {"loss_beta": b} for b in (0.0, 0.25, 1.0, 4.0)},
@@ -52,7 +52,7 @@ BASE = {
 class MaskedTeacher(Data2Vec):
   """data2vec with a teacher that sees no more than the student."""
 
-  def targets(
+  def teacher_targets(
     self,
     params: dict,
     teacher_params: dict,
@@ -62,7 +62,9 @@ class MaskedTeacher(Data2Vec):
     """As Data2Vec's, of the masked input."""
     masked = functools.partial(self.encoder, mask=batch["mask"])
     twin = dataclasses.replace(self, encoder=masked)
-    return Data2Vec.targets(twin, params, teacher_params, batch, features)
+    return Data2Vec.teacher_targets(
+      twin, params, teacher_params, batch, features
+    )
 
 
 def get_config(name: str = "base") -> ml_collections.ConfigDict:

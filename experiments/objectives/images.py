@@ -64,9 +64,7 @@ def get_config(name: str) -> ml_collections.ConfigDict:
   c.encoder = VERSION_2 if version_2 else VERSION_1
   c.objective = dict(
     data2vec=dict(
-      target="ffn",
-      top_k=3,
-      layer_norms=("instance",),
+      targets=dict(output="ffn", top_k=3, layer_norms=("instance",)),
       loss_beta=2.0,
       head=dict(layers=1),
       ema=dict(start=0.99, end=0.9995, anneal_steps=steps),
@@ -78,10 +76,12 @@ def get_config(name: str) -> ml_collections.ConfigDict:
       ema=dict(start=0.996, end=1.0, anneal_steps=steps, schedule="cosine"),
     ),
     data2vec2=dict(
-      target="ffn",
-      top_k=3,
-      layer_norms=("instance",),
-      average_norms=("layer",),
+      targets=dict(
+        output="ffn",
+        top_k=3,
+        layer_norms=("instance",),
+        average_norms=("layer",),
+      ),
       loss_beta=0.0,
       loss_scale="rsqrt",
       cls_loss=0.25,

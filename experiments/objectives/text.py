@@ -63,17 +63,22 @@ def get_config(name: str) -> ml_collections.ConfigDict:
   c.encoder = dict(**SIZES, **layers)
   blocks = ("prenet", "blocks") if version_2 else ("blocks",)
   ema = dict(start=0.999, end=0.9998, anneal_steps=steps, tracked=blocks)
-  targets = dict(target="ffn", top_k=3, loss_scale=1.0, ema=ema)
+  targets = dict(output="ffn", top_k=3)
   c.objective = dict(
     data2vec=dict(
-      **targets,
-      layer_norms=("layer",),
+      targets=dict(**targets, layer_norms=("layer",)),
       loss_beta=4.0,
+      loss_scale=1.0,
+      ema=ema,
       head=dict(layers=2, initial="normal"),
     ),
     mlm=dict(head=dict(), max_selected=0.16),
     data2vec2=dict(
-      **targets, layer_norms=("instance",), loss_beta=0.0, decoder=DECODER
+      targets=dict(**targets, layer_norms=("instance",)),
+      loss_beta=0.0,
+      loss_scale=1.0,
+      ema=ema,
+      decoder=DECODER,
     ),
   )[name]
   c.objective["name"] = name

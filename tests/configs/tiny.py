@@ -31,8 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.objective = dict(
     name="data2vec",
-    top_k=2,
-    layer_norms=("instance",),
+    targets=dict(output="block", top_k=2, layer_norms=("instance",)),
     loss_beta=2.0,
     head=dict(layers=1),
     ema=dict(start=0.8, end=0.99, anneal_steps=12),

@@ -27,11 +27,11 @@ def get_config() -> ml_collections.ConfigDict:
     layer_drop=0.1,
   )
   c.objective.update(
-    target="ffn",
     loss_beta=0.0,
     loss_scale="rsqrt",
     head=dict(layers=1, initial="torch"),
   )
+  c.objective.targets.output = "ffn"
   c.objective.ema.tracked = ("norm", "blocks")
   source = dict(name="tones")
   c.evaluation = dict(

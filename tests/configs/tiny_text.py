@@ -26,12 +26,11 @@ def get_config() -> ml_collections.ConfigDict:
     dropout=0.1,
   )
   c.objective.update(
-    target="ffn",
-    layer_norms=("layer",),
     loss_beta=4.0,
     loss_scale=1.0,
     head=dict(layers=2, initial="normal"),
   )
+  c.objective.targets.update(output="ffn", layer_norms=("layer",))
   c.objective.ema.tracked = ("blocks",)
   c.evaluation = dict(
     every=4,

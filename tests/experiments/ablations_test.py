@@ -33,16 +33,20 @@ def test_changes_build_and_change_what_they_say(name):
       assert (run.ema.start, run.ema.end) == (value["start"], value["end"])
     elif field == "name":
       assert type(run).__name__ == "MaskedTeacher"
+    elif field == "targets":
+      for part, changed in value.items():
+        assert getattr(run.targets, part) == changed
     else:
       assert getattr(run, field) == value
 
 
 def test_what_is_said_of_the_base_is_so():
   run = objective("base")
-  assert [str(run.top_k), run.target, str(run.loss_beta)] == [
+  targets = run.targets
+  assert [str(targets.top_k), targets.output, str(run.loss_beta)] == [
     digits.BASE[k] for k in ("top_k", "target", "loss_beta")
   ]
-  assert (digits.BASE["layer_norms"],) == run.layer_norms
+  assert (digits.BASE["layer_norms"],) == targets.layer_norms
   assert f"{run.ema.start} to {run.ema.end}" == digits.BASE["ema"]
 
 
@@ -66,7 +70,9 @@ def test_what_the_teacher_sees(name):
 
   @jax.jit
   def targets(inputs):
-    return run.targets(params, teacher, {"inputs": inputs, "mask": mask})
+    return run.teacher_targets(
+      params, teacher, {"inputs": inputs, "mask": mask}
+    )
 
   same = np.array_equal(targets(hidden), targets(images))
   assert same == (name != "base")
@@ -96,4 +102,4 @@ def test_report_needs_the_base(tmp_path, capsys):
 
 def test_configs_are_found_by_their_names():
   config = config_file.load(digits.__file__ + ":top_k=6")
-  assert config.objective.top_k == 6
+  assert config.objective.targets.top_k == 6

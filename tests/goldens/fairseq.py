@@ -4,6 +4,7 @@ import dataclasses
 
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.ema import Ema
+from d2v_jax.objectives.targets import Targets
 from tests.goldens.torch_names import Names, Rule
 
 
@@ -78,9 +79,12 @@ def objective(
   return Data2Vec(
     encoder=encoder,
     head=head,
-    top_k=c["average_top_k_layers"],
-    target="ffn",
-    norm_padding=True,
+    targets=Targets(
+      top_k=c["average_top_k_layers"],
+      output="ffn",
+      norm_padding=True,
+      **{name: tuple(value) for name, value in options.items()},
+    ),
     loss_beta=c["loss_beta"],
     loss_scale=scale,
     ema=Ema(
@@ -89,5 +93,4 @@ def objective(
       anneal_steps=c["ema_anneal_end_step"],
       tracked=tracked,
     ),
-    **{name: tuple(value) for name, value in options.items()},
   )

@@ -12,8 +12,8 @@ from d2v_jax.data.layout import PAD, num_frames
 from d2v_jax.models import positions
 from d2v_jax.models.text import token_positions
 from d2v_jax.objectives import losses
-from d2v_jax.objectives.data2vec import average_top_k
 from d2v_jax.objectives.ema import Ema
+from d2v_jax.objectives.targets import average_top_k
 from d2v_jax.training import optimizer, schedules
 from tests.goldens import block_masks, span_masks
 from tests.goldens.speech import conv_layers

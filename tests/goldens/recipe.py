@@ -23,6 +23,7 @@ from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.data2vec2 import Data2Vec2
 from d2v_jax.objectives.ema import Ema
+from d2v_jax.objectives.targets import Targets
 from tests.goldens import speech as speech_cases
 from tests.goldens import text as text_cases
 from tests.goldens import v2 as v2_cases
@@ -62,8 +63,13 @@ def check(name: str) -> None:
     k: v for k, v in correspondence.to_tree(teacher).items() if k in tracked
   }
 
-  gradient = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))
-  (loss, metrics), grads = gradient(params, teacher_params, batch, None)
+  @jax.jit
+  @functools.partial(jax.value_and_grad, has_aux=True)
+  def gradient(params):
+    loss = objective.loss(params, teacher_params, batch, None)
+    return loss.value, loss
+
+  (loss, (_, weight, metrics)), grads = gradient(params)
   np.testing.assert_allclose(loss, recipe["loss_per_sample"], rtol=1e-5)
   np.testing.assert_allclose(
     loss * recipe["sample_size"], sum(recipe["loss_sums"].values()), rtol=1e-5
@@ -72,14 +78,14 @@ def check(name: str) -> None:
   mask = mask.reshape(-1, mask.shape[-1])
   # Of vision the file counts elements of the loss, not tokens.
   tokens = recipe.get("n_masked", recipe["sample_size"])
-  assert metrics["loss_weight"] == mask.sum() == tokens
+  assert weight == mask.sum() == tokens
   if "target_var" in recipe:
     for ours, theirs in (
       ("target_std", "target_var"),
       ("prediction_std", "pred_var"),
     ):
       np.testing.assert_allclose(metrics[ours], recipe[theirs], rtol=1e-5)
-  y = objective.targets(params, teacher_params, batch)
+  y = objective.teacher_targets(params, teacher_params, batch)
   y = np.repeat(y, len(mask) // len(y), axis=0)[mask]
   x = objective.predictions(params, batch, None)[mask]
   for ours, name in ((y, "target_first"), (x, "pred_first")):
@@ -118,10 +124,7 @@ def _v1_vision():
     encoder=vit(width=48, depth=3, num_heads=4, layer_scale=0.1),
     head=RegressionHead(1),
     ema=Ema(0.9998, 0.9998),
-    top_k=2,
-    target="block",
-    layer_norms=("layer",),
-    average_norms=("layer",),
+    targets=Targets(2, "block", ("layer",), ("layer",)),
     loss_beta=2.0,
     loss_scale="mean",
   )
@@ -139,9 +142,7 @@ def _v1_audio():
     encoder=speech(width=32, depth=3, num_heads=4, mlp_ratio=2.0),
     head=RegressionHead(1),
     ema=Ema(tracked=("norm", "blocks")),
-    top_k=2,
-    target="ffn",
-    layer_norms=("instance",),
+    targets=Targets(2, "ffn", ("instance",)),
     loss_beta=0.0,
     loss_scale="rsqrt",
   )
@@ -157,9 +158,7 @@ def _v1_text(released):
     encoder=text(vocab_size=100, width=64, depth=2, num_heads=4, mlp_ratio=2.0),
     head=RegressionHead(2),
     ema=Ema(tracked=("blocks",)),
-    top_k=2,
-    target="ffn",
-    layer_norms=("layer",),
+    targets=Targets(2, "ffn", ("layer",)),
     loss_beta=4.0,
     loss_scale=1.0,
   )
@@ -192,8 +191,7 @@ def _v2_image():
         "blocks",
       )
     ),
-    top_k=2,
-    average_norms=("layer",),
+    targets=Targets(2, "ffn", ("instance",), ("layer",)),
     cls_loss=0.01 * 6,  # theirs is a sum over the rows
   )
   batch = {
@@ -211,7 +209,7 @@ def _v2_audio():
     encoder=speech(width=64, depth=2, num_heads=4, prenet_depth=0),
     decoder=ConvDecoder(width=32, layers=3, kernel=7),
     ema=Ema(tracked=("positions", "alibi_scale", "prenet_norm", "blocks")),
-    top_k=2,
+    targets=Targets(2, "ffn", ("instance",)),
   )
   batch = {
     "inputs": audio.astype(np.float32),
@@ -236,7 +234,7 @@ def _v2_text():
       projection_layers=2,
     ),
     ema=Ema(tracked=("blocks",)),
-    top_k=2,
+    targets=Targets(2, "ffn", ("instance",)),
     loss_scale=1.0,
   )
   tokens = np.random.RandomState(3).randint(4, 98, (2, 40))

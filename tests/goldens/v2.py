@@ -13,6 +13,7 @@ from d2v_jax.models.text import text
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec2 import Data2Vec2
 from d2v_jax.objectives.ema import Ema
+from d2v_jax.objectives.targets import Targets
 from tests.goldens import fairseq
 from tests.goldens.speech import conv_layers
 from tests.goldens.torch_names import Names, Rule
@@ -209,11 +210,13 @@ def v2(meta: dict, shapes: dict, dtype: str) -> fairseq.Case:
       anneal_steps=c["ema_anneal_end_step"],
       tracked=_tracked(c, m, encoder),
     ),
-    top_k=c["average_top_k_layers"],
-    target="block" if c["end_of_block_targets"] else "ffn",
-    layer_norms=_norms(c, "norm_target_layer", "batch", "instance", "layer"),
-    average_norms=_norms(c, "norm_targets", "layer", "instance"),
-    norm_padding=True,
+    targets=Targets(
+      top_k=c["average_top_k_layers"],
+      output="block" if c["end_of_block_targets"] else "ffn",
+      layer_norms=_norms(c, "norm_target_layer", "batch", "instance", "layer"),
+      average_norms=_norms(c, "norm_targets", "layer", "instance"),
+      norm_padding=True,
+    ),
     loss_beta=c["loss_beta"],
     loss_scale=scale * c["d2v_loss"],
     cls_loss=c["cls_loss"] * rows / c["d2v_loss"],

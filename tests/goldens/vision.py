@@ -9,6 +9,7 @@ from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.ema import Ema
+from d2v_jax.objectives.targets import Targets
 from tests.goldens.torch_names import Names, Rule
 
 _BLOCK = r"(?:encoder\.)?blocks\.(?P<layer>\d+)\."
@@ -91,15 +92,17 @@ def vision_v1(meta: dict, shapes: dict, dtype: str) -> Case:
       compute_dtype=dtype,
     ),
     head=RegressionHead(0, dtype),
-    top_k=c["average_top_k_layers"],
-    target="block" if c["end_of_block_targets"] else "ffn",
-    layer_norms=_norms(
-      batch=c["batch_norm_target_layer"],
-      instance=c["instance_norm_target_layer"],
-      layer=c["layer_norm_target_layer"],
-    ),
-    average_norms=_norms(
-      layer=c["layer_norm_targets"], instance=c["instance_norm_targets"]
+    targets=Targets(
+      top_k=c["average_top_k_layers"],
+      output="block" if c["end_of_block_targets"] else "ffn",
+      layer_norms=_norms(
+        batch=c["batch_norm_target_layer"],
+        instance=c["instance_norm_target_layer"],
+        layer=c["layer_norm_target_layer"],
+      ),
+      average_norms=_norms(
+        layer=c["layer_norm_targets"], instance=c["instance_norm_targets"]
+      ),
     ),
     loss_beta=c["loss_beta"],
     loss_scale=scale,
@@ -148,16 +151,18 @@ def vision_beit(meta: dict, shapes: dict, dtype: str) -> Case:
       compute_dtype=dtype,
     ),
     head=RegressionHead(1, dtype),
-    top_k=len(layers),
-    target={"end": "block", "fc": "ffn"}[t["layer_results"]],
-    layer_norms=_norms(
-      batch=t["target_batch_norm"],
-      instance=t["target_instance_norm"],
-      layer=t["target_layer_norm_last"],
-    ),
-    average_norms=_norms(
-      instance=t["post_target_instance_norm"],
-      layer=t["post_target_layer_norm"],
+    targets=Targets(
+      top_k=len(layers),
+      output={"end": "block", "fc": "ffn"}[t["layer_results"]],
+      layer_norms=_norms(
+        batch=t["target_batch_norm"],
+        instance=t["target_instance_norm"],
+        layer=t["target_layer_norm_last"],
+      ),
+      average_norms=_norms(
+        instance=t["post_target_instance_norm"],
+        layer=t["post_target_layer_norm"],
+      ),
     ),
     loss_beta=0.0 if t["l2_loss"] else t["l1_beta"],
     loss_scale="mean" if scale == -1 else scale / width,

@@ -35,7 +35,7 @@ def small(**changes):
 def _small():
   objective = {
     "name": "data2vec",
-    "top_k": 2,
+    "targets": {"top_k": 2, "output": "block", "layer_norms": ("layer",)},
     "head": {"layers": 1},
     "ema": {"tracked": ("blocks",)},
   }

@@ -87,7 +87,7 @@ def make(modality: str, kind: str = "pretrained", **changes) -> Imported:
   if objective is None:
     objective = dict(
       name="data2vec",
-      top_k=2,
+      targets=dict(top_k=2, output="block", layer_norms=("layer",)),
       head=dict(layers=2),
       ema=dict(tracked=TRACKED[modality]),
     )

@@ -8,6 +8,7 @@ from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.speech import speech
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.ema import Ema
+from d2v_jax.objectives.targets import Targets
 
 LAYERS = ((16, 10, 5), (16, 3, 2), (16, 2, 2))
 TINY = {
@@ -65,17 +66,17 @@ def randomised(params):
 def objective(network, **changes):
   options = {
     "top_k": 2,
-    "target": "ffn",
+    "output": "ffn",
     "layer_norms": ("instance",),
     "average_norms": ("layer",),
-    "loss_beta": 0.0,
-    "loss_scale": "rsqrt",
   }
   return Data2Vec(
     encoder=network.encoder,
     head=RegressionHead(1),
     ema=Ema(tracked=("norm", "blocks")),
-    **{**options, **changes},
+    targets=Targets(**{**options, **changes}),
+    loss_beta=0.0,
+    loss_scale="rsqrt",
   )
 
 
@@ -101,8 +102,8 @@ def test_padding_changes_nothing(norms):
   @jax.jit
   def compute(batch):
     tokens = network(params, batch).tokens
-    targets = goal.targets(params, teacher, batch)
-    return tokens, targets, goal.loss(params, teacher, batch, None)[0]
+    targets = goal.teacher_targets(params, teacher, batch)
+    return tokens, targets, goal.loss(params, teacher, batch, None).value
 
   tokens, targets, loss = compute(batch)
   # More tokens of padding, and other batch mates.
@@ -134,7 +135,7 @@ def test_padding_without_norm_padding_is_left_out_by_hand():
   layer = np.asarray(network(params, batch).ffn[-1][0, :n], np.float64)
   expected = (layer - layer.mean(0)) / np.sqrt(layer.var(0) + 1e-5)
   teacher = goal.init_teacher(params)
-  targets = jax.jit(goal.targets)(params, teacher, batch)
+  targets = jax.jit(goal.teacher_targets)(params, teacher, batch)
   np.testing.assert_allclose(targets[0, :n], expected, atol=1e-5)
 
 

@@ -7,6 +7,7 @@ from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.text import text, token_positions
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.ema import Ema
+from d2v_jax.objectives.targets import Targets
 
 TINY = {
   "vocab_size": 30,
@@ -39,9 +40,7 @@ def test_padding_changes_nothing():
     encoder=network,
     head=RegressionHead(2, initial="normal"),
     ema=Ema(tracked=("blocks",)),
-    top_k=2,
-    target="ffn",
-    layer_norms=("instance",),
+    targets=Targets(2, "ffn", ("instance",)),
   )
   params["head"] = goal.head.init(jax.random.key(1), jnp.zeros((1, 1, 16)))
   teacher = goal.init_teacher(params)
@@ -56,8 +55,8 @@ def test_padding_changes_nothing():
   @jax.jit
   def compute(batch):
     output = network(params, batch)
-    targets = goal.targets(params, teacher, batch)
-    loss = goal.loss(params, teacher, batch, None)[0]
+    targets = goal.teacher_targets(params, teacher, batch)
+    loss = goal.loss(params, teacher, batch, None).value
     return output.tokens, targets, loss
 
   for one, other in zip(compute(short), compute(long), strict=True):

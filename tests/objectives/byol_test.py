@@ -82,7 +82,9 @@ def test_loss_is_the_formula():
   with jax.enable_x64(True):
     objective = make("float64")
     params, teacher = draw(objective, batch)
-    loss, metrics = jax.jit(objective.loss)(params, teacher, batch, None)
+    loss, weight, metrics = jax.jit(objective.loss)(
+      params, teacher, batch, None
+    )
   views = batch["inputs"], batch["inputs_b"]
   x = [unit(mlp(params["predictor"], project(params, v), 2)) for v in views]
   y = [unit(project(teacher, v)) for v in views]
@@ -93,7 +95,7 @@ def test_loss_is_the_formula():
     rows = np.concatenate(rows) * math.sqrt(6)
     std = np.sqrt(rows.var(0, ddof=1) + 1e-6).mean()
     np.testing.assert_allclose(metrics[name], std, rtol=1e-9)
-  assert float(metrics["loss_weight"]) == 3
+  assert float(weight) == 3
 
 
 def test_gradient_is_the_difference_quotient():
@@ -102,7 +104,7 @@ def test_gradient_is_the_difference_quotient():
     objective = make("float64")
     params, teacher = draw(objective, batch)
     learning.assert_gradient(
-      lambda p: objective.loss(p, teacher, batch, None)[0], params
+      lambda p: objective.loss(p, teacher, batch, None).value, params
     )
 
 
@@ -113,12 +115,14 @@ def test_the_teacher_has_no_predictor_no_gradient_and_no_dropout():
 
   @jax.jit
   def grads(teacher, rng):
-    return jax.grad(lambda t: objective.loss(params, t, batch, rng)[0])(teacher)
+    return jax.grad(lambda t: objective.loss(params, t, batch, rng).value)(
+      teacher
+    )
 
   of_teacher = grads(teacher, jax.random.key(0))
   assert all(np.all(g == 0) for g in jax.tree.leaves(of_teacher))
   stds = [
-    jax.jit(objective.loss)(params, teacher, batch, jax.random.key(i))[1]
+    jax.jit(objective.loss)(params, teacher, batch, jax.random.key(i)).metrics
     for i in range(2)
   ]
   assert stds[0]["prediction_std"] != stds[1]["prediction_std"]
@@ -128,7 +132,7 @@ def test_the_teacher_has_no_predictor_no_gradient_and_no_dropout():
 def test_the_views_are_exchangeable_and_examples_do_not_meet():
   objective, batch = make(), make_batch()
   params, teacher = draw(objective, batch, "float32")
-  loss = jax.jit(lambda b: objective.loss(params, teacher, b, None)[0])
+  loss = jax.jit(lambda b: objective.loss(params, teacher, b, None).value)
   swapped = {"inputs": batch["inputs_b"], "inputs_b": batch["inputs"]}
   np.testing.assert_allclose(loss(swapped), loss(batch), rtol=1e-6)
   # No batch statistics: the mean of the losses of single examples.
@@ -180,7 +184,7 @@ def words():
 
 def test_each_view_of_speech_has_its_own_padding():
   objective, params, teacher, batch = words()
-  loss = jax.jit(lambda b: objective.loss(params, teacher, b, None)[0])
+  loss = jax.jit(lambda b: objective.loss(params, teacher, b, None).value)
   longer = {}
   for key, value in batch.items():
     more = 40 if value.dtype == np.float32 else 2
@@ -212,8 +216,8 @@ def test_collapse_is_seen():
   objective, batch = make(), make_batch()
   params, teacher = draw(objective, batch, "float32")
   teacher["projector"]["fc2"]["scale"] *= 0
-  _, metrics = jax.jit(objective.loss)(params, teacher, batch, None)
-  assert metrics["target_std"] < 0.01
+  loss = jax.jit(objective.loss)(params, teacher, batch, None)
+  assert loss.metrics["target_std"] < 0.01
 
 
 def test_errors():

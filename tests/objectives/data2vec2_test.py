@@ -12,10 +12,12 @@ from d2v_jax.models.text import text
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec2 import Data2Vec2
 from d2v_jax.objectives.ema import Ema
+from d2v_jax.objectives.targets import Targets
 from tests.reference import data2vec2 as reference
 
 WIDTH, HEADS, PATCH, MASKS, VISIBLE = 16, 2, 4, 3, 4
 LAYERS = ((16, 10, 5), (16, 3, 2), (16, 2, 2))
+TARGETS = Targets(2, "ffn", ("instance",))
 
 
 def choices(rng, examples, tokens, visible, num_masks=MASKS):
@@ -44,7 +46,7 @@ def drawn(objective, batch, dtype, seed=0):
   return params, teacher
 
 
-def make(encoder=(), decoder=(), dtype="float32", **kwargs):
+def make(encoder=(), decoder=(), dtype="float32", targets=(), **kwargs):
   """Objective on images with random parameters, teacher and a batch."""
   network = vit(
     image_size=12,
@@ -61,7 +63,11 @@ def make(encoder=(), decoder=(), dtype="float32", **kwargs):
     grid=network.grid,
     **{"width": 8, "layers": 2, "kernel": 3, "groups": 2, **dict(decoder)},
   )
-  options = {"top_k": 2, "cls_loss": 0.3, **kwargs}
+  options = {
+    "targets": dataclasses.replace(TARGETS, **dict(targets)),
+    "cls_loss": 0.3,
+    **kwargs,
+  }
   rng = np.random.default_rng(0)
   mask, keep_ids = choices(rng, 2, 9, VISIBLE)
   batch = {
@@ -77,28 +83,32 @@ def make(encoder=(), decoder=(), dtype="float32", **kwargs):
 
 
 @pytest.mark.parametrize(
-  ("encoder", "decoder", "options"),
+  ("encoder", "decoder", "targets", "options"),
   [
-    ({}, {}, {"average_norms": ("layer",)}),
+    ({}, {}, {"average_norms": ("layer",)}, {}),
     (
       {"alibi": True, "prenet_depth": 0},
       {"projection_layers": 2, "residual": False, "width": 16},
-      {"target": "block", "layer_norms": ("layer",), "loss_scale": 1.0},
+      {"output": "block", "layer_norms": ("layer",)},
+      {"loss_scale": 1.0},
     ),
     (
       {},
       {"kernel": 2, "width": 16, "groups": 4},
-      {"top_k": 1, "loss_beta": 0.5, "loss_scale": "mean", "cls_loss": 0.0},
+      {"top_k": 1},
+      {"loss_beta": 0.5, "loss_scale": "mean", "cls_loss": 0.0},
     ),
   ],
   ids=str,
 )
-def test_loss_is_the_formula(encoder, decoder, options):
+def test_loss_is_the_formula(encoder, decoder, targets, options):
   with jax.enable_x64(True):
     objective, params, teacher, batch = make(
-      encoder, decoder, "float64", **options
+      encoder, decoder, "float64", targets, **options
     )
-    loss, metrics = jax.jit(objective.loss)(params, teacher, batch, None)
+    loss, weight, metrics = jax.jit(objective.loss)(
+      params, teacher, batch, None
+    )
     scale = {"mean": 1 / WIDTH, "rsqrt": WIDTH**-0.5}.get(
       objective.loss_scale, objective.loss_scale
     )
@@ -107,10 +117,10 @@ def test_loss_is_the_formula(encoder, decoder, options):
       teacher,
       batch["inputs"],
       batch["keep_ids"],
-      top_k=objective.top_k,
-      target=objective.target,
-      layer_norms=objective.layer_norms,
-      average_norms=objective.average_norms,
+      top_k=objective.targets.top_k,
+      target=objective.targets.output,
+      layer_norms=objective.targets.layer_norms,
+      average_norms=objective.targets.average_norms,
       beta=objective.loss_beta,
       scale=scale,
       cls_weight=objective.cls_loss,
@@ -120,7 +130,7 @@ def test_loss_is_the_formula(encoder, decoder, options):
       heads=HEADS,
     )
     np.testing.assert_allclose(loss, expected, rtol=1e-8)
-    targets = jax.jit(objective.targets)(params, teacher, batch)
+    targets = jax.jit(objective.teacher_targets)(params, teacher, batch)
     # The table of positions is float32.
     np.testing.assert_allclose(targets, y, rtol=1e-6, atol=1e-6)
     predictions = jax.jit(objective.predictions)(params, batch, None)
@@ -130,7 +140,7 @@ def test_loss_is_the_formula(encoder, decoder, options):
     for name, rows in (("target_std", y[mask]), ("prediction_std", x[mask])):
       std = np.sqrt(rows.var(0, ddof=1) + 1e-6).mean()
       np.testing.assert_allclose(metrics[name], std, rtol=1e-6)
-    assert metrics["loss_weight"] == mask.sum() == 2 * MASKS * (9 - VISIBLE)
+    assert weight == mask.sum() == 2 * MASKS * (9 - VISIBLE)
 
 
 def test_what_is_hidden_cannot_change_the_student():
@@ -164,7 +174,7 @@ def test_visible_positions_do_not_enter_the_loss():
   @jax.jit
   def loss(predictions):
     fixed = dataclasses.replace(objective, decoder=_Constant(predictions))
-    return fixed.loss(params, teacher, batch, None)[0]
+    return fixed.loss(params, teacher, batch, None).value
 
   grad = jax.grad(loss)(jnp.zeros((2 * MASKS, 9, WIDTH)))
   entered = np.abs(grad).max(-1) > 0
@@ -173,7 +183,7 @@ def test_visible_positions_do_not_enter_the_loss():
 
 def test_masks_with_one_teacher_pass_are_as_many_passes():
   objective, params, teacher, batch = make()
-  gradient = jax.jit(jax.value_and_grad(lambda p, b: at(p, b)[0]))
+  gradient = jax.jit(jax.value_and_grad(lambda p, b: at(p, b).value))
 
   def at(params, batch):
     return objective.loss(params, teacher, batch, None)
@@ -203,7 +213,7 @@ def test_the_order_of_the_visible_tokens_does_not_matter():
     visible(params, other, None).tokens,
     atol=1e-5,
   )
-  loss = jax.jit(lambda b: objective.loss(params, teacher, b, None)[0])
+  loss = jax.jit(lambda b: objective.loss(params, teacher, b, None).value)
   np.testing.assert_allclose(loss(batch), loss(other), rtol=1e-6)
 
 
@@ -214,7 +224,7 @@ def test_the_teacher_gets_no_gradient_and_no_noise():
 
   @jax.jit
   def loss(params, teacher, rng):
-    return objective.loss(params, teacher, batch, rng)[0]
+    return objective.loss(params, teacher, batch, rng).value
 
   rng = jax.random.key(0)
   grads = jax.jit(jax.grad(loss, argnums=1))(params, teacher, rng)
@@ -226,7 +236,7 @@ def test_the_teacher_gets_no_gradient_and_no_noise():
   @jax.jit
   @jax.grad
   def of_targets(params):
-    return objective.targets(params, shared, batch).sum()
+    return objective.teacher_targets(params, shared, batch).sum()
 
   assert all(np.all(g == 0) for g in jax.tree.leaves(of_targets(params)))
 
@@ -260,7 +270,7 @@ def make_speech(dtype="float32"):
     Ema(
       tracked=("positions", "alibi_scale", "prenet_norm", "prenet", "blocks")
     ),
-    top_k=2,
+    TARGETS,
   )
 
 
@@ -295,10 +305,10 @@ def test_padding_changes_nothing():
 
     @jax.jit
     def compute(batch):
-      loss, _ = objective.loss(params, teacher, batch, None)
+      loss = objective.loss(params, teacher, batch, None).value
       visible = objective.visible(params, batch, None)
       x = objective.decoded(params, visible, batch, None)
-      y = objective.targets(params, teacher, batch)
+      y = objective.teacher_targets(params, teacher, batch)
       return loss, visible.tokens, x, y
 
     for one, other in zip(compute(short), compute(long), strict=True):
@@ -347,7 +357,7 @@ def test_hidden_words_cannot_change_the_student():
       initial="normal",
     ),
     Ema(tracked=("blocks",)),
-    top_k=2,
+    TARGETS,
     loss_scale=1.0,
   )
   tokens = np.random.default_rng(0).integers(4, 29, (2, 10))
@@ -363,7 +373,7 @@ def test_hidden_words_cannot_change_the_student():
   # The vector of padding is none that could learn.
   padded = {**batch, "inputs": np.where(np.arange(10) < 7, tokens, 1)}
   grads = jax.jit(
-    jax.grad(lambda p: objective.loss(p, teacher, padded, None)[0])
+    jax.grad(lambda p: objective.loss(p, teacher, padded, None).value)
   )(params)
   for table in (
     grads["feature_encoder"]["embedding"],
@@ -376,8 +386,7 @@ def test_hidden_words_cannot_change_the_student():
 @pytest.mark.parametrize(
   ("options", "message"),
   [
-    ({"target": "fc"}, "Data2Vec2: unknown target 'fc'; choose one of: block"),
-    ({"layer_norms": ("group",)}, "Data2Vec2: unknown target norm 'group'"),
+    ({"loss_beta": -1.0}, "Data2Vec2: loss_beta must be 0 or more, got -1.0"),
     ({"loss_scale": "sum"}, "Data2Vec2: unknown loss_scale 'sum'"),
     ({"cls_loss": -1.0}, "cls_loss must be 0 or more, got -1.0"),
   ],

@@ -9,13 +9,14 @@ from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.ema import Ema
+from d2v_jax.objectives.targets import Targets
 from tests.reference import data2vec as reference
 
 WIDTH, DEPTH, HEADS, PATCH = 16, 3, 2, 4
 
 
 def make(
-  encoder=(), head=1, dtype="float32", **kwargs
+  encoder=(), head=1, dtype="float32", targets=(), **kwargs
 ) -> tuple[Data2Vec, dict, dict, dict]:
   """Objective with random parameters, teacher and a batch."""
   network = vit(
@@ -32,7 +33,11 @@ def make(
     network,
     RegressionHead(head, dtype),
     Ema(0.9, 0.9),
-    **{"top_k": 2, **kwargs},
+    Targets(
+      **{"top_k": 2, "output": "block", "layer_norms": ("layer",)}
+      | dict(targets)
+    ),
+    **kwargs,
   )
   rng = np.random.default_rng(0)
   batch = {
@@ -47,23 +52,25 @@ def make(
 
 
 @pytest.mark.parametrize(
-  ("encoder", "options"),
+  ("encoder", "targets", "options"),
   [
-    ({}, {"layer_norms": ("layer",), "average_norms": ("layer",)}),
-    ({"layer_scale": 0.0}, {"target": "ffn", "layer_norms": ("instance",)}),
-    ({}, {"target": "attention", "layer_norms": ("batch", "instance")}),
-    ({"pre_norm": False}, {"average_norms": ("layer", "instance")}),
-    ({"positions": "absolute"}, {"loss_beta": 0.0, "loss_scale": "rsqrt"}),
-    ({}, {"head": 0, "top_k": 3, "loss_scale": 1.0, "loss_beta": 0.5}),
+    ({}, {"layer_norms": ("layer",), "average_norms": ("layer",)}, {}),
+    ({"layer_scale": 0.0}, {"output": "ffn", "layer_norms": ("instance",)}, {}),
+    ({}, {"output": "attention", "layer_norms": ("batch", "instance")}, {}),
+    ({"pre_norm": False}, {"average_norms": ("layer", "instance")}, {}),
+    ({"positions": "absolute"}, {}, {"loss_beta": 0.0, "loss_scale": "rsqrt"}),
+    ({}, {"top_k": 3}, {"head": 0, "loss_scale": 1.0, "loss_beta": 0.5}),
   ],
   ids=str,
 )
-def test_loss_is_the_formula(encoder, options):
+def test_loss_is_the_formula(encoder, targets, options):
   with jax.enable_x64(True):
     objective, params, teacher, batch = make(
-      encoder, dtype="float64", **options
+      encoder, dtype="float64", targets=targets, **options
     )
-    loss, metrics = jax.jit(objective.loss)(params, teacher, batch, None)
+    loss, weight, metrics = jax.jit(objective.loss)(
+      params, teacher, batch, None
+    )
     scale = {"mean": 1 / WIDTH, "rsqrt": WIDTH**-0.5}.get(
       objective.loss_scale, objective.loss_scale
     )
@@ -72,24 +79,24 @@ def test_loss_is_the_formula(encoder, options):
       teacher,
       batch["inputs"],
       batch["mask"],
-      top_k=objective.top_k,
-      target=objective.target,
-      layer_norms=objective.layer_norms,
-      average_norms=objective.average_norms,
+      top_k=objective.targets.top_k,
+      target=objective.targets.output,
+      layer_norms=objective.targets.layer_norms,
+      average_norms=objective.targets.average_norms,
       beta=objective.loss_beta,
       scale=scale,
       patch=PATCH,
       heads=HEADS,
       pre_norm=dict(encoder).get("pre_norm", True),
     )
-    targets = jax.jit(objective.targets)(params, teacher, batch)
+    targets = jax.jit(objective.teacher_targets)(params, teacher, batch)
     np.testing.assert_allclose(targets, y, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(loss, expected, rtol=1e-9)
     mask = batch["mask"]
     for name, rows in (("target_std", y[mask]), ("prediction_std", x[mask])):
       std = np.sqrt(rows.var(0, ddof=1) + 1e-6).mean()
       np.testing.assert_allclose(metrics[name], std, rtol=1e-9)
-    assert metrics["loss_weight"] == mask.sum() == 15
+    assert weight == mask.sum() == 15
 
 
 def test_gradient_is_the_difference_quotient():
@@ -98,7 +105,7 @@ def test_gradient_is_the_difference_quotient():
 
     @jax.jit
     def loss(p):
-      return objective.loss(p, teacher, batch, None)[0]
+      return objective.loss(p, teacher, batch, None).value
 
     rng = np.random.default_rng(1)
     direction = jax.tree.map(lambda p: rng.normal(size=p.shape), params)
@@ -133,7 +140,7 @@ def test_unmasked_positions_do_not_enter_the_loss():
     fixed = dataclasses.replace(
       objective, head=_Constant(objective.head, predictions)
     )
-    return fixed.loss(params, teacher, batch, None)[0]
+    return fixed.loss(params, teacher, batch, None).value
 
   grad = jax.grad(loss)(jnp.zeros((3, 9, WIDTH)))
   assert (np.abs(grad).max(-1) > 0).tolist() == batch["mask"].tolist()
@@ -156,15 +163,15 @@ def test_the_teacher_gets_no_gradient_and_no_dropout():
 
   @jax.jit
   def loss(params, teacher, rng):
-    return objective.loss(params, teacher, batch, rng)[0]
+    return objective.loss(params, teacher, batch, rng).value
 
   grads = jax.grad(loss, argnums=1)(params, teacher, rng)
   assert all(np.all(g == 0) for g in jax.tree.leaves(grads))
   first, second = (loss(params, teacher, jax.random.key(i)) for i in (1, 2))
   assert first != second  # the student's dropout is on
   np.testing.assert_array_equal(
-    objective.targets(params, teacher, batch),
-    objective.targets(params, teacher, batch),
+    objective.teacher_targets(params, teacher, batch),
+    objective.teacher_targets(params, teacher, batch),
   )
 
 
@@ -173,24 +180,25 @@ def test_shared_parts_of_the_teacher_follow_the_student():
   blocks = {"blocks": teacher["blocks"]}
   mixed = {**params, "blocks": teacher["blocks"]}
   np.testing.assert_array_equal(
-    objective.targets(params, blocks, batch),
-    objective.targets(params, mixed, batch),
+    objective.teacher_targets(params, blocks, batch),
+    objective.teacher_targets(params, mixed, batch),
   )
 
 
 def test_top_k_averages_the_last_layers_only():
-  objective, params, teacher, batch = make(top_k=1)
+  objective, params, teacher, batch = make(targets={"output": "ffn"})
   changed = jax.tree.map(np.copy, teacher)
   for top_k, same in ((1, True), (2, False)):
-    one = dataclasses.replace(objective, top_k=top_k, target="ffn")
+    targets = dataclasses.replace(objective.targets, top_k=top_k)
+    one = dataclasses.replace(objective, targets=targets)
     # The last layer's own output bias moves its output, no other layer's.
-    before = one.targets(params, teacher, batch)
+    before = one.teacher_targets(params, teacher, batch)
     changed["blocks"]["mlp"]["fc2"]["bias"] = teacher["blocks"]["mlp"]["fc2"][
       "bias"
     ].copy()
     changed["blocks"]["gamma_ffn"] = teacher["blocks"]["gamma_ffn"].copy()
     changed["blocks"]["gamma_ffn"][-1] *= -1
-    after = one.targets(params, changed, batch)
+    after = one.teacher_targets(params, changed, batch)
     flipped = np.allclose(after, -np.asarray(before), atol=1e-5)
     assert flipped == same
 
@@ -198,9 +206,8 @@ def test_top_k_averages_the_last_layers_only():
 @pytest.mark.parametrize(
   ("options", "message"),
   [
-    ({"target": "fc"}, "unknown target 'fc'; choose one of: block, ffn"),
-    ({"layer_norms": ("group",)}, "unknown target norm 'group'; choose from"),
-    ({"average_norms": ("x",)}, "unknown target norm 'x'"),
+    ({"loss_beta": -1.0}, "Data2Vec: loss_beta must be 0 or more, got -1.0"),
+    ({"loss_scale": 0.0}, "Data2Vec: loss_scale must be above 0, got 0.0"),
     ({"loss_scale": "sum"}, "unknown loss_scale 'sum'; choose one of: mean"),
   ],
 )
@@ -210,6 +217,6 @@ def test_errors(options, message):
 
 
 def test_more_layers_than_there_are():
-  objective, params, teacher, batch = make(top_k=4)
+  objective, params, teacher, batch = make(targets={"top_k": 4})
   with pytest.raises(ValueError, match="between 1 and the 3 layers"):
-    objective.targets(params, teacher, batch)
+    objective.teacher_targets(params, teacher, batch)

@@ -65,7 +65,7 @@ def start():
 
 @functools.cache
 def loss_of(max_selected=1.0):
-  """(params, batch) -> loss, metrics."""
+  """(params, batch) -> Loss."""
   objective = make(max_selected=max_selected)
   return jax.jit(lambda p, batch: objective.loss(p, {}, batch, None))
 
@@ -101,7 +101,7 @@ def test_loss_is_the_formula(keys):
     given = batch if keys == "selected" else dict(batch)
     if keys == "mask":
       del given["selected"]
-    loss, metrics = jax.jit(objective.loss)(params, {}, given, None)
+    loss, weight, metrics = jax.jit(objective.loss)(params, {}, given, None)
   errors, right = [], []
   for inputs, student, chosen in zip(
     batch["inputs"], batch["student_inputs"], batch[keys], strict=True
@@ -115,7 +115,7 @@ def test_loss_is_the_formula(keys):
   np.testing.assert_allclose(loss, np.mean(errors), rtol=1e-9)
   np.testing.assert_allclose(metrics["accuracy"], np.mean(right), rtol=1e-9)
   assert len(errors) == {"selected": 8, "mask": 6}[keys]
-  assert float(metrics["loss_weight"]) == len(errors)
+  assert float(weight) == len(errors)
   assert float(metrics["left_out"]) == 0
 
 
@@ -123,7 +123,7 @@ def test_gradient_is_the_difference_quotient():
   with jax.enable_x64(True):
     objective, batch = make("float64"), make_batch()
     learning.assert_gradient(
-      lambda p: objective.loss(p, {}, batch, None)[0], draw(objective, batch)
+      lambda p: objective.loss(p, {}, batch, None).value, draw(objective, batch)
     )
 
 
@@ -134,7 +134,7 @@ def test_the_embedding_is_the_output_matrix_too():
     "norm": {"scale": (WIDTH,), "bias": (WIDTH,)},
     "bias": (VOCAB,),
   }
-  grads = jax.jit(jax.grad(lambda p: make().loss(p, {}, batch, None)[0]))
+  grads = jax.jit(jax.grad(lambda p: make().loss(p, {}, batch, None).value))
   grads = grads(params)
   rows = np.abs(grads["feature_encoder"]["embedding"]).max(-1)
   # Each token is a possible answer, also one that no text has.
@@ -143,8 +143,9 @@ def test_the_embedding_is_the_output_matrix_too():
 
 def test_fewer_logits_are_the_same_loss():
   params, batch = start(), make_batch()
-  whole, metrics = loss_of()(params, batch)
-  small, same = loss_of(0.4)(params, batch)
+  whole, weight, metrics = loss_of()(params, batch)
+  small, same_weight, same = loss_of(0.4)(params, batch)
+  assert same_weight == weight
   np.testing.assert_allclose(small, whole, rtol=1e-6)
   for name, value in metrics.items():
     np.testing.assert_allclose(same[name], value, rtol=1e-6)
@@ -152,13 +153,13 @@ def test_fewer_logits_are_the_same_loss():
 
 def test_what_there_is_no_place_for_is_counted():
   params, batch = start(), make_batch()
-  loss, metrics = loss_of(0.3)(params, batch)
+  loss, weight, metrics = loss_of(0.3)(params, batch)
   assert metrics["left_out"] == 1 / 8
-  assert metrics["loss_weight"] == 7
+  assert weight == 7
   fewer = batch["selected"].copy()
   fewer[0, 8] = False
   batch = {**batch, "selected": fewer}
-  same, _ = loss_of()(params, batch)
+  same = loss_of()(params, batch).value
   np.testing.assert_allclose(loss, same, rtol=1e-6)
 
 
@@ -178,8 +179,8 @@ def test_hidden_tokens_are_not_read():
 def test_tokens_that_are_not_selected_are_not_scored():
   params, batch = start(), make_batch()
   labels = np.where(batch["selected"], batch["inputs"], 9).astype(np.int32)
-  loss, _ = loss_of()(params, batch)
-  same, _ = loss_of()(params, {**batch, "inputs": labels})
+  loss = loss_of()(params, batch).value
+  same = loss_of()(params, {**batch, "inputs": labels}).value
   assert loss == same
 
 

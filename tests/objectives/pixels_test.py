@@ -115,7 +115,7 @@ def test_loss_is_the_formula(norm_targets):
     objective = with_mask_token("float64", norm_targets=norm_targets)
     params = draw(objective, batch)
     given = {**batch, "inputs": images}
-    loss, metrics = jax.jit(objective.loss)(params, {}, given, None)
+    loss, weight, metrics = jax.jit(objective.loss)(params, {}, given, None)
   tokens, _ = reference.encoder(
     params, images, batch["mask"], patch=PATCH, heads=HEADS
   )
@@ -130,7 +130,7 @@ def test_loss_is_the_formula(norm_targets):
   for name, rows in (("target_std", y[mask]), ("prediction_std", x[mask])):
     std = np.sqrt(rows.var(0, ddof=1) + 1e-6).mean()
     np.testing.assert_allclose(metrics[name], std, rtol=1e-9)
-  assert float(metrics["loss_weight"]) == mask.sum() == 15
+  assert float(weight) == mask.sum() == 15
 
 
 def test_several_masks_are_the_mean_over_all_that_is_hidden():
@@ -139,7 +139,7 @@ def test_several_masks_are_the_mean_over_all_that_is_hidden():
     objective = with_decoder("float64")
     params = draw(objective, batch)
     given = {**batch, "inputs": prepared(batch)}
-    loss, metrics = jax.jit(objective.loss)(params, {}, given, None)
+    loss, weight, _ = jax.jit(objective.loss)(params, {}, given, None)
     x = jax.jit(objective.predictions)(params, given, None)
     assert x.shape == (6, 9, 32)
     one = jax.jit(objective.predictions)
@@ -150,7 +150,7 @@ def test_several_masks_are_the_mean_over_all_that_is_hidden():
     for b, m, n in np.argwhere(batch["mask"]):
       errors.append((x[2 * b + m, n] - y[b, n]) ** 2)
     np.testing.assert_allclose(loss, np.mean(errors), rtol=1e-9)
-    assert float(metrics["loss_weight"]) == len(errors) == 30
+    assert float(weight) == len(errors) == 30
     # Each row is what one example with one mask gives.
     for b, m in ((0, 1), (2, 0)):
       alone = {
@@ -170,7 +170,7 @@ def test_gradient_is_the_difference_quotient(make):
     objective = make("float64")
     given = {**batch, "inputs": prepared(batch)}
     learning.assert_gradient(
-      lambda p: objective.loss(p, {}, given, None)[0], draw(objective, batch)
+      lambda p: objective.loss(p, {}, given, None).value, draw(objective, batch)
     )
 
 
@@ -206,7 +206,7 @@ def test_visible_pixels_are_not_scored():
       objective.encoder, raw_targets=lambda batch: raw
     )
     fixed = dataclasses.replace(objective, encoder=encoder)
-    return fixed.loss(params, {}, batch, None)[0]
+    return fixed.loss(params, {}, batch, None).value
 
   y = jax.random.normal(jax.random.key(0), (3, 9, 32))
   other = jax.random.normal(jax.random.key(1), (3, 9, 32))
@@ -255,7 +255,7 @@ class TestSpeech:
       batch = self.batch(2)
     params = draw(objective, batch, "float32")
     value = jax.jit(objective.loss)
-    loss, metrics = value(params, {}, batch, None)
+    loss, weight, _ = value(params, {}, batch, None)
     longer = {
       "inputs": np.pad(batch["inputs"], ((0, 0), (0, 800))),
       "padding": np.pad(
@@ -266,9 +266,9 @@ class TestSpeech:
     longer["mask"] = np.pad(batch["mask"], (*last, (0, 5)))
     if version == 2:
       longer["keep_ids"] = keep_ids(longer["mask"], 20)
-    same, _ = value(params, {}, longer, None)
+    same = value(params, {}, longer, None).value
     np.testing.assert_allclose(same, loss, rtol=1e-5)
-    assert float(metrics["loss_weight"]) == batch["mask"].sum()
+    assert float(weight) == batch["mask"].sum()
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -193,7 +193,7 @@ class TestCtc:
   def test_loss_by_hand(self):
     batch = utterances()
     params = self.objective.init(jax.random.key(0), batch)
-    loss, metrics = self.objective.loss(params, {}, batch, None)
+    loss, weight, metrics = self.objective.loss(params, {}, batch, None)
     hidden = np.tanh(batch["inputs"] @ np.asarray(params["blocks"]["kernel"]))
     fc1 = jax.tree.map(np.asarray, params["head"]["fc1"])
     logits = hidden @ fc1["kernel"] + fc1["bias"]
@@ -202,7 +202,7 @@ class TestCtc:
     # The row that cannot be spelled counts as an utterance all the same.
     np.testing.assert_allclose(loss, expected / 3, rtol=1e-5)
     np.testing.assert_allclose(metrics["infeasible"], 1 / 3, rtol=1e-6)
-    assert metrics["loss_weight"] == 3
+    assert weight == 3
 
   def test_learns_to_spell_and_predicts_paths(self):
     batch = utterances()
@@ -220,7 +220,9 @@ class TestCtc:
     batch = utterances()
     del batch["padding"]
     params = self.objective.init(jax.random.key(0), batch)
-    assert self.objective.loss(params, {}, batch, None)[1]["infeasible"] == 0
+    assert (
+      self.objective.loss(params, {}, batch, None).metrics["infeasible"] == 0
+    )
     ids = self.objective.predict(params, batch)
     logits = self.objective.encode(params, batch).tokens
     logits = self.objective.head(params["head"], logits)
@@ -282,7 +284,7 @@ class TestClassification:
     objective = Classification(Fake(), PooledHead(3), label_smoothing=0.1)
     batch = examples()
     params = objective.init(jax.random.key(0), batch)
-    loss, metrics = objective.loss(params, {}, batch, None)
+    loss, weight, metrics = objective.loss(params, {}, batch, None)
     logits = outputs(params, batch)
     target = 0.9 * np.eye(3)[batch["label"]] + 0.1 / 3
     expected = -(target * log_softmax(logits)).sum(-1).mean()
@@ -295,7 +297,7 @@ class TestClassification:
     np.testing.assert_allclose(scores, logits, rtol=1e-5, atol=1e-6)
     share = (logits.argmax(1) == batch["label"]).mean()
     np.testing.assert_allclose(metrics["accuracy"], share, rtol=1e-6)
-    assert metrics["loss_weight"] == 6
+    assert weight == 6
 
   def test_a_vit_learns_a_handful_of_digits(self):
     from sklearn.datasets import load_digits
@@ -339,7 +341,7 @@ class TestMixing:
     )
     batch = examples()
     params = objective.init(jax.random.key(0), batch)
-    loss, metrics = objective.loss(params, {}, batch, jax.random.key(0))
+    loss, weight, metrics = objective.loss(params, {}, batch, jax.random.key(0))
     logits = outputs(params, {**batch, "inputs": batch["inputs"] / 2})
     # timm: both labels smoothed, then mixed.
     labels = batch["label"], np.roll(batch["label"], -1)
@@ -383,7 +385,7 @@ class TestMixing:
 
     assert jax.eval_shape(run, batch)["loss"].shape == ()
     params = jax.jit(objective.init)(jax.random.key(0), batch)
-    loss, _ = jax.jit(objective.loss)(params, {}, batch, jax.random.key(1))
+    loss = jax.jit(objective.loss)(params, {}, batch, jax.random.key(1)).value
     assert np.isfinite(loss)
 
   def test_is_for_images(self):
@@ -405,7 +407,7 @@ class TestFrozen:
     free = dataclasses.replace(self.objective, frozen=False)
 
     def gradient(objective, rng):
-      return jax.grad(lambda p: objective.loss(p, {}, batch, rng)[0])(params)
+      return jax.grad(lambda p: objective.loss(p, {}, batch, rng).value)(params)
 
     frozen = gradient(self.objective, jax.random.key(1))
     assert not np.any(frozen["blocks"]["kernel"])
@@ -434,14 +436,14 @@ class TestRegression:
   def test_loss_and_predictions_by_hand(self, kind):
     batch = examples(kind)
     params = self.objective.init(jax.random.key(0), batch)
-    loss, metrics = self.objective.loss(params, {}, batch, None)
+    loss, weight, metrics = self.objective.loss(params, {}, batch, None)
     score = outputs(params, batch)[:, 0]
     expected = ((score - batch["label"]) ** 2).mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     predicted = self.objective.predict(params, batch)
     assert predicted.dtype == jnp.float32
     np.testing.assert_allclose(predicted, score, rtol=1e-5, atol=1e-6)
-    assert metrics == {"loss_weight": 6}
+    assert (weight, metrics) == (6, {})
 
   def test_learns(self):
     metrics, _, _ = fit(self.objective, examples(np.float32), 60, 0.05)
@@ -479,7 +481,7 @@ class TestAll:
       **batch,
       "inputs": np.where(mask[..., None], 0, batch["inputs"]),
     }
-    loss = lambda b, rng=None: objective.loss(params, {}, b, rng)[0]  # noqa: E731
+    loss = lambda b, rng=None: objective.loss(params, {}, b, rng).value  # noqa: E731
     assert loss(masked) == loss(hidden) != loss(batch)
     assert loss(batch, jax.random.key(0)) != loss(batch, jax.random.key(1))
     np.testing.assert_array_equal(

@@ -13,6 +13,7 @@ from d2v_jax.models.vision import vit
 from d2v_jax.objectives import ema
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.data2vec2 import Data2Vec2
+from d2v_jax.objectives.targets import Targets
 from d2v_jax.training import optimizer, schedules, sharding
 from d2v_jax.training import state as train_state
 from d2v_jax.training.step import train_step
@@ -27,7 +28,8 @@ AVERAGE = ema.Ema(0.9, 0.99, 10)
 
 def make(**encoder):
   network = vit(**SIZES, depth=2, layer_scale=0.1, **encoder)
-  return parts_of(Data2Vec(network, RegressionHead(1), AVERAGE, top_k=2))
+  targets = Targets(2, "block", ("layer",))
+  return parts_of(Data2Vec(network, RegressionHead(1), AVERAGE, targets))
 
 
 def make_2(noise_std=0.5, **encoder):
@@ -36,7 +38,8 @@ def make_2(noise_std=0.5, **encoder):
   decoder = ConvDecoder(
     width=16, layers=2, groups=4, noise_std=noise_std, grid=network.grid
   )
-  return parts_of(Data2Vec2(network, decoder, AVERAGE, top_k=2, cls_loss=0.5))
+  targets = Targets(2, "ffn", ("instance",))
+  return parts_of(Data2Vec2(network, decoder, AVERAGE, targets, cls_loss=0.5))
 
 
 def parts_of(objective):
@@ -204,7 +207,8 @@ def test_the_step_by_hand():
   new, metrics = jax.jit(functools.partial(train_step, **parts))(state, batch)
 
   def loss(params):
-    return parts["objective"].loss(params, state.teacher_params, batch, None)[0]
+    objective = parts["objective"]
+    return objective.loss(params, state.teacher_params, batch, None).value
 
   value, grads = jax.jit(jax.value_and_grad(loss))(state.params)
   np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)

@@ -141,7 +141,7 @@ def read_dictionary(path: epath.Path) -> list[str]:
 def data2vec_objective(
   c: Options,
   *,
-  target: str,
+  output: str,
   tracked: tuple[str, ...],
   loss_scale: str | float,
   name: str = "data2vec",
@@ -160,10 +160,12 @@ def data2vec_objective(
   }
   return {
     "name": name,
-    "target": target,
-    "top_k": c.integer("average_top_k_layers", 8, least=1, most=1000),
-    **{key: tuple(value) for key, value in names.items()},
-    "norm_padding": True,
+    "targets": {
+      "output": output,
+      "top_k": c.integer("average_top_k_layers", 8, least=1, most=1000),
+      **{key: tuple(value) for key, value in names.items()},
+      "norm_padding": True,
+    },
     "loss_beta": c.number("loss_beta", 0.0),
     "loss_scale": loss_scale,
     **parts,

@@ -69,7 +69,7 @@ def objective(
   return data2vec_objective(
     c,
     name="data2vec2",
-    target="block" if c.flag("end_of_block_targets", False) else "ffn",
+    output="block" if c.flag("end_of_block_targets", False) else "ffn",
     tracked=tracked,
     loss_scale="rsqrt" if scale is None else scale,
     cls_loss=cls_loss,

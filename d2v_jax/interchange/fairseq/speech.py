@@ -43,7 +43,7 @@ def read(checkpoint: Checkpoint) -> Foreign:
     scale = c.number("loss_scale", None)
     objective = data2vec_objective(
       c,
-      target="ffn",
+      output="ffn",
       head={"layers": 1, "initial": "torch"},
       tracked=tracked,
       loss_scale="rsqrt" if scale is None else scale,

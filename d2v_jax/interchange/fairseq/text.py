@@ -111,7 +111,7 @@ def _pretraining(checkpoint, c, encoder):
   scale = c.number("loss_scale", None)
   objective = data2vec_objective(
     c,
-    target="ffn",
+    output="ffn",
     head={"layers": layers, "initial": "normal"},
     tracked=tracked,
     loss_scale="rsqrt" if scale is None or scale <= 0 else scale,

@@ -122,11 +122,13 @@ def _pretraining(args: Options, encoder: dict[str, Any]) -> dict[str, Any]:
     start = end
   return {
     "name": "data2vec",
-    "target": args.choice(
-      "layer_results", "end", {"end": "block", "fc": "ffn"}
-    ),
-    "top_k": len(layers),
-    **{k: tuple(n for n in v if v[n]) for k, v in flags.items()},
+    "targets": {
+      "output": args.choice(
+        "layer_results", "end", {"end": "block", "fc": "ffn"}
+      ),
+      "top_k": len(layers),
+      **{k: tuple(n for n in v if v[n]) for k, v in flags.items()},
+    },
     "loss_beta": beta,
     "loss_scale": "mean" if scale == -1 else scale / encoder["width"],
     "head": {"layers": 1},

@@ -41,7 +41,7 @@ def read(checkpoint: Checkpoint) -> Foreign:
     scale = c.number("loss_scale", None)
     objective = data2vec_objective(
       c,
-      target="block" if c.flag("end_of_block_targets", True) else "ffn",
+      output="block" if c.flag("end_of_block_targets", True) else "ffn",
       head={"layers": 0},
       tracked=tracked,
       loss_scale="rsqrt" if scale is None else scale if scale > 0 else 1.0,

@@ -43,9 +43,9 @@ def numbers(objective, imported, batch):
 
   @jax.jit
   def compute(params, teacher_params):
-    y = objective.targets(params, teacher_params, batch)
+    y = objective.teacher_targets(params, teacher_params, batch)
     x = objective.predictions(params, batch, None)
-    return y, x, objective.loss(params, teacher_params, batch, None)[0]
+    return y, x, objective.loss(params, teacher_params, batch, None).value
 
   y, x, loss = compute(imported.params, imported.teacher_params)
   mask = batch["mask"].reshape(x.shape[:2])
@@ -96,11 +96,13 @@ def test_options_of_images(tmp_path):
   }
   assert imported.objective == {
     "name": "data2vec2",
-    "target": "ffn",
-    "top_k": 2,
-    "layer_norms": ("instance",),
-    "average_norms": ("layer",),
-    "norm_padding": True,
+    "targets": {
+      "output": "ffn",
+      "top_k": 2,
+      "layer_norms": ("instance",),
+      "average_norms": ("layer",),
+      "norm_padding": True,
+    },
     "loss_beta": 0.0,
     "loss_scale": "rsqrt",
     "cls_loss": 0.06,

@@ -43,9 +43,9 @@ def numbers(objective, imported, batch):
 
   @jax.jit
   def compute(params, teacher_params):
-    y = objective.targets(params, teacher_params, batch)
+    y = objective.teacher_targets(params, teacher_params, batch)
     x = objective.predictions(params, batch, None)
-    return y, x, objective.loss(params, teacher_params, batch, None)[0]
+    return y, x, objective.loss(params, teacher_params, batch, None).value
 
   y, x, loss = compute(imported.params, imported.teacher_params)
   return y[batch["mask"]], x[batch["mask"]], loss
