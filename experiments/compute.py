@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks import operations
 from d2v_jax.training import build
-from d2v_jax.training.trainer import Trainer
+from d2v_jax.training.compiled_run import CompiledRun
 
 
 def per_update(config: Any) -> float:
@@ -13,7 +13,7 @@ def per_update(config: Any) -> float:
   A multiply-add is two. The config's data must be there, as for a run.
   """
   run = build.from_config(config)
-  trainer = Trainer(run)
+  compiled = CompiledRun(run)
   return operations.count(
-    trainer.step, trainer.abstract_state, run.example_batch
+    compiled.step, compiled.abstract_state, run.example_batch
   )

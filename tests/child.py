@@ -22,7 +22,7 @@ from d2v_jax import main
 
 def run(moment, count, signum, report, arguments):
   from d2v_jax.data import pipeline
-  from d2v_jax.training import checkpoint, trainer
+  from d2v_jax.training import checkpoint, compiled_run
 
   reached = {"batch": 0, "save": 0, "evaluate": 0}
 
@@ -38,7 +38,7 @@ def run(moment, count, signum, report, arguments):
       f.write(json.dumps(what) + "\n")
 
   take, save = pipeline.TrainBatches.__next__, checkpoint.Checkpoints.save
-  measure = trainer.Trainer.evaluate
+  measure = compiled_run.CompiledRun.evaluate
 
   def next_batch(self):
     batch = take(self)
@@ -59,7 +59,7 @@ def run(moment, count, signum, report, arguments):
 
   pipeline.TrainBatches.__next__ = next_batch
   checkpoint.Checkpoints.save = save_and_arrive
-  trainer.Trainer.evaluate = evaluate
+  compiled_run.CompiledRun.evaluate = evaluate
   return main.main(arguments)
 
 

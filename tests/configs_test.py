@@ -12,7 +12,7 @@ from tokenizers import pre_tokenizers
 
 from d2v_jax import config_file
 from d2v_jax.training import build
-from d2v_jax.training.trainer import Trainer
+from d2v_jax.training.compiled_run import CompiledRun
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -173,11 +173,11 @@ def test_one_step_at_reduced_width(name, vocabularies):
     config.objective.mixing.group = 2
   config.data.num_threads = 1
   run = build.from_config(config)
-  trainer = Trainer(run)
+  compiled = CompiledRun(run)
   batches = run.batches()
   try:
-    state, metrics = trainer.step(
-      trainer.init_state(), trainer.to_devices(next(batches))
+    state, metrics = compiled.step(
+      compiled.init_state(), compiled.to_devices(next(batches))
     )
   finally:
     batches.close()

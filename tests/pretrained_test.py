@@ -11,7 +11,7 @@ from d2v_jax.data.layout import PAD
 from d2v_jax.evaluators.features import Features, pool_features
 from d2v_jax.training.build import from_config
 from d2v_jax.training.checkpoint import Checkpoints
-from d2v_jax.training.trainer import Trainer
+from d2v_jax.training.compiled_run import CompiledRun
 from tests import random_runs, runs
 
 pytestmark = pytest.mark.usefixtures("cached_compilation")
@@ -29,7 +29,7 @@ def run(tmp_path_factory):
   """A workdir whose teacher differs from its student, and both."""
   workdir = tmp_path_factory.mktemp("run")
   experiment = from_config(tiny())
-  state = Trainer(experiment).init_state()
+  state = CompiledRun(experiment).init_state()
   teacher = jax.tree.map(lambda x: 1.5 * x + 0.01, state.params)
   teacher = {k: v for k, v in teacher.items() if k in state.teacher_params}
   checkpoints = Checkpoints(workdir / "checkpoints")
@@ -238,7 +238,7 @@ class TestInherit:
 class TestStartingFromARun:
   def state(self, run, **overrides):
     config = tiny(init_from=run.workdir, seed=1, **overrides)
-    return Trainer(from_config(config)).init_state()
+    return CompiledRun(from_config(config)).init_state()
 
   def test_student_and_teacher_are_taken(self, run):
     state = self.state(run)

@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from d2v_jax import config as config_lib
 from d2v_jax.training import checkpoint, health, metrics, provenance
 from d2v_jax.training.build import RESUMABLE, Experiment
-from d2v_jax.training.trainer import Trainer
+from d2v_jax.training.compiled_run import CompiledRun
 
 ITEMS = ("params", "teacher_params", "opt_state")
 
@@ -42,7 +42,7 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
     health.UnhealthyRun: the run collapsed or diverged.
     ValueError: checkpoints exist but none is valid or they do not fit.
   """
-  trainer = Trainer(experiment)
+  compiled = CompiledRun(experiment)
   terminal = metrics.Terminal(
     experiment.total_steps, quiet=jax.process_index() != 0
   )
@@ -54,23 +54,23 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
   )
   with contextlib.closing(checkpoints):
     restored = checkpoints.restore(
-      {name: getattr(trainer.abstract_state, name) for name in ITEMS},
+      {name: getattr(compiled.abstract_state, name) for name in ITEMS},
       check=functools.partial(_check_resumable, experiment),
     )
     for path, reason in checkpoints.damaged:
       terminal.message(f"set aside a damaged checkpoint, {path}: {reason}")
     if restored is None:
-      state, start = trainer.init_state(), 0
+      state, start = compiled.init_state(), 0
     else:
       start, items, _ = restored
       if start == experiment.total_steps:
         terminal.message(f"{workdir} is finished: step {start} of {start}")
         return
-      state = trainer.state_at(start, items)
+      state = compiled.state_at(start, items)
       terminal.message(f"continuing {workdir} from step {start}")
     if jax.process_index() == 0:
       provenance.record_start(workdir, experiment.config, start)
-    _loop(trainer, state, start, workdir, checkpoints, terminal)
+    _loop(compiled, state, start, workdir, checkpoints, terminal)
 
 
 def evaluate(
@@ -81,21 +81,21 @@ def evaluate(
   Returns:
     (step, metrics); they are also written to evaluation.json.
   """
-  trainer = Trainer(experiment)
-  directory, target = workdir / "checkpoints", trainer.abstract_state
+  compiled = CompiledRun(experiment)
+  directory, target = workdir / "checkpoints", compiled.abstract_state
   step, params = checkpoint.load_item(directory, "params", target.params)
   _, teacher_params = checkpoint.load_item(
     directory, "teacher_params", target.teacher_params, step=step
   )
-  results = trainer.evaluate(params, teacher_params)
+  results = compiled.evaluate(params, teacher_params)
   if jax.process_index() == 0:
     path = workdir / "evaluation.json"
     path.write_text(json.dumps({"step": step, **results}, indent=2) + "\n")
   return step, results
 
 
-def _loop(trainer, state, start, workdir, checkpoints, terminal):
-  run = trainer.experiment
+def _loop(compiled, state, start, workdir, checkpoints, terminal):
+  run = compiled.experiment
   process = jax.process_index()
   corrupt = f"corrupt_files{process or ''}.txt"
   batches = run.batches(start_step=start, corrupt_log=workdir / corrupt)
@@ -108,10 +108,10 @@ def _loop(trainer, state, start, workdir, checkpoints, terminal):
     jax.transfer_guard("disallow"),
   ):
     if start == 0:
-      log.evaluation(0, trainer.evaluate(state.params, state.teacher_params))
+      log.evaluation(0, compiled.evaluate(state.params, state.teacher_params))
     for step in range(start + 1, run.total_steps + 1):
-      batch = trainer.to_devices(next(batches))
-      state, values = trainer.step(state, batch)
+      batch = compiled.to_devices(next(batches))
+      state, values = compiled.step(state, batch)
       if unread is not None:
         log.step(*unread)
       unread = step, values
@@ -128,7 +128,7 @@ def _loop(trainer, state, start, workdir, checkpoints, terminal):
       with log.pause():
         if evaluate:
           log.evaluation(
-            step, trainer.evaluate(state.params, state.teacher_params)
+            step, compiled.evaluate(state.params, state.teacher_params)
           )
         log.flush()
         if save:

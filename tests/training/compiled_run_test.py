@@ -11,7 +11,7 @@ from d2v_jax.objectives.supervised import Classification
 from d2v_jax.training import optimizer
 from d2v_jax.training.build import Experiment, from_config
 from d2v_jax.training.checkpoint import Checkpoints
-from d2v_jax.training.trainer import Trainer
+from d2v_jax.training.compiled_run import CompiledRun
 from tests import runs
 
 pytestmark = pytest.mark.usefixtures("cached_compilation")
@@ -46,7 +46,7 @@ def fine_tuning(pretraining, workdir="", **kwargs):
 def pretrained(pretraining, tmp_path_factory):
   """A workdir with a checkpoint, and its student."""
   workdir = tmp_path_factory.mktemp("pretrained")
-  state = Trainer(pretraining).init_state()
+  state = CompiledRun(pretraining).init_state()
   checkpoints = Checkpoints(workdir / "checkpoints")
   checkpoints.save(1, {"params": state.params}, {})
   checkpoints.close()
@@ -62,8 +62,8 @@ def leaves(params):
 
 def test_fine_tuning_takes_all_but_the_head(pretraining, pretrained):
   workdir, params = pretrained
-  state = Trainer(fine_tuning(pretraining, workdir)).init_state()
-  alone = Trainer(fine_tuning(pretraining)).init_state()
+  state = CompiledRun(fine_tuning(pretraining, workdir)).init_state()
+  alone = CompiledRun(fine_tuning(pretraining)).init_state()
   student, fresh = leaves(params), leaves(alone.params)
   for name, leaf in leaves(state.params).items():
     source = fresh if name.startswith("head/") else student
@@ -79,7 +79,7 @@ def test_fine_tuning_takes_all_but_the_head(pretraining, pretrained):
 def test_data2vec_takes_the_head_too(pretraining, pretrained):
   workdir, params = pretrained
   again = dataclasses.replace(pretraining, seed=1, init_from=str(workdir))
-  state = Trainer(again).init_state()
+  state = CompiledRun(again).init_state()
   for tree in (state.params, state.teacher_params):
     for name, leaf in leaves(tree).items():
       np.testing.assert_array_equal(leaf, leaves(params)[name], err_msg=name)
@@ -100,13 +100,13 @@ def test_another_network_is_an_error(pretraining, pretrained, tmp_path, how):
   checkpoints.close()
   name = "decoder" if how == "extra" else "mask_token"
   with pytest.raises(ValueError, match=f"init_from must .*\n  params/{name}: "):
-    Trainer(fine_tuning(pretraining, tmp_path)).init_state()
+    CompiledRun(fine_tuning(pretraining, tmp_path)).init_state()
 
 
 def test_evaluates_predictions(pretraining):
-  trainer = Trainer(fine_tuning(pretraining))
-  state = trainer.init_state()
-  results = trainer.evaluate(state.params, state.teacher_params)
+  compiled = CompiledRun(fine_tuning(pretraining))
+  state = compiled.init_state()
+  results = compiled.evaluate(state.params, state.teacher_params)
   measured = ("accuracy", "f1", "accuracy_f1", "matthews", "top5_accuracy")
   assert list(results) == [f"scores/{name}" for name in measured]
   assert 0 <= results["scores/accuracy"] < 0.5
@@ -115,13 +115,15 @@ def test_evaluates_predictions(pretraining):
 def test_data2vec_predicts_nothing(pretraining):
   scores = {"scores": EVALUATORS["classification"]()}
   evaluation = dataclasses.replace(pretraining.evaluation, evaluators=scores)
-  trainer = Trainer(dataclasses.replace(pretraining, evaluation=evaluation))
-  state = trainer.init_state()
+  compiled = CompiledRun(
+    dataclasses.replace(pretraining, evaluation=evaluation)
+  )
+  state = compiled.init_state()
   with pytest.raises(ValueError, match="the objective makes none"):
-    trainer.evaluate(state.params, state.teacher_params)
+    compiled.evaluate(state.params, state.teacher_params)
 
 
 def test_unknown_frozen_sub_trees(pretraining):
   tx = optimizer.adamw(pretraining.schedule, frozen=("extractor",))
   with pytest.raises(ValueError, match=r"no sub-tree extractor .* blocks, "):
-    Trainer(dataclasses.replace(pretraining, tx=tx))
+    CompiledRun(dataclasses.replace(pretraining, tx=tx))

@@ -18,7 +18,7 @@ from d2v_jax.training.state import TrainState
 from d2v_jax.training.step import train_step
 
 
-class Trainer:
+class CompiledRun:
   """What the loop needs, compiled once.
 
   Attributes:
