@@ -5,46 +5,27 @@ part of the state (`params`, `teacher_params`, `opt_state`), so that a probe
 reads only the part it needs, and the JSON item `loop`. That one holds, next
 to what the loop wants to remember, the shape, dtype and fingerprint of every
 array: Orbax keeps no checksum of values, so a flipped bit would come back as
-a wrong weight. Nothing outside this module calls Orbax.
+a wrong weight. No module but this one and `checkpoint_files` calls Orbax.
 """
 
-import gc
-import inspect
 import json
-import sys
-import zlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
-from jax.experimental import multihost_utils
-from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import checkpoint_managers as policies
 
-from d2v_jax.training import fingerprint
+from d2v_jax.training import checkpoint_files as files
+from d2v_jax.training import checkpoint_leaves as leaves_lib
+from d2v_jax.training.checkpoint_files import LOOP
+from d2v_jax.training.checkpoint_leaves import CheckpointMismatch, PyTree
+from d2v_jax.training.together import Failed, together
 
-PyTree = Any
 T = TypeVar("T")
-
-_LOOP = "loop"
-_EMPTY = "empty"
-
-
-class CheckpointMismatch(ValueError):
-  """The checkpoint is sound, but of another run: no older one is tried."""
-
-
-class NoValidCheckpoint(ValueError):
-  """There are checkpoints, and every one of them is damaged."""
-
-
-class _Damaged(Exception):
-  """This checkpoint cannot be used; an older one may."""
+Loop = dict[str, Any]
 
 
 class _Manager(ocp.CheckpointManager):
@@ -78,7 +59,7 @@ class Checkpoints:
     *,
     keep_latest: int = 2,
     keep_every: int | None = None,
-  ):
+  ) -> None:
     counts = {"keep_latest": keep_latest, "keep_every": keep_every}
     for name, count in counts.items():
       if count is not None and count < 1:
@@ -106,7 +87,7 @@ class Checkpoints:
       ),
     )
 
-  def save(self, step: int, items: dict[str, PyTree], loop: dict) -> None:
+  def save(self, step: int, items: dict[str, PyTree], loop: Loop) -> None:
     """Starts saving; the arrays may be donated as soon as this returns.
 
     Args:
@@ -122,7 +103,9 @@ class Checkpoints:
         f"checkpoint of step {step} exists in {self.directory} and is never "
         "overwritten; resume from it, or use another workdir."
       )
-    _require_saveable(items)
+    if LOOP in items:
+      raise ValueError(f"the item name {LOOP!r} is taken; rename the item.")
+    leaves_lib.require_saveable(items)
     try:
       loop = json.loads(json.dumps(loop))
     except (TypeError, ValueError) as error:
@@ -131,8 +114,8 @@ class Checkpoints:
       ) from error
     # The train loop forbids accidental transfers; these are meant.
     with jax.transfer_guard("allow"):
-      content = {_LOOP: loop, "leaves": _describe(items)}
-      sealed = {"crc32": _crc32(content), "content": content}
+      lines = leaves_lib.descriptions(items)
+      sealed = files.seal({LOOP: loop, "leaves": lines})
       arrays = {
         name: ocp.args.StandardSave(tree)
         for name, tree in items.items()
@@ -140,7 +123,7 @@ class Checkpoints:
       }
       self._manager.save(
         step,
-        args=ocp.args.Composite(**{_LOOP: ocp.args.JsonSave(sealed)}, **arrays),
+        args=ocp.args.Composite(**{LOOP: ocp.args.JsonSave(sealed)}, **arrays),
         force=True,  # when to save is the caller's decision
       )
 
@@ -148,8 +131,8 @@ class Checkpoints:
     self,
     abstract_items: dict[str, PyTree],
     *,
-    check: Callable[[dict], None] = lambda loop: None,
-  ) -> tuple[int, dict[str, PyTree], dict] | None:
+    check: Callable[[Loop], None] = lambda loop: None,
+  ) -> tuple[int, dict[str, PyTree], Loop] | None:
     """Reads the newest valid checkpoint.
 
     Damaged ones that are newer are named in the log and in `damaged`, and
@@ -170,17 +153,17 @@ class Checkpoints:
       NoValidCheckpoint: all are damaged.
       ValueError: a target has no sharding, or one that does not divide it.
     """
-    _require_shardings(abstract_items)
+    leaves_lib.require_shardings(abstract_items)
 
-    def read(path):
-      content = _together(lambda: _read_content(path))
-      check(content[_LOOP])
-      _require_match(path, content["leaves"], abstract_items)
-      items = _read_items(path, content["leaves"], abstract_items)
-      return items, content[_LOOP]
+    def read(path: epath.Path) -> tuple[dict[str, PyTree], Loop]:
+      content = together(lambda: files.read_content(path))
+      loop, lines = content[LOOP], content["leaves"]
+      check(loop)
+      leaves_lib.require_lines_match(path, lines, abstract_items)
+      return files.read_items(path, lines, abstract_items), loop
 
     self.wait()
-    newest = _newest_valid(self.directory, read, self.damaged)
+    newest = files.newest_valid(self.directory, read, self.damaged)
     if newest is None:
       return None
     step, (items, loop) = newest
@@ -202,12 +185,10 @@ class Checkpoints:
     self._manager.close()
 
   def _move_aside(self, step: int) -> None:
-    source, folder = (
-      self.directory / str(step),
-      self.directory.parent / "damaged",
-    )
+    source = self.directory / str(step)
+    folder = self.directory.parent / "damaged"
 
-    def move():
+    def move() -> None:
       if jax.process_index() != 0:
         return
       folder.mkdir(parents=True, exist_ok=True)
@@ -219,8 +200,8 @@ class Checkpoints:
       logging.warning("checkpoint %s moved to %s", source, target)
 
     try:
-      _together(move)
-    except _Damaged as error:
+      together(move)
+    except Failed as error:
       raise ValueError(
         f"cannot move the damaged checkpoint {source} to {folder}: {error}; "
         "move it by hand and start again."
@@ -255,31 +236,28 @@ def load_item(
     ValueError: there is no checkpoint, or as for `Checkpoints.restore`.
   """
   if abstract is not None:
-    _require_shardings({item: abstract})
+    leaves_lib.require_shardings({item: abstract})
 
-  def read(path):
-    stored = _together(lambda: _read_content(path))["leaves"]
-    leaves = {k: v for k, v in stored.items() if k.split("/")[0] == item}
-    if not leaves:
+  def read(path: epath.Path) -> PyTree:
+    stored = together(lambda: files.read_content(path))["leaves"]
+    lines = {k: v for k, v in stored.items() if k.split("/")[0] == item}
+    if not lines:
       raise CheckpointMismatch(
         f"checkpoint {path} has no item {item!r}; choose one of: "
         f"{', '.join(sorted({name.split('/')[0] for name in stored}))}."
       )
     if abstract is not None:
-      leaves = {
-        name: kind
-        for name, kind in leaves.items()
+      lines = {
+        name: line
+        for name, line in lines.items()
         if not any(f"{name}/".startswith(f"{item}/{x}/") for x in ignore)
       }
-      _require_match(path, leaves, {item: abstract})
-    elif leaves == {item: _EMPTY}:
+      leaves_lib.require_lines_match(path, lines, {item: abstract})
+    elif lines == {item: leaves_lib.EMPTY}:
       return {}
-    return _read_items(path, leaves, {item: abstract})[item]
+    return files.read_items(path, lines, {item: abstract})[item]
 
-  newest = _newest_valid(epath.Path(directory).resolve(), read, [], step)
-  if newest is None:
-    raise _no_checkpoint(directory)
-  return newest
+  return _newest(directory, read, step)
 
 
 def describe(
@@ -298,262 +276,22 @@ def describe(
     NoValidCheckpoint, ValueError: as for `load_item`.
   """
 
-  def read(path):
-    leaves = _together(lambda: _read_content(path))["leaves"]
-    items = {}
-    for name, text in leaves.items():
-      *parents, leaf = name.split("/")
-      kind = text.split(" ")[0]
-      if kind == _EMPTY:
-        parents, leaf = name.split("/"), None
-      node = items
-      for parent in parents:
-        node = node.setdefault(parent, {})
-      if leaf is not None:
-        dtype, shape = kind.rstrip("]").split("[")
-        shape = tuple(map(int, filter(None, shape.split(","))))
-        node[leaf] = jax.ShapeDtypeStruct(shape, dtype)
-    return items
+  def read(path: epath.Path) -> dict[str, PyTree]:
+    content = together(lambda: files.read_content(path))
+    return leaves_lib.shapes(content["leaves"])
 
-  newest = _newest_valid(epath.Path(directory).resolve(), read, [], step)
-  if newest is None:
-    raise _no_checkpoint(directory)
-  return newest
+  return _newest(directory, read, step)
 
 
-def require_match(
-  path: epath.PathLike, found: dict[str, PyTree], wanted: dict[str, PyTree]
-) -> None:
-  """Compares names, shapes and dtypes of items with those that are wanted.
-
-  Raises:
-    CheckpointMismatch: names what differs.
-  """
-  kinds = {name: _kind(leaf) for name, leaf in _by_path(found).items()}
-  _require_match(path, kinds, wanted)
-
-
-def _no_checkpoint(directory):
-  return ValueError(
-    f"no checkpoint in {directory}; give the folder whose subfolders are named "
-    "by step."
-  )
-
-
-def _newest_valid(
-  directory: epath.Path,
+def _newest(
+  directory: epath.PathLike,
   read: Callable[[epath.Path], T],
-  damaged: list[tuple[str, str]],
-  step: int | None = None,
-) -> tuple[int, T] | None:
-  """Reads the newest checkpoint that can be; adds to `damaged`."""
-  steps = _steps_on_disk(directory)
-  if step is not None:
-    if step not in steps:
-      raise ValueError(
-        f"no checkpoint of step {step} in {directory}; there are: "
-        f"{', '.join(map(str, reversed(steps))) or 'none'}."
-      )
-    steps = [step]
-  failed = []
-  # A process may list a save that another did not see yet: 0 decides.
-  for n in range(_from_process_0(len(steps))):
-    step = _from_process_0(steps[n] if n < len(steps) else 0)
-    path = directory / str(step)
-    try:
-      return step, read(path)
-    except _Damaged as error:
-      logging.warning("checkpoint %s is damaged: %s", path, error)
-      failed.append((str(path), str(error)))
-      damaged.append(failed[-1])
-  if not failed:
-    return None
-  raise NoValidCheckpoint(
-    "no checkpoint can be used, all are damaged:\n"
-    + "".join(f"  {path}: {reason}\n" for path, reason in failed)
-    + "Nothing was moved or deleted. If storage was out of reach, start "
-    "again; else restore one from a backup, or use another workdir."
-  )
-
-
-def _steps_on_disk(directory: epath.Path) -> list[int]:
-  if not directory.exists():
-    return []
-  found = ocp.path.step.standard_name_format().find_all(directory)
-  return sorted((x.step for x in found), reverse=True)
-
-
-def _read_content(path: epath.Path) -> dict:
-  if not (path / _LOOP).exists():
-    raise ValueError(f"its item {_LOOP!r} is missing")
-  sealed = ocp.JsonCheckpointHandler().restore(path / _LOOP)
-  if sealed["crc32"] != _crc32(sealed["content"]):
-    raise ValueError(f"the crc32 of its item {_LOOP!r} is wrong")
-  return sealed["content"]
-
-
-def _read_items(path, leaves: dict[str, str], targets) -> dict[str, PyTree]:
-  """Reads items and compares them with what was saved."""
-  with jax.transfer_guard("allow"):
-    items = _together(
-      lambda: {name: _read_item(path / name, x) for name, x in targets.items()}
+  step: int | None,
+) -> tuple[int, T]:
+  newest = files.newest_valid(epath.Path(directory).resolve(), read, [], step)
+  if newest is None:
+    raise ValueError(
+      f"no checkpoint in {directory}; give the folder whose subfolders are "
+      "named by step."
     )
-    found = _together(lambda: _describe(items))
-
-  def compare():
-    for name in sorted(leaves.keys() | found.keys()):
-      was, now = leaves.get(name, "absent"), found.get(name, "absent")
-      if was != now:
-        raise ValueError(f"{name} was saved as {was}, reads as {now}")
-
-  _together(compare)
-  return items
-
-
-def _read_item(path: epath.Path, target: PyTree | None) -> PyTree:
-  if target is not None and not jax.tree.leaves(target):
-    return target
-  if not path.exists():
-    raise ValueError(f"its item {path.name!r} is missing")
-  # Not by Orbax's Checkpointer: that one waits for all processes in the end,
-  # for ever if one of them could not read.
-  handler = ocp.PyTreeCheckpointHandler()
-  try:
-    if target is None:
-      device = SingleDeviceSharding(jax.local_devices()[0])
-      target = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
-        handler.metadata(path).tree,
-      )
-    arguments = ocp.checkpoint_utils.construct_restore_args(target)
-    # Whether all of it is wanted has been looked into by `_require_match`.
-    return handler.restore(
-      path,
-      args=ocp.args.PyTreeRestore(target, arguments, partial_restore=True),
-    )
-  finally:
-    handler.close()
-
-
-def _together(read: Callable[[], T]) -> T:
-  """Runs `read` in every process; if it fails in one, it fails in all."""
-  value, failure = _attempt(read)
-  if jax.process_count() > 1:
-    failed = multihost_utils.process_allgather(np.int32(failure is not None))
-    if failed.any() and failure is None:
-      failure = f"process {int(failed.argmax())} failed: see its log"
-  if failure is not None:
-    raise _Damaged(failure)
-  return value
-
-
-def _from_process_0(number: int) -> int:
-  if jax.process_count() == 1:
-    return number
-  return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
-
-
-def _attempt(read: Callable[[], T]) -> tuple[T | None, str | None]:
-  """The value and None, or None and what went wrong, in one line."""
-  failure, hook = None, sys.unraisablehook
-
-  def quiet(it):
-    # Orbax reads an array in many tasks; when one fails it drops the others,
-    # and each prints pages about itself when it is collected.
-    dropped = inspect.iscoroutine(it.object)
-    if not dropped and str(it.exc_value) != "Event loop is closed":
-      hook(it)
-
-  sys.unraisablehook = quiet
-  try:
-    return read(), None
-  except Exception as error:  # damage comes back as any class of error
-    cause = error.__cause__ or error
-    lines = str(cause).strip().splitlines() or ["no message"]
-    failure = f"{type(cause).__name__}: {lines[0][:400]}"
-    del cause
-  finally:
-    if failure is not None:
-      gc.collect()
-    sys.unraisablehook = hook
-  return None, failure
-
-
-def _crc32(content: dict) -> str:
-  text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-  return f"{zlib.crc32(text.encode()):08x}"
-
-
-def _describe(items: dict[str, PyTree]) -> dict[str, str]:
-  """Path -> `float32[3,4] 0123456789abcdef`, the latter the fingerprint."""
-  leaves = _by_path(items)
-  found = {name: _kind(leaf) for name, leaf in leaves.items()}
-  arrays = [name for name in found if found[name] != _EMPTY]
-  table = fingerprint.of([leaves[name] for name in arrays])
-  for name, (total, weighted) in zip(arrays, table, strict=True):
-    found[name] += f" {total:08x}{weighted:08x}"
-  return found
-
-
-def _by_path(items: dict[str, PyTree]) -> dict[str, Any]:
-  """Leaves by path, empty containers among them: Orbax tells them apart."""
-  flat, _ = jax.tree_util.tree_flatten_with_path(items, is_leaf=_is_empty)
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-    for path, leaf in flat
-  }
-
-
-def _is_empty(node: Any) -> bool:
-  tree = jax.tree.structure(node)
-  return tree.num_nodes == 1 and tree.num_leaves == 0
-
-
-def _kind(leaf: Any) -> str:
-  if _is_empty(leaf):
-    return _EMPTY
-  return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-
-
-def _require_match(path, leaves: dict[str, str], targets) -> None:
-  stored = {name: text.split(" ")[0] for name, text in leaves.items()}
-  wanted = {name: _kind(leaf) for name, leaf in _by_path(targets).items()}
-  differ = [
-    f"  {name}: {stored.get(name, 'absent')} in the checkpoint, "
-    f"{wanted.get(name, 'absent')} wanted\n"
-    for name in sorted(stored.keys() | wanted.keys())
-    if stored.get(name) != wanted.get(name)
-  ]
-  if differ:
-    raise CheckpointMismatch(
-      f"checkpoint {path} does not fit; leaves that differ: {len(differ)}\n"
-      f"{''.join(differ[:8])}"
-      "Use the config it was saved with, or another workdir."
-    )
-
-
-def _require_saveable(items: dict[str, PyTree]) -> None:
-  if _LOOP in items:
-    raise ValueError(f"the item name {_LOOP!r} is taken; rename the item.")
-  for name, leaf in _by_path(items).items():
-    if _is_empty(leaf):
-      continue
-    if not isinstance(leaf, jax.Array) or jnp.issubdtype(
-      leaf.dtype, jax.dtypes.extended
-    ):
-      raise ValueError(
-        f"Checkpoints.save: {name} is a {type(leaf).__name__}; save "
-        "jax.Array of plain numbers (jnp.asarray, jax.random.key_data)."
-      )
-
-
-def _require_shardings(items: dict[str, PyTree]) -> None:
-  for name, leaf in _by_path(items).items():
-    if _is_empty(leaf):
-      continue
-    if getattr(leaf, "sharding", None) is None:
-      raise ValueError(
-        f"{name}: the target to restore into has no sharding; give "
-        "jax.ShapeDtypeStruct(shape, dtype, sharding=...)."
-      )
-    leaf.sharding.shard_shape(leaf.shape)  # raises if it does not divide
+  return newest

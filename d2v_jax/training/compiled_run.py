@@ -11,9 +11,10 @@ import numpy as np
 from d2v_jax import pretrained
 from d2v_jax.evaluators import evaluate
 from d2v_jax.evaluators.features import FeatureExtractor
-from d2v_jax.training import checkpoint, sharding
+from d2v_jax.training import sharding
 from d2v_jax.training import state as train_state
 from d2v_jax.training.build import Experiment
+from d2v_jax.training.checkpoint_leaves import require_match
 from d2v_jax.training.state import TrainState
 from d2v_jax.training.step import train_step
 
@@ -110,7 +111,7 @@ class CompiledRun:
         rule=run.sharding,
       )
       params = read(taken, model=run.init_model)
-      checkpoint.require_match(
+      require_match(
         source.path,
         {"params": params},
         {"params": {k: wanted[k] for k in wanted if k in taken}},

@@ -16,6 +16,7 @@ from jax.experimental import multihost_utils
 from d2v_jax import config as config_lib
 from d2v_jax.training import checkpoint, health, metrics, provenance
 from d2v_jax.training.build import RESUMABLE, Experiment
+from d2v_jax.training.checkpoint_leaves import CheckpointMismatch
 from d2v_jax.training.compiled_run import CompiledRun
 
 ITEMS = ("params", "teacher_params", "opt_state")
@@ -246,7 +247,7 @@ def _check_resumable(run: Experiment, loop: dict[str, Any]) -> None:
       f"{run.num_examples}"
     )
   if lines:
-    raise checkpoint.CheckpointMismatch(
+    raise CheckpointMismatch(
       "the workdir holds a run of another config, which cannot be continued "
       "with this one:\n  " + "\n  ".join(lines) + "\nUse the old values, or "
       "another --workdir; --config.init_from=OLD_WORKDIR starts a new run from "

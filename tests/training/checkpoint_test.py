@@ -17,13 +17,10 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
-from d2v_jax.training import checkpoint, fingerprint
-from d2v_jax.training.checkpoint import (
-  CheckpointMismatch,
-  Checkpoints,
-  NoValidCheckpoint,
-  load_item,
-)
+from d2v_jax.training import checkpoint_files, fingerprint
+from d2v_jax.training.checkpoint import Checkpoints, load_item
+from d2v_jax.training.checkpoint_files import NoValidCheckpoint
+from d2v_jax.training.checkpoint_leaves import CheckpointMismatch
 
 # Reading a damaged array, Orbax drops tasks that TensorStore's threads then
 # try to wake: each failure is printed, after our reading is over.
@@ -301,7 +298,7 @@ class TestDamage:
     assert len(found) > 20
 
   def test_changed_value_names_the_leaf(self, directory, opened, monkeypatch):
-    restore = checkpoint._read_item
+    restore = checkpoint_files._read_item
 
     def flip_one_bit(path, target):
       tree = restore(path, target)
@@ -313,7 +310,7 @@ class TestDamage:
         )
       return tree
 
-    monkeypatch.setattr(checkpoint, "_read_item", flip_one_bit)
+    monkeypatch.setattr(checkpoint_files, "_read_item", flip_one_bit)
     checkpoints = opened(directory, keep_latest=3)
     check_step_2(checkpoints, [str(directory / "3")])
     assert "params/half was saved as bfloat16[8,5]" in checkpoints.damaged[0][1]
@@ -404,16 +401,16 @@ class TestMismatch:
       (
         "shape",
         "params/blocks/kernel: float32[64,300] in the checkpoint, "
-        "float32[64,301] wanted",
+        "float32[64,301] expected",
       ),
       (
         "dtype",
-        "params/half: bfloat16[8,5] in the checkpoint, float32[8,5] wanted",
+        "params/half: bfloat16[8,5] in the checkpoint, float32[8,5] expected",
       ),
-      ("more", "params/new: absent in the checkpoint, float32[] wanted"),
-      ("less", "params/scale: float32[] in the checkpoint, absent wanted"),
-      ("stage", "opt_state/2: absent in the checkpoint, empty wanted"),
-      ("item", "teacher_params: empty in the checkpoint, absent wanted"),
+      ("more", "params/new: absent in the checkpoint, float32[] expected"),
+      ("less", "params/scale: float32[] in the checkpoint, absent expected"),
+      ("stage", "opt_state/2: absent in the checkpoint, empty expected"),
+      ("item", "teacher_params: empty in the checkpoint, absent expected"),
     ],
   )
   def test_names_the_leaf(self, directory, opened, how, text):
@@ -542,7 +539,7 @@ index, port, directory = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 jax.distributed.initialize('127.0.0.1:' + port, 2, index)
 from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec as P
-from d2v_jax import checkpoint
+from d2v_jax.training import checkpoint, checkpoint_files
 mesh = jax.make_mesh(
   (4,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
 )
@@ -555,12 +552,12 @@ for step in (1, 2, 3):
   checkpoints.save(step, make(step), {'step': step})
 checkpoints.wait()
 # Process 1 alone cannot read step 3.
-read = checkpoint._read_item
+read = checkpoint_files._read_item
 def fail(path, target):
   if index == 1 and path.parent.name == '3':
     raise OSError('stale handle')
   return read(path, target)
-checkpoint._read_item = fail
+checkpoint_files._read_item = fail
 target = jax.tree.map(
   lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
   make(0))
@@ -572,7 +569,7 @@ for a, b in zip(items['params']['x'].addressable_shards,
 print(checkpoints.damaged[0][1])
 checkpoints.save(3, make(33), {'step': 33})
 checkpoints.wait()
-checkpoint._read_item = read
+checkpoint_files._read_item = read
 assert checkpoint.load_item(directory, 'params', target['params'])[0] == 3
 checkpoints.close()
 """
@@ -647,7 +644,7 @@ class TestPart:
       (
         ("half", "none"),
         ("blocks",),
-        r"params/scale: float32\[\] in the checkpoint, absent wanted",
+        r"params/scale: float32\[\] in the checkpoint, absent expected",
       ),
       (
         ("blocks", "half", "scale", "none"),
@@ -665,7 +662,7 @@ class TestPart:
     wanted["half"] = jax.ShapeDtypeStruct(
       (8, 6), jnp.bfloat16, sharding=sharding((8, 6), jax.devices())
     )
-    with pytest.raises(CheckpointMismatch, match=r"bfloat16\[8,6\] wanted"):
+    with pytest.raises(CheckpointMismatch, match=r"bfloat16\[8,6\] expected"):
       load_item(saved, "params", wanted, ignore=("blocks",))
 
   def test_a_wrong_value_shows(self, directory):
@@ -676,8 +673,7 @@ class TestPart:
     for name in ("params/half", "params/blocks/kernel"):
       kind, _ = leaves[name].split(" ")
       leaves[name] = f"{kind} {0:016x}"
-    sealed["crc32"] = checkpoint._crc32(sealed["content"])
-    path.write_text(json.dumps(sealed))
+    path.write_text(json.dumps(checkpoint_files.seal(sealed["content"])))
     wanted = self.target("half", "scale", "none")
     with pytest.raises(NoValidCheckpoint, match="params/half was saved as"):
       load_item(directory, "params", wanted, step=3, ignore=("blocks",))
