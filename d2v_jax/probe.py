@@ -18,12 +18,8 @@ from d2v_jax import config as config_lib
 from d2v_jax import pretrained
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.evaluators import evaluate
-from d2v_jax.evaluators.features import (
-  FeatureExtractor,
-  Features,
-  Predictions,
-  SplitFeatures,
-)
+from d2v_jax.evaluators.feature_extractor import FeatureExtractor
+from d2v_jax.evaluators.features import Features, Predictions, SplitFeatures
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.pretrained import Pretrained
 from d2v_jax.training import inputs, provenance

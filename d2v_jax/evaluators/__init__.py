@@ -10,14 +10,14 @@ from typing import Protocol
 
 import jax
 
-from d2v_jax.evaluators.classification import Classification
+from d2v_jax.evaluators.classification_scores import ClassificationScores
 from d2v_jax.evaluators.effective_rank import EffectiveRank
 from d2v_jax.evaluators.features import Features, Predictions, SplitFeatures
 from d2v_jax.evaluators.knn import Knn
 from d2v_jax.evaluators.layer_curve import LayerCurve
 from d2v_jax.evaluators.linear_probe import LinearProbe
 from d2v_jax.evaluators.low_shot import LowShot
-from d2v_jax.evaluators.regression import Regression
+from d2v_jax.evaluators.regression_scores import RegressionScores
 from d2v_jax.evaluators.wer import Wer
 
 
@@ -34,14 +34,14 @@ class Evaluator(Protocol):
     ...
 
 
-EVALUATORS = {
+EVALUATORS: dict[str, Callable[..., Evaluator]] = {
   "knn": Knn,
   "linear_probe": LinearProbe,
   "layer_curve": LayerCurve,
   "low_shot": LowShot,
   "effective_rank": EffectiveRank,
-  "classification": Classification,
-  "regression": Regression,
+  "classification": ClassificationScores,
+  "regression": RegressionScores,
   "wer": Wer,
 }
 
@@ -60,7 +60,7 @@ def evaluate(
   Returns:
     `'<evaluator>/<metric>'` -> value, the same on every host.
   """
-  results = {}
+  results: dict[str, float] = {}
   # Features of whole splits pass between host and device on purpose.
   with jax.transfer_guard("allow"):
     for choice in dict.fromkeys(e.features for e in evaluators.values()):
@@ -71,7 +71,9 @@ def evaluate(
   return results
 
 
-def _run(name, evaluator, features):
+def _run(
+  name: str, evaluator: Evaluator, features: SplitFeatures
+) -> dict[str, float]:
   try:
     metrics = evaluator(features)
   except Exception as error:

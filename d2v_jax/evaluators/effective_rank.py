@@ -23,7 +23,7 @@ class EffectiveRank:
   max_rows: int = 4096
   features: Features = dataclasses.field(default_factory=Features)
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     features = one_vector(self.features, "EffectiveRank")
     object.__setattr__(self, "features", features)
     if self.max_rows < 1:

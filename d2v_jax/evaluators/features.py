@@ -1,16 +1,14 @@
-"""Frozen features of whole splits, and which of them an evaluator wants."""
+"""What an evaluator asks for: frozen features, or predictions."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
 if TYPE_CHECKING:
   from d2v_jax.models.encoder import EncoderOutput
@@ -21,7 +19,7 @@ ALL = "all"
 
 # Split name -> features [n, D] (all layers: [n, L + 1, D]) float32 and labels
 # [n] (None: no labels). In place of features, predictions [n] or [n, N], or
-# scores [n, C] or [n, N, V]; letters are labels [n, U].
+# scores [n, C] or [n, N, V]; characters are labels [n, U].
 SplitFeatures = Mapping[str, tuple[np.ndarray, np.ndarray | None]]
 
 
@@ -35,7 +33,8 @@ class Features:
       or the layers whose block outputs are averaged, counted from 0; negative
       ones count from the last layer. `'all'` for every block's output and then
       the final one, side by side.
-    pool: `'mean'` over the real tokens, or `'cls'` for the CLS token.
+    pool: `'mean'` over the tokens without padding, or `'cls'` for the CLS
+      token.
 
   Raises:
     ValueError: If `model` or `pool` is unknown, or `layers` is empty.
@@ -45,7 +44,7 @@ class Features:
   layers: tuple[int, ...] | str | None = None
   pool: str = "mean"
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     _check_choice("model", self.model, MODELS)
     _check_choice("pool", self.pool, POOLS)
     if self.layers not in (None, ALL):
@@ -60,7 +59,7 @@ class Features:
   @classmethod
   def of(cls, choice: Features | Mapping[str, Any]) -> Features:
     """Returns `choice`, built if it is a config's dict of arguments."""
-    return choice if isinstance(choice, cls) else cls(**choice)
+    return choice if isinstance(choice, Features) else cls(**choice)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +69,8 @@ class Predictions:
   Args:
     split: The only split of which it is computed: `train`, `test`, or one whose
       name begins with `test_`.
-    scores: Whether scores are wanted, of every class or (at each frame) letter,
-      and not only what is likeliest.
+    scores: Whether scores are asked for, of every class or (at each frame)
+      character, and not only what is likeliest.
 
   Raises:
     ValueError: If no split can have this name.
@@ -80,7 +79,7 @@ class Predictions:
   split: str = "test"
   scores: bool = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not is_split(self.split):
       raise ValueError(
         f"Predictions: unknown split {self.split!r}; choose train, test, or a "
@@ -129,42 +128,46 @@ def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
     ValueError: If a layer is out of range, or there is no CLS token to take.
   """
   use_cls = features.pool == "cls"
-  if use_cls and output.cls is None:
+  if not use_cls:
+    final, layers = output.tokens, output.block
+  elif output.cls is not None and output.block_cls is not None:
+    final, layers = output.cls, output.block_cls
+  else:
     raise ValueError(
       "Features: pool is 'cls' but this model has no CLS token; "
       "use pool='mean', or a model with a CLS token"
     )
-  final = output.cls if use_cls else output.tokens
+  # final [B, N, D], layers [L, B, N, D]; of CLS tokens without N
   if features.layers is None:
-    values = final
-  elif features.layers == ALL:
-    layers = output.block_cls if use_cls else output.block
+    return _over_tokens(final, output.padding, use_cls)
+  if isinstance(features.layers, str):
     every = (*layers, final)
     pooled = [_over_tokens(x, output.padding, use_cls) for x in every]
-    return jnp.stack(pooled, axis=1)
-  else:
-    depth = len(output.block)
-    for layer in features.layers:
-      if not -depth <= layer < depth:
-        raise ValueError(
-          f"Features: layer {layer} is out of range; this model has depth "
-          f"{depth}, so layers are {-depth} to {depth - 1}"
-        )
-    layers = output.block_cls if use_cls else output.block
-    values = layers[np.array(features.layers)].mean(0, dtype=jnp.float32)
-  return _over_tokens(values, output.padding, use_cls)
+    return jnp.stack(pooled, axis=1)  # [B, L + 1, D]
+  depth = len(layers)
+  for layer in features.layers:
+    if not -depth <= layer < depth:
+      raise ValueError(
+        f"Features: layer {layer} is out of range; this model has depth "
+        f"{depth}, so layers are {-depth} to {depth - 1}"
+      )
+  average = layers[np.array(features.layers)].mean(0, dtype=jnp.float32)
+  return _over_tokens(average, output.padding, use_cls)
 
 
-def _over_tokens(values, padding, use_cls):
-  """Mean over the real tokens; of a CLS token there is only one."""
+def _over_tokens(
+  values: jax.Array, padding: jax.Array | None, use_cls: bool
+) -> jax.Array:
+  """Mean over the tokens [B, D]; a CLS token is that already."""
   values = values.astype(jnp.float32)
   if use_cls:
     return values
   if padding is None:
     return values.mean(1)
-  real = ~padding[..., None]
-  # Rows that fill a batch may have no real token at all.
-  return jnp.where(real, values, 0).sum(1) / jnp.maximum(real.sum(1), 1)
+  counted = ~padding[..., None]  # [B, N, 1]
+  # Rows that fill a batch may be all padding.
+  total = jnp.where(counted, values, 0).sum(1)
+  return total / jnp.maximum(counted.sum(1), 1)
 
 
 def token_features(
@@ -198,141 +201,6 @@ def token_features(
   return values.reshape(batch, count, *values.shape[1:]), sizes
 
 
-class FeatureExtractor:
-  """Turns splits into arrays of features, all through one jitted function.
-
-  A probe that is fitted on other features than it is scored on measures
-  nothing, so there is no second path for the test split.
-  """
-
-  def __init__(
-    self,
-    encode: Callable[..., EncoderOutput],
-    batches: Callable[[str], Iterable[Mapping[str, np.ndarray]]],
-    to_device: Callable[[Mapping[str, np.ndarray]], Mapping[str, jax.Array]],
-    splits: tuple[str, ...] = ("train", "test"),
-    predict: Callable[..., jax.Array] | None = None,
-    scores: Callable[..., jax.Array] | None = None,
-  ):
-    """Binds an objective's encoder to the data.
-
-    Args:
-      encode: `encode(params, batch) -> EncoderOutput`, an objective's.
-      batches: `batches(split)` iterates once over a split's batches; the same
-        number on every host. Keys as in training, with `label` if there are
-        labels and `valid` [B] False for rows that only fill a batch.
-      to_device: Puts a host's part of a batch on devices, as global arrays.
-      splits: Of which splits features are extracted.
-      predict: `predict(params, batch) -> [B]` or `[B, N]`, an objective's;
-        None if it has nothing to predict.
-      scores: `scores(params, batch) -> [B, C]` or `[B, N, V]`, an objective's;
-        None if it has none.
-    """
-    self._batches = batches
-    self._to_device = to_device
-    self._splits = splits
-
-    def embed(params, teacher_params, batch, features):
-      if features.model == "teacher":
-        params = {**params, **teacher_params}
-      return pool_features(encode(params, batch), features)
-
-    self._embed = jax.jit(embed, static_argnames="features")
-    self._predict = {False: predict, True: scores}
-    self._predict = {k: f and jax.jit(f) for k, f in self._predict.items()}
-
-  def __call__(
-    self,
-    params: Mapping[str, Any],
-    teacher_params: Mapping[str, Any],
-    features: Features | Predictions,
-  ) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """Extracts every split once; the same arrays on every host.
-
-    Args:
-      params: The student's parameters.
-      teacher_params: The sub-trees that the teacher has of its own.
-      features: Which features to extract; or the student's predictions.
-
-    Returns:
-      Of each split the features [n, D] float32 and the labels [n], aligned,
-      without fill rows. Labels are None where the batches have none. With
-      several hosts the order of rows is not that of the data set.
-      Predictions come in place of features and of their split alone. Where
-      batches have different widths, predictions [n, N] are padded with 0,
-      scores [n, N, V] with frames that are certainly blank, and labels [n, U]
-      with -1.
-
-    Raises:
-      ValueError: If a split is empty, features are not finite, or there is
-        nothing that predicts.
-    """
-    if isinstance(features, Predictions):
-      return self._predictions(params, features)
-
-    def embed(batch):
-      return self._embed(params, teacher_params, batch, features)
-
-    what = f"{features.model} features"
-    return {split: self._extract(embed, split, what) for split in self._splits}
-
-  def _predictions(self, params, wanted):
-    predict, split = self._predict[wanted.scores], wanted.split
-    if predict is None:
-      what = "scores" if wanted.scores else "predictions"
-      raise ValueError(
-        f"FeatureExtractor: an evaluator asks for {what}, and the objective "
-        "makes none; remove it from config.evaluation.evaluators, or choose a "
-        "supervised objective (classification, ctc, regression)"
-      )
-    predict = functools.partial(predict, params)
-    return {split: self._extract(predict, split, "predictions")}
-
-  def _extract(self, compute, split, what):
-    xs, ys = [], []
-    for host_batch in self._batches(split):
-      batch = self._to_device(host_batch)
-      wanted = {k: batch[k] for k in ("label", "valid") if k in batch}
-      wanted["x"] = compute(batch)
-      # On several hosts no host holds all rows; on one this only fetches.
-      got = multihost_utils.process_allgather(wanted, tiled=True)
-      valid = got.get("valid", slice(None))
-      xs.append(got["x"][valid])
-      if "label" in got:
-        ys.append(got["label"][valid])
-    if not sum(map(len, xs)):
-      raise ValueError(
-        f"FeatureExtractor: split {split!r} gave no examples; name a split "
-        "that has some"
-      )
-    x = _concatenate(xs, _certain_blank(xs[0]) if xs[0].ndim == 3 else 0)
-    if not np.isfinite(x).all():
-      raise ValueError(
-        f"FeatureExtractor: the {what} of split {split!r} are not finite: the "
-        "model has diverged, so evaluate an earlier checkpoint"
-      )
-    return x, _concatenate(ys, -1) if ys else None
-
-
-def _certain_blank(scores):
-  """Log-probabilities [V] of a frame at which CTC says nothing."""
-  return np.where(np.arange(scores.shape[-1]), -1e9, 0).astype(scores.dtype)
-
-
-def _concatenate(arrays, fill):
-  """Rows of [n] or [n, m, ...] arrays, filled at their ends to the widest."""
-  if arrays[0].ndim == 1:
-    return np.concatenate(arrays)
-  widest = max(a.shape[1] for a in arrays)
-  rows, row = sum(map(len, arrays)), 0
-  shape = (rows, widest, *arrays[0].shape[2:])
-  filled = np.full(shape, fill, arrays[0].dtype)
-  for a in arrays:
-    filled[row : row + len(a), : a.shape[1]] = a
-    row += len(a)
-  return filled
-
-
 def labelled(
   features: SplitFeatures, split: str
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -364,7 +232,7 @@ def labelled(
   return x, y.astype(np.int32)
 
 
-def _check_choice(name, value, choices):
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
   if value not in choices:
     raise ValueError(
       f"Features: unknown {name} {value!r}; choose one of: {', '.join(choices)}"

@@ -37,7 +37,7 @@ class Knn:
   temperature: float = 0.07
   features: Features = dataclasses.field(default_factory=Features)
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     features = one_vector(self.features, "Knn")
     object.__setattr__(self, "features", features)
     if self.k < 1 or self.temperature <= 0:
@@ -104,20 +104,28 @@ def knn_predict(
 
 
 @functools.partial(jax.jit, static_argnames=("k", "num_classes"))
-def _predict(bank, labels, chunks, temperature, *, k, num_classes):
+def _predict(
+  bank: jax.Array,
+  labels: jax.Array,
+  chunks: jax.Array,
+  temperature: jax.Array,
+  *,
+  k: int,
+  num_classes: int,
+) -> jax.Array:
   bank = _normalise(bank)
 
-  def predict_chunk(x):
+  def predict_chunk(x: jax.Array) -> jax.Array:
     # Rounded similarities would be magnified by 1 / temperature.
-    cosine = jnp.matmul(_normalise(x), bank.T, precision="highest")
-    cosine, neighbours = jax.lax.top_k(cosine, k)
+    cosine = jnp.matmul(_normalise(x), bank.T, precision="highest")  # [m, n]
+    cosine, neighbours = jax.lax.top_k(cosine, k)  # [m, k]
     weights = jnp.exp(cosine / temperature)
-    votes = jax.nn.one_hot(labels[neighbours], num_classes)
+    votes = jax.nn.one_hot(labels[neighbours], num_classes)  # [m, k, C]
     return (weights[..., None] * votes).sum(1).argmax(-1).astype(jnp.int32)
 
   return jax.lax.map(predict_chunk, chunks)
 
 
-def _normalise(x):
+def _normalise(x: jax.Array) -> jax.Array:
   norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
   return x / jnp.maximum(norm, 1e-12)

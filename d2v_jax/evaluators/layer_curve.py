@@ -12,11 +12,14 @@ from d2v_jax import config as config_lib
 from d2v_jax.evaluators.features import ALL, Features, SplitFeatures, labelled
 from d2v_jax.evaluators.interval import summary
 from d2v_jax.evaluators.knn import Knn, knn_predict
-from d2v_jax.evaluators.linear_probe import LinearProbe, score
+from d2v_jax.evaluators.linear_classifiers import score
+from d2v_jax.evaluators.linear_probe import LinearProbe
 
 _CLASSIFIERS = {"linear_probe": LinearProbe, "knn": Knn}
 # As much as a linear probe holds out by default.
 _KNN_HOLDOUT = 0.1
+# Test accuracies by seed, and held-out accuracy and cross entropy.
+Measured = tuple[list[float], float, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,7 @@ class LayerCurve:
     default_factory=lambda: Features(layers=ALL)
   )
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     features = self.features
     if isinstance(features, Mapping):
       features = Features.of({"layers": ALL, **features})
@@ -88,18 +91,17 @@ class LayerCurve:
         f"LayerCurve: features have the shape {x.shape}; [n, L + 1, D] is "
         "needed, which Features(layers='all') gives"
       )
-    measure = _knn if isinstance(self.probe, Knn) else _linear_probe
     layers = range(x.shape[1])
     accuracies, validation, loss = zip(
       *(
-        measure(self.probe, _layer(x, i), y, _layer(test_x, i), test_y)
+        self._measure(_layer(x, i), y, _layer(test_x, i), test_y)
         for i in layers
       ),
       strict=True,
     )
     best = int(np.lexsort((layers, loss, -np.array(validation)))[0])
     names = [f"layer_{i:02}" for i in layers[:-1]] + ["final"]
-    results = {}
+    results: dict[str, float] = {}
     for name, values in zip(names, accuracies, strict=True):
       results |= summary(name, values)
     return results | {
@@ -108,29 +110,55 @@ class LayerCurve:
       **summary("best_accuracy", accuracies[best]),
     }
 
+  def _measure(
+    self,
+    x: np.ndarray,
+    y: np.ndarray,
+    test_x: np.ndarray,
+    test_y: np.ndarray,
+  ) -> Measured:
+    if isinstance(self.probe, Knn):
+      return _knn(self.probe, x, y, test_x, test_y)
+    assert isinstance(self.probe, LinearProbe)  # see __post_init__
+    return _linear_probe(self.probe, x, y, test_x, test_y)
 
-def _layer(x, i):
+
+def _layer(x: np.ndarray, i: int) -> np.ndarray:
   return np.ascontiguousarray(x[:, i])
 
 
-def _linear_probe(probe, x, y, test_x, test_y):
+def _linear_probe(
+  probe: LinearProbe,
+  x: np.ndarray,
+  y: np.ndarray,
+  test_x: np.ndarray,
+  test_y: np.ndarray,
+) -> Measured:
   """Test accuracies by seed; mean held-out accuracy and cross entropy."""
   fits = probe.fits(x, y)
   accuracies = [score(fitted, test_x, test_y)[0][0] for fitted, _ in fits]
   selections = [selection for _, selection in fits]
   return (
     accuracies,
-    np.mean([s.validation_accuracy for s in selections]),
-    np.mean([s.validation_loss for s in selections]),
+    float(np.mean([s.validation_accuracy for s in selections])),
+    float(np.mean([s.validation_loss for s in selections])),
   )
 
 
-def _knn(knn, x, y, test_x, test_y):
+def _knn(
+  knn: Knn,
+  x: np.ndarray,
+  y: np.ndarray,
+  test_x: np.ndarray,
+  test_y: np.ndarray,
+) -> Measured:
   """The same; votes have no cross entropy."""
 
-  def accuracy(bank, labels, x, y):
+  def accuracy(
+    bank: np.ndarray, labels: np.ndarray, x: np.ndarray, y: np.ndarray
+  ) -> float:
     predictions = knn_predict(bank, labels, x, knn.k, knn.temperature)
-    return np.mean(predictions == y)
+    return float(np.mean(predictions == y))
 
   rows = np.random.default_rng(0).permutation(len(x))
   held_out, bank = np.split(rows, [max(1, round(_KNN_HOLDOUT * len(x)))])

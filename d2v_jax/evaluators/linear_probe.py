@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from d2v_jax.evaluators.features import (
   Features,
@@ -19,18 +15,11 @@ from d2v_jax.evaluators.features import (
   one_vector,
 )
 from d2v_jax.evaluators.interval import summary
-
-# Rows classified at a time; bounds memory, not the result.
-_CHUNK = 2**14
-
-
-class Probe(NamedTuple):
-  """Linear classifiers of standardised features; G of them, or one."""
-
-  mean: jax.Array  # [D]
-  std: jax.Array  # [D]
-  weights: jax.Array  # [G, D, C]
-  bias: jax.Array  # [G, C]
+from d2v_jax.evaluators.linear_classifiers import (
+  LinearClassifiers,
+  score,
+  train,
+)
 
 
 class Selection(NamedTuple):
@@ -70,7 +59,7 @@ class LinearProbe:
   seeds: int = 1
   features: Features = dataclasses.field(default_factory=Features)
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     features = one_vector(self.features, "LinearProbe")
     object.__setattr__(self, "features", features)
     if not len(self.learning_rates) or not len(self.weight_decays):
@@ -112,24 +101,28 @@ class LinearProbe:
     x, y = labelled(features, "train")
     test_x, test_y = labelled(features, "test")
     fits = self.fits(x, y)
-    accuracies = [score(probe, test_x, test_y)[0][0] for probe, _ in fits]
+    accuracies = [score(fitted, test_x, test_y)[0][0] for fitted, _ in fits]
     results = summary("accuracy", accuracies)
     if self.seeds > 1:
       results["accuracy_std"] = float(np.std(accuracies, ddof=1))
-    probe, chosen = fits[0]
+    fitted, chosen = fits[0]
     return results | {
-      "train_accuracy": float(score(probe, x, y)[0][0]),
+      "train_accuracy": float(score(fitted, x, y)[0][0]),
       "learning_rate": chosen.learning_rate,
       "weight_decay": chosen.weight_decay,
       "validation_accuracy": chosen.validation_accuracy,
     }
 
-  def fits(self, x: np.ndarray, y: np.ndarray) -> list[tuple[Probe, Selection]]:
+  def fits(
+    self, x: np.ndarray, y: np.ndarray
+  ) -> list[tuple[LinearClassifiers, Selection]]:
     """Does what `fit` does, once for each seed."""
     seeds = range(self.seed, self.seed + self.seeds)
     return [dataclasses.replace(self, seed=seed).fit(x, y) for seed in seeds]
 
-  def fit(self, x: np.ndarray, y: np.ndarray) -> tuple[Probe, Selection]:
+  def fit(
+    self, x: np.ndarray, y: np.ndarray
+  ) -> tuple[LinearClassifiers, Selection]:
     """Chooses the hyperparameters and trains with them.
 
     Args:
@@ -153,102 +146,26 @@ class LinearProbe:
     grid = list(itertools.product(self.learning_rates, self.weight_decays))
     rows = np.random.default_rng(self.seed).permutation(len(x))
     chosen_on, trained_on = rows[:held_out], rows[held_out:]
-    probes = self._train(x[trained_on], y[trained_on], grid, classes)
-    accuracy, loss = score(probes, x[chosen_on], y[chosen_on])
+    candidates = self._train(x[trained_on], y[trained_on], grid, classes)
+    accuracy, loss = score(candidates, x[chosen_on], y[chosen_on])  # [G]
     # Few held-out examples often tie in accuracy; the loss then decides.
     best = np.lexsort((loss, -accuracy))[0]
-    probe = self._train(x, y, [grid[best]], classes)
+    fitted = self._train(x, y, [grid[best]], classes)
     chosen = (*grid[best], accuracy[best], loss[best])
-    return probe, Selection(*map(float, chosen))
+    return fitted, Selection(*map(float, chosen))
 
-  def _train(self, x, y, grid, classes):
+  def _train(
+    self,
+    x: np.ndarray,
+    y: np.ndarray,
+    grid: list[tuple[float, float]],
+    classes: int,
+  ) -> LinearClassifiers:
     batch_size = min(self.batch_size, len(x))
     rng = np.random.default_rng(self.seed)
     epochs = -(-self.steps * batch_size // len(x))
     order = np.concatenate([rng.permutation(len(x)) for _ in range(epochs)])
     order = order[: self.steps * batch_size].reshape(self.steps, batch_size)
-    pairs = np.asarray(grid, np.float32).T
-    return _train(x, y, order.astype(np.int32), *pairs, classes=classes)
-
-
-def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Gives what standardises features.
-
-  Args:
-    x: [n, D] float32.
-
-  Returns:
-    Mean [D] and standard deviation [D], 1 where a feature is constant.
-  """
-  mean, std = x.mean(0), x.std(0)
-  # A constant feature keeps its scale; rounding may give it a tiny std.
-  return mean, jnp.where(std > 1e-6 * jnp.abs(mean), std, 1)
-
-
-def score(
-  probe: Probe, x: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-  """Classifies examples with each of G classifiers.
-
-  Args:
-    probe: The classifiers.
-    x: [n, D] float32.
-    y: [n] int32. A class that was not trained counts as a mistake.
-
-  Returns:
-    Accuracy [G], float64, and mean cross entropy [G], float64 (infinite for
-    a classifier that has diverged, which then has accuracy 0).
-  """
-  totals = np.zeros((2, len(probe.bias)), np.float64)
-  for start in range(0, len(x), _CHUNK):
-    chunk = slice(start, start + _CHUNK)
-    totals += np.asarray(_score(probe, x[chunk], y[chunk]), np.float64)
-  accuracy, loss = totals / len(x)
-  finite = np.isfinite(loss)
-  return np.where(finite, accuracy, 0), np.where(finite, loss, np.inf)
-
-
-@functools.partial(jax.jit, static_argnames="classes")
-def _train(x, y, order, learning_rates, weight_decays, *, classes):
-  mean, std = moments(x)
-  x = (x - mean) / std
-
-  def train_one(learning_rate, weight_decay):
-    schedule = optax.cosine_decay_schedule(learning_rate, len(order))
-    tx = optax.sgd(schedule, momentum=0.9, nesterov=True)
-
-    def loss(params, rows):
-      logits = _logits(*params, x[rows])
-      entropy = optax.softmax_cross_entropy_with_integer_labels(logits, y[rows])
-      return entropy.mean() + weight_decay / 2 * (params[0] ** 2).sum()
-
-    def step(carry, rows):
-      params, opt_state = carry
-      updates, opt_state = tx.update(jax.grad(loss)(params, rows), opt_state)
-      return (optax.apply_updates(params, updates), opt_state), None
-
-    params = jnp.zeros((x.shape[1], classes)), jnp.zeros(classes)
-    (params, _), _ = jax.lax.scan(step, (params, tx.init(params)), order)
-    return params
-
-  weights, bias = jax.vmap(train_one)(learning_rates, weight_decays)
-  return Probe(mean, std, weights, bias)
-
-
-@jax.jit
-def _score(probe, x, y):
-  x = (x - probe.mean) / probe.std
-
-  def score_one(params):
-    logits = _logits(*params, x)
-    # A class that was never trained has no logit.
-    known = jax.nn.one_hot(y, logits.shape[1])
-    loss = -(known * jax.nn.log_softmax(logits)).sum()
-    return jnp.stack([(logits.argmax(-1) == y).sum(dtype=jnp.float32), loss])
-
-  return jax.lax.map(score_one, (probe.weights, probe.bias)).T
-
-
-def _logits(weights, bias, x):
-  # The same number on every kind of device.
-  return jnp.matmul(x, weights, precision="highest") + bias
+    rates, decays = np.asarray(grid, np.float32).T
+    order = order.astype(np.int32)  # [steps, batch_size]
+    return train(x, y, order, rates, decays, classes=classes)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,13 @@ from d2v_jax.evaluators.features import (
   one_vector,
 )
 from d2v_jax.evaluators.interval import summary
-from d2v_jax.evaluators.linear_probe import Probe, moments, score
+from d2v_jax.evaluators.linear_classifiers import (
+  LinearClassifiers,
+  moments,
+  score,
+)
+
+_Params = tuple[jax.Array, jax.Array]  # weights [D, C], bias [C]
 
 _FOLDS = 5
 # Of draws too small to choose on; there it hardly matters.
@@ -58,7 +66,7 @@ class LowShot:
   seed: int = 0
   features: Features = dataclasses.field(default_factory=Features)
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     features = one_vector(self.features, "LowShot")
     object.__setattr__(self, "features", features)
     if not len(self.per_class) + len(self.fractions):
@@ -107,24 +115,26 @@ class LowShot:
         "evaluator needs two or more classes"
       )
     # A class that the training split lacks counts as a mistake.
-    places = np.searchsorted(classes, test_y).clip(max=len(classes) - 1)
-    known = classes[places] == test_y
-    test_y = np.where(known, places, len(classes)).astype(np.int32)
+    index = np.searchsorted(classes, test_y).clip(max=len(classes) - 1)
+    known = classes[index] == test_y
+    test_y = np.where(known, index, len(classes)).astype(np.int32)
     mean, std = jax.jit(moments)(x)
-    results = {}
+    results: dict[str, float] = {}
     for name, counts in self._draws(classes, sizes).items():
       accuracies = []
       for seed in range(self.seed, self.seed + self.seeds):
-        rows, turns = draw(y, counts, seed)
-        weights, bias = self._fit((x[rows] - mean) / std, y[rows], turns)
-        probe = Probe(mean, std, weights[None], bias[None])
-        accuracies.append(score(probe, test_x, test_y)[0][0])
+        rows, ranks = draw(y, counts, seed)
+        weights, bias = self._fit((x[rows] - mean) / std, y[rows], ranks)
+        fitted = LinearClassifiers(mean, std, weights[None], bias[None])
+        accuracies.append(score(fitted, test_x, test_y)[0][0])
       results |= summary(name, accuracies)
     return results
 
-  def _draws(self, classes, sizes):
+  def _draws(
+    self, classes: np.ndarray, sizes: np.ndarray
+  ) -> dict[str, np.ndarray]:
     """Name of each kind of draw -> how many of each class [C]."""
-    rarest = sizes.argmin()
+    rarest = int(np.argmin(sizes))
     if max(self.per_class, default=0) > sizes[rarest]:
       raise ValueError(
         f"LowShot: per_class is {self.per_class}, but class {classes[rarest]} "
@@ -137,17 +147,19 @@ class LowShot:
       for f in self.fractions
     }
 
-  def _fit(self, x, y, turns):
+  def _fit(
+    self, x: jax.Array, y: np.ndarray, ranks: np.ndarray
+  ) -> tuple[jax.Array, jax.Array]:
     """Chooses the weight decay; weights [D, C] and bias [C] with it."""
     counts = np.bincount(y)
-    folds = min(_FOLDS, counts.min())
+    folds = min(_FOLDS, int(np.min(counts)))
     # Solutions follow each other from the strongest decay to the weakest.
     decays = sorted(self.weight_decays, reverse=True)
     # The first row is the whole draw, each other leaves out a fold.
     left_out = [-1, *range(folds)]
     if folds < 2:
       decays, left_out = [_FIXED_DECAY], [-1]
-    kept = turns % folds != np.array(left_out)[:, None]
+    kept = ranks % folds != np.array(left_out)[:, None]  # [F, n]
     weights, bias, loss = _path(
       x,
       y.astype(np.int32),
@@ -170,19 +182,26 @@ def draw(
     seed: Of the order in which each class's examples come.
 
   Returns:
-    Rows [m], classes one after the other, and their places [m] in the order of
+    Rows [m], classes one after the other, and their ranks [m] in the order of
     their class, from 0. The same seed and larger counts give these rows, too.
   """
   order = np.random.default_rng(seed).permutation(len(y))
   order = order[np.argsort(y[order], kind="stable")]
   starts = np.searchsorted(y[order], np.arange(len(counts)))
-  places = np.arange(len(y)) - starts[y[order]]
-  drawn = places < counts[y[order]]
-  return order[drawn], places[drawn]
+  ranks = np.arange(len(y)) - starts[y[order]]
+  drawn = ranks < counts[y[order]]
+  return order[drawn], ranks[drawn]
 
 
 @functools.partial(jax.jit, static_argnames="classes")
-def _path(x, y, kept, decays, *, classes):
+def _path(
+  x: jax.Array,
+  y: jax.Array,
+  kept: jax.Array,
+  decays: jax.Array,
+  *,
+  classes: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Solutions for each decay [G], and their losses on what was left out.
 
   Args:
@@ -196,18 +215,18 @@ def _path(x, y, kept, decays, *, classes):
     Weights [G, D, C], bias [G, C], cross entropy [G].
   """
 
-  def entropy(params):
+  def entropy(params: _Params) -> jax.Array:
     logits = jnp.matmul(x, params[0], precision="highest") + params[1]
     return optax.softmax_cross_entropy_with_integer_labels(logits, y)
 
-  def solve(kept, decay, params):
-    def loss(params):
+  def solve(kept: jax.Array, decay: jax.Array, params: _Params) -> _Params:
+    def loss(params: _Params) -> jax.Array:
       penalty = decay / 2 * (params[0] ** 2).sum()
       return entropy(params).mean(where=kept) + penalty
 
     return _minimise(loss, params)
 
-  def step(params, decay):
+  def step(params: _Params, decay: jax.Array) -> tuple[_Params, Any]:
     params = jax.vmap(solve, (0, None, 0))(kept, decay, params)
     losses = jax.vmap(entropy)(params)
     left_out = jnp.where(kept, 0, losses).sum()
@@ -218,11 +237,11 @@ def _path(x, y, kept, decays, *, classes):
   return jax.lax.scan(step, start, decays)[1]
 
 
-def _minimise(loss, params):
+def _minimise(loss: Callable[[_Params], jax.Array], params: _Params) -> _Params:
   optimizer = optax.lbfgs()
   value_and_grad = optax.value_and_grad_from_state(loss)
 
-  def step(carry):
+  def step(carry: Any) -> Any:
     params, state, i = carry
     value, grad = value_and_grad(params, state=state)
     updates, state = optimizer.update(
@@ -230,7 +249,7 @@ def _minimise(loss, params):
     )
     return optax.apply_updates(params, updates), state, i + 1
 
-  def unfinished(carry):
+  def unfinished(carry: Any) -> jax.Array:
     _, state, i = carry
     norm = optax.tree.norm(optax.tree.get(state, "grad"))
     return (i == 0) | ((i < _ITERATIONS) & (norm > _TOLERANCE))

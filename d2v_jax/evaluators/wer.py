@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jiwer
@@ -27,7 +28,7 @@ class Wer:
     labels: Letters of the labels; config.data.labels.
     split: Which split.
     decoder: None takes the likeliest letter of each frame; or the arguments of
-      `ctc_decoding.BeamSearch`, such as dict(beam=50, lm="lm.arpa.gz").
+      `BeamSearch`, such as dict(beam=50, lm="lm.arpa.gz").
 
   Raises:
     ValueError: If the labels are not letters, or the decoder cannot be built.
@@ -39,20 +40,23 @@ class Wer:
   split: str = "test"
   decoder: Mapping[str, Any] | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if not isinstance(self.labels, Letters):
       raise ValueError(
         "Wer: config.data.labels must be letters, got "
         f"{type(self.labels).__name__}; set config.data.labels.name='letters', "
         "or remove this evaluator"
       )
-    search = None
-    if self.decoder is not None:
-      # Now, since a run should not end with an error about its last step.
-      search = config_lib.call(
-        BeamSearch, self.decoder, "Wer: decoder", letters=self.labels
-      )
-    object.__setattr__(self, "_search", search)
+    # Now, since a run should not end with an error about its last step.
+    _ = self._search
+
+  @functools.cached_property
+  def _search(self) -> BeamSearch | None:
+    if self.decoder is None:
+      return None
+    return config_lib.call(
+      BeamSearch, self.decoder, "Wer: decoder", letters=self.labels
+    )
 
   @property
   def features(self) -> Predictions:
@@ -72,24 +76,25 @@ class Wer:
     Raises:
       ValueError: If they are something else, or no reference has a word.
     """
-    x, y = features[self.split]
-    _check("labels", self.split, y, 2, np.integer)
+    outputs, labels = features[self.split]
+    y = _checked("labels", self.split, labels, 2, np.integer)
     if self._search is None:
-      _check("predictions", self.split, x, 2, np.integer)
+      x = _checked("predictions", self.split, outputs, 2, np.integer)
     else:
-      _check("scores", self.split, x, 3, np.floating)
-    references = [self.labels.text(row) for row in y]
+      x = _checked("scores", self.split, outputs, 3, np.floating)
+    references = [self.labels.text(u) for u in y.tolist()]
     if not any(references):
       raise ValueError(f"Wer: no transcript of split {self.split!r} has a word")
-    hypotheses = [self.labels.text(labels) for labels in self._decoded(x)]
+    hypotheses = [self.labels.text(u) for u in self._decoded(x)]
     return {
       "wer": float(jiwer.wer(references, hypotheses)),
       "cer": float(jiwer.cer(references, hypotheses)),
     }
 
-  def _decoded(self, x):
+  def _decoded(self, x: np.ndarray) -> Iterator[Sequence[int]]:
+    """Labels [u] of each utterance."""
     if self._search is None:
-      yield from map(collapse, x)
+      yield from (collapse(frames).tolist() for frames in x)
       return
     shown = time.monotonic()
     for done, scores in enumerate(x):
@@ -100,13 +105,18 @@ class Wer:
       yield self._search(scores).labels
 
 
-def _check(what, split, array, ndim, kind):
+def _checked(
+  what: str, split: str, array: np.ndarray | None, ndim: int, kind: type
+) -> np.ndarray:
   if (
-    array is None or array.ndim != ndim or not np.issubdtype(array.dtype, kind)
+    array is not None
+    and array.ndim == ndim
+    and np.issubdtype(array.dtype, kind)
   ):
-    found = "absent" if array is None else f"{array.dtype} {array.shape}"
-    wanted = "rows of letter numbers" if ndim == 2 else "scores of letters"
-    raise ValueError(
-      f"Wer: {what} of split {split!r} are {found}; this evaluator needs "
-      f"{wanted}, as objective 'ctc' has them"
-    )
+    return array
+  got = "absent" if array is None else f"{array.dtype} {array.shape}"
+  needed = "rows of letter numbers" if ndim == 2 else "scores of letters"
+  raise ValueError(
+    f"Wer: {what} of split {split!r} are {got}; this evaluator needs {needed}, "
+    "as objective 'ctc' has them"
+  )

@@ -127,7 +127,7 @@ def _by_path(items: dict[str, PyTree]) -> dict[str, Any]:
 
 
 def _is_empty(node: Any) -> bool:
-  tree = jax.tree.structure(node)
+  tree: Any = jax.tree.structure(node)  # its stub has no attributes
   return tree.num_nodes == 1 and tree.num_leaves == 0
 
 

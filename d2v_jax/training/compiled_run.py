@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 
 from d2v_jax import pretrained
 from d2v_jax.evaluators import evaluate
-from d2v_jax.evaluators.features import FeatureExtractor
+from d2v_jax.evaluators.feature_extractor import FeatureExtractor
 from d2v_jax.training import sharding
 from d2v_jax.training import state as train_state
 from d2v_jax.training.build import Experiment
@@ -68,9 +69,9 @@ class CompiledRun:
       scores=experiment.objective.scores,
     )
 
-  def to_devices(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+  def to_devices(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     """This host's rows [b, ...] as global arrays [B, ...]."""
-    return sharding.to_devices(batch, self._batch_sharding)
+    return sharding.to_devices(dict(batch), self._batch_sharding)
 
   def init_state(self) -> TrainState:
     """Fresh state, or one around the weights of config.init_from.
@@ -128,12 +129,12 @@ class CompiledRun:
   def state_at(self, step: int, items: dict[str, Any]) -> TrainState:
     """The state that a checkpoint of this run stands for."""
     # By jit, as device_put cannot put a key on other hosts' devices.
-    rest = jax.jit(
+    step_and_rng = jax.jit(
       lambda: (jnp.int32(step), train_state.step_rng(self._rng)),
       out_shardings=(self._state_sharding.step, self._state_sharding.rng),
     )
-    step, rng = rest()
-    return TrainState(step=step, rng=rng, **items)
+    updates, rng = step_and_rng()
+    return TrainState(step=updates, rng=rng, **items)
 
   def evaluate(
     self, params: dict[str, Any], teacher_params: dict[str, Any]

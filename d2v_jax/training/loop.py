@@ -208,7 +208,7 @@ def _stop_signals() -> Iterator[Callable[[], int]]:
   # Not the number of the step: before the first call the service takes 0 for
   # it, and a resumed run would have the agreed number 1 behind it.
   calls = itertools.count(1)
-  received = []
+  received: list[int] = []
 
   def handler(signum, frame):
     if received:  # a second one does not wait

@@ -152,7 +152,7 @@ class Throughput:
 
   def __init__(self, batch_size: int):
     self._batch_size = batch_size
-    self._since = None  # (step, time) of the last read
+    self._since: tuple[int, float] | None = None  # of the last read
     self._paused = 0.0
     self._rate = float("nan")
 

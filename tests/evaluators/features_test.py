@@ -8,8 +8,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from d2v_jax.evaluators import EVALUATORS, evaluate
+from d2v_jax.evaluators.feature_extractor import FeatureExtractor
 from d2v_jax.evaluators.features import (
-  FeatureExtractor,
   Features,
   Predictions,
   labelled,

@@ -10,7 +10,7 @@ from d2v_jax.evaluators.features import Predictions, SplitFeatures, labelled
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification:
+class ClassificationScores:
   """Accuracy, F1 and Matthews correlation of an objective's scores.
 
   Args:
@@ -49,15 +49,15 @@ class Classification:
     scores, y = labelled(features, self.split)
     if scores.ndim != 2 or not np.issubdtype(scores.dtype, np.floating):
       raise ValueError(
-        f"Classification: scores are {scores.dtype} of shape {scores.shape}; "
-        "this evaluator needs one for each class, as objective "
-        "'classification' makes"
+        f"ClassificationScores: scores are {scores.dtype} of shape "
+        f"{scores.shape}; this evaluator needs one for each class, as "
+        "objective 'classification' makes"
       )
     if y.max() >= scores.shape[1]:
       raise ValueError(
-        f"Classification: split {self.split!r} has label {y.max()}, but the "
-        f"model has {scores.shape[1]} classes; evaluate on the classes that it "
-        "was trained on"
+        f"ClassificationScores: split {self.split!r} has label {y.max()}, but "
+        f"the model has {scores.shape[1]} classes; evaluate on the classes "
+        "that it was trained on"
       )
     x = scores.argmax(1)
     classes = np.union1d(x, y)
@@ -82,8 +82,8 @@ class Classification:
     return results
 
 
-def _rank(scores, y):
+def _rank(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
   """How many classes [n] come before class y; of equal ones, the lower do."""
-  own = np.take_along_axis(scores, y[:, None], 1)
-  lower = np.arange(scores.shape[1]) < y[:, None]
-  return ((scores > own) | ((scores == own) & lower)).sum(1)
+  of_y = np.take_along_axis(scores, y[:, None], 1)  # [n, 1]
+  lower = np.arange(scores.shape[1]) < y[:, None]  # [n, C]
+  return ((scores > of_y) | ((scores == of_y) & lower)).sum(1)

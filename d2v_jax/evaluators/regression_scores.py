@@ -10,7 +10,7 @@ from d2v_jax.evaluators.features import Predictions, SplitFeatures
 
 
 @dataclasses.dataclass(frozen=True)
-class Regression:
+class RegressionScores:
   """Correlations and squared error of an objective's predictions.
 
   Args:
@@ -40,15 +40,9 @@ class Regression:
     """
     from scipy.stats import rankdata  # slow to import
 
-    x, y = features[self.split]
-    for what, values in (("predictions", x), ("labels", y)):
-      if values is None or values.ndim != 1:
-        shape = "absent" if values is None else f"of shape {values.shape}"
-        raise ValueError(
-          f"Regression: the {what} of split {self.split!r} are {shape}; this "
-          "evaluator needs one number each, as objective 'regression' does"
-        )
-    x, y = x.astype(np.float64), y.astype(np.float64)
+    predictions, labels = features[self.split]
+    x = self._numbers("predictions", predictions)
+    y = self._numbers("labels", labels)
     pearson = correlation(x, y)
     spearman = correlation(rankdata(x), rankdata(y))
     return {
@@ -57,6 +51,16 @@ class Regression:
       "pearson_spearman": (pearson + spearman) / 2,
       "mse": float(np.mean((x - y) ** 2)),
     }
+
+  def _numbers(self, what: str, values: np.ndarray | None) -> np.ndarray:
+    """One number [n] each, in float64."""
+    if values is None or values.ndim != 1:
+      shape = "absent" if values is None else f"of shape {values.shape}"
+      raise ValueError(
+        f"RegressionScores: the {what} of split {self.split!r} are {shape}; "
+        "this evaluator needs one number each, as objective 'regression' does"
+      )
+    return values.astype(np.float64)
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:

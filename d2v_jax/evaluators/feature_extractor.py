@@ -1,0 +1,166 @@
+"""Features and predictions of whole splits."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from d2v_jax.evaluators.features import Features, Predictions, pool_features
+
+if TYPE_CHECKING:
+  from d2v_jax.models.encoder import EncoderOutput
+
+HostBatch = Mapping[str, np.ndarray]
+DeviceBatch = Mapping[str, jax.Array]
+Split = tuple[np.ndarray, np.ndarray | None]
+
+
+class FeatureExtractor:
+  """Turns splits into arrays of features, all through one jitted function.
+
+  A probe that is fitted on other features than it is scored on measures
+  nothing, so there is no second path for the test split.
+  """
+
+  def __init__(
+    self,
+    encode: Callable[..., EncoderOutput],
+    batches: Callable[[str], Iterable[HostBatch]],
+    to_device: Callable[[HostBatch], DeviceBatch],
+    splits: tuple[str, ...] = ("train", "test"),
+    predict: Callable[..., jax.Array] | None = None,
+    scores: Callable[..., jax.Array] | None = None,
+  ) -> None:
+    """Binds an objective's encoder to the data.
+
+    Args:
+      encode: `encode(params, batch) -> EncoderOutput`, an objective's.
+      batches: `batches(split)` iterates once over a split's batches; the same
+        number on every host. Keys as in training, with `label` if there are
+        labels and `valid` [B] False for rows that only fill a batch.
+      to_device: Puts a host's part of a batch on devices, as global arrays.
+      splits: Of which splits features are extracted.
+      predict: `predict(params, batch) -> [B]` or `[B, N]`, an objective's;
+        None if it has nothing to predict.
+      scores: `scores(params, batch) -> [B, C]` or `[B, N, V]`, an objective's;
+        None if it has none.
+    """
+    self._batches = batches
+    self._to_device = to_device
+    self._splits = splits
+
+    def embed(
+      params: dict[str, Any],
+      teacher_params: dict[str, Any],
+      batch: DeviceBatch,
+      features: Features,
+    ) -> jax.Array:
+      if features.model == "teacher":
+        params = {**params, **teacher_params}
+      return pool_features(encode(params, batch), features)
+
+    self._embed = jax.jit(embed, static_argnames="features")
+    self._predict = None if predict is None else jax.jit(predict)
+    self._scores = None if scores is None else jax.jit(scores)
+
+  def __call__(
+    self,
+    params: Mapping[str, Any],
+    teacher_params: Mapping[str, Any],
+    features: Features | Predictions,
+  ) -> dict[str, Split]:
+    """Extracts every split once; the same arrays on every host.
+
+    Args:
+      params: The student's parameters.
+      teacher_params: The sub-trees that the teacher has of its own.
+      features: Which features to extract; or the student's predictions.
+
+    Returns:
+      Of each split the features [n, D] float32 and the labels [n], aligned,
+      without fill rows. Labels are None where the batches have none. With
+      several hosts the order of rows is not that of the data set.
+      Predictions come in place of features and of their split alone. Where
+      batches have different widths, predictions [n, N] are padded with 0,
+      scores [n, N, V] with frames that are certainly blank, and labels [n, U]
+      with -1.
+
+    Raises:
+      ValueError: If a split is empty, features are not finite, or there is
+        nothing that predicts.
+    """
+    if isinstance(features, Predictions):
+      return self._predictions(params, features)
+
+    def embed(batch: DeviceBatch) -> jax.Array:
+      return self._embed(params, teacher_params, batch, features)
+
+    what = f"{features.model} features"
+    return {split: self._extract(embed, split, what) for split in self._splits}
+
+  def _predictions(
+    self, params: Mapping[str, Any], asked: Predictions
+  ) -> dict[str, Split]:
+    predict = self._scores if asked.scores else self._predict
+    if predict is None:
+      what = "scores" if asked.scores else "predictions"
+      raise ValueError(
+        f"FeatureExtractor: an evaluator asks for {what}, and the objective "
+        "makes none; remove it from config.evaluation.evaluators, or choose a "
+        "supervised objective (classification, ctc, regression)"
+      )
+    compute = functools.partial(predict, params)
+    return {asked.split: self._extract(compute, asked.split, "predictions")}
+
+  def _extract(
+    self, compute: Callable[[DeviceBatch], jax.Array], split: str, what: str
+  ) -> Split:
+    xs, ys = [], []
+    for host_batch in self._batches(split):
+      batch = self._to_device(host_batch)
+      rows = {k: batch[k] for k in ("label", "valid") if k in batch}
+      rows["x"] = compute(batch)
+      # On several hosts no host holds all rows; on one this only fetches.
+      rows = multihost_utils.process_allgather(rows, tiled=True)
+      valid = rows.get("valid", slice(None))
+      xs.append(rows["x"][valid])
+      if "label" in rows:
+        ys.append(rows["label"][valid])
+    if not sum(map(len, xs)):
+      raise ValueError(
+        f"FeatureExtractor: split {split!r} gave no examples; name a split "
+        "that has some"
+      )
+    x = _concatenate(xs, _certain_blank(xs[0]) if xs[0].ndim == 3 else 0)
+    if not np.isfinite(x).all():
+      raise ValueError(
+        f"FeatureExtractor: the {what} of split {split!r} are not finite: the "
+        "model has diverged, so evaluate an earlier checkpoint"
+      )
+    return x, _concatenate(ys, -1) if ys else None
+
+
+def _certain_blank(scores: np.ndarray) -> np.ndarray:
+  """Log-probabilities [V] of a frame at which CTC says nothing."""
+  return np.where(np.arange(scores.shape[-1]), -1e9, 0).astype(scores.dtype)
+
+
+def _concatenate(
+  arrays: list[np.ndarray], fill: int | np.ndarray
+) -> np.ndarray:
+  """Rows of [n] or [n, m, ...] arrays, filled at their ends to the widest."""
+  if arrays[0].ndim == 1:
+    return np.concatenate(arrays)
+  widest = max(a.shape[1] for a in arrays)
+  shape = (sum(map(len, arrays)), widest, *arrays[0].shape[2:])
+  filled = np.full(shape, fill, arrays[0].dtype)
+  start = 0
+  for a in arrays:
+    filled[start : start + len(a), : a.shape[1]] = a
+    start += len(a)
+  return filled
