@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import operations
+from d2v_jax import config as config_lib
 from d2v_jax.config import Spec
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.objectives import OBJECTIVES, PARTS
-from d2v_jax.training import inputs, optimizer, schedules
+from d2v_jax.objectives import OBJECTIVES
+from d2v_jax.training import optimizer, schedules
 from d2v_jax.training import state as train_state
 from d2v_jax.training.step import train_step
 
@@ -99,10 +100,10 @@ def _objective(config):
   encoder = MODALITIES[config["modality"]].encoder(
     **config["encoder"], compute_dtype=dtype
   )
-  given = {"compute_dtype": dtype, "grid": encoder.grid}
-  spec = dict(config["objective"])
-  name = spec.pop("name")
-  for part, constructor in PARTS[name].items():
-    taken = inputs.accepted(constructor, given)
-    spec[part] = constructor(**spec[part], **taken)
-  return OBJECTIVES[name](encoder=encoder, **spec)
+  return config_lib.build(
+    config["objective"],
+    OBJECTIVES,
+    "config.objective",
+    run={"compute_dtype": dtype, "grid": encoder.grid},
+    encoder=encoder,
+  )

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import math
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +14,7 @@ from d2v_jax import config_file
 from d2v_jax.config import Spec
 from d2v_jax.data.layout import BOS, EOS, UNK
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.objectives import OBJECTIVES, PARTS
-from d2v_jax.training import inputs
+from d2v_jax.objectives import OBJECTIVES
 from d2v_jax.training import optimizer as optimizer_lib
 
 Batch = dict[str, np.ndarray]
@@ -125,7 +125,7 @@ def make_config(
       section.update(dict.fromkeys(RATES, 0.0))
   row = MODALITIES[spec["modality"]]
   encoder = _complete(row.encoder, encoder)
-  for part, constructor in PARTS[name].items():
+  for part, constructor in _parts(OBJECTIVES[name]).items():
     objective[part] = _complete(constructor, objective[part])
   objective = _complete(OBJECTIVES[name], objective)
   targets = objective["targets"]
@@ -142,6 +142,13 @@ def make_config(
     | {"uncorrected_eps": False},
     "schedule": {"peak": 1e-4, "total_steps": spec["total_steps"]},
   }
+
+
+def _parts(objective):
+  """What an objective is made of: field -> dataclass."""
+  kinds = typing.get_type_hints(objective)
+  del kinds["encoder"]
+  return {k: v for k, v in kinds.items() if dataclasses.is_dataclass(v)}
 
 
 def _complete(constructor, spec):
@@ -173,12 +180,13 @@ def make_batch(config: Spec, seconds: float, tokens: int) -> Batch:
   encoder, row = config["encoder"], MODALITIES[config["modality"]]
   make = {"vision": _image, "speech": _utterance, "text": _text}
   size = {"speech": round(16_000 * seconds), "text": tokens}
-  transform = row.train_transform(
-    mask=config_lib.build(config["mask"], row.masks, "config.data.mask"),
-    **inputs.accepted(
-      row.train_transform, inputs.shared_arguments(row, encoder)
-    ),
+  dataset = config_lib.call(
+    row.data,
+    {"mask": config["mask"]},
+    "config.data",
+    run={"inputs": row.encoder(**encoder).inputs},
   )
+  transform = dataset.transform()
   examples = []
   for i in range(config["batch_size"]):
     raw = make[config["modality"]](rng, encoder, size.get(config["modality"]))

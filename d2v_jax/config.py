@@ -1,16 +1,19 @@
-"""From a config to objects.
+"""Config files, overrides, and from a config to objects.
 
 Each sub-dict of a config is the arguments of one constructor. Nothing here has
 defaults: they live in the constructors. A key that nobody reads is an error
 that names it.
 """
 
+import collections.abc
+import contextlib
+import dataclasses
 import difflib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, TypeVar
 
 Spec = Mapping[str, Any]
 
@@ -19,8 +22,37 @@ class ConfigError(ValueError):
   """The config asks for something that does not exist or does not fit."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Choices:
+  """Marks a parameter whose section says by `name` what it becomes.
+
+  `mask: Annotated[Mask | None, Choices(MASKS)]` makes of {'name': 'spans',
+  'length': 5} the object MASKS['spans'](length=5).
+
+  Attributes:
+    table: name -> constructor.
+    usual: the name that may be left out; None: there is none.
+  """
+
+  table: Mapping[str, Callable]
+  usual: str | None = None
+
+
+class _FromRun:
+  """Marks a parameter that is no field: the run gives it."""
+
+
+T = TypeVar("T")
+FromRun = Annotated[T, _FromRun()]
+
+
 def build(
-  spec: Spec, table: Mapping[str, Callable], where: str, **given: Any
+  spec: Any,
+  table: Mapping[str, Callable],
+  where: str,
+  *,
+  run: Spec | None = None,
+  **given: Any,
 ) -> Any:
   """Builds what `spec['name']` names in a table from the other keys.
 
@@ -28,88 +60,303 @@ def build(
     spec: e.g. {'name': 'data2vec', 'top_k': 3}.
     table: name -> constructor.
     where: path in the config, for errors, e.g. 'config.objective'.
+    run: what the run gives to parameters that are marked `FromRun`, here and in
+      the sections within.
     **given: arguments that do not come from this part of the config.
 
   Raises:
     ConfigError: for an unknown name, key or value; it lists the choices.
   """
-  _check_section(spec, where)
-  spec = dict(spec)
-  name = spec.pop("name", None)
-  if name not in table:
+  constructor, fields = _named(spec, table, where)
+  return call(constructor, fields, where, run=run, named=True, **given)
+
+
+def _named(
+  spec: Any, table: Mapping[str, Callable], where: str
+) -> tuple[Callable, Spec]:
+  """What a section names, and its other fields."""
+  fields = dict(_section(spec, where))
+  if "name" not in fields:
+    for key in difflib.get_close_matches("name", map(str, fields), n=1):
+      raise ConfigError(
+        f"{where}.{key}: unknown field (did you mean 'name'?); choose from: "
+        "name, and the fields of what it names."
+      )
+  name = fields.pop("name", None)
+  if not isinstance(name, str) or name not in table:
     raise ConfigError(
       f"{where}.name: unknown {name!r}{_hint(name, table)}; choose one of: "
       f"{', '.join(sorted(table))}."
     )
-  return call(table[name], spec, where, **given)
+  return table[name], fields
 
 
-def call(constructor: Callable, spec: Spec, where: str, **given: Any) -> Any:
-  """constructor(**given, **spec), with errors that name the config's path."""
-  _check_section(spec, where)
-  allowed = parameters(constructor) - set(given)
-  for key in spec:
+def call(
+  constructor: Callable[..., T],
+  spec: Any,
+  where: str,
+  *,
+  run: Spec | None = None,
+  named: bool = False,
+  **given: Any,
+) -> T:
+  """constructor(**given, **spec), with errors that name the config's path.
+
+  A section becomes what its parameter is annotated with: an object of a class,
+  or, where that is marked with `Choices`, what its `name` says. Lists become
+  tuples. None leaves a section out that has a default.
+
+  Args:
+    constructor: a class or a function whose parameters are annotated.
+    spec: the fields.
+    where: path in the config, for errors.
+    run: see `build`.
+    named: the section has a `name`, too, which is used already.
+    **given: see `build`.
+
+  Raises:
+    ConfigError: for an unknown or missing field, a value of another type, and
+      what the constructor refuses.
+  """
+  fields = arguments(constructor, spec, where, run=run, named=named, **given)
+  with errors_at(where):
+    return constructor(**fields)
+
+
+def arguments(
+  constructor: Callable,
+  spec: Any,
+  where: str,
+  *,
+  run: Spec | None = None,
+  named: bool = False,
+  **given: Any,
+) -> dict[str, Any]:
+  """What `call` would call a constructor with; see there."""
+  parameters = inspect.signature(constructor, eval_str=True).parameters
+  run = run or {}
+  fields = dict(given)
+  allowed = {}
+  for name, parameter in parameters.items():
+    if name in given:
+      continue
+    if _is_from_run(parameter.annotation):
+      if name in run:
+        fields[name] = run[name]
+    else:
+      allowed[name] = parameter
+  for key, value in _section(spec, where).items():
     if key not in allowed:
+      choices = {*allowed, "name"} if named else set(allowed)
+      raise ConfigError(
+        f"{where}.{key}: unknown field{_hint(key, choices)}; choose from: "
+        f"{', '.join(sorted(choices)) or 'nothing, it has no fields'}."
+      )
+    parameter = allowed[key]
+    if value is None and _may_be_left_out(parameter):
+      continue
+    annotation = parameter.annotation
+    fields[key] = _converted(value, annotation, f"{where}.{key}", run)
+  missing = [
+    name
+    for name, parameter in parameters.items()
+    if parameter.default is parameter.empty and name not in fields
+  ]
+  if missing:
+    raise ConfigError(
+      f"{where}: missing field{'s' * (len(missing) > 1)}: {', '.join(missing)}."
+    )
+  return fields
+
+
+def check(
+  spec: Any,
+  table: Mapping[str, Callable],
+  where: str,
+  *,
+  run: Spec | None = None,
+  **given: Any,
+) -> None:
+  """Raises what `build` would raise, and builds the sections within alone.
+
+  For what opens files: a config is checked as a whole before one is read.
+  """
+  constructor, fields = _named(spec, table, where)
+  arguments(constructor, fields, where, run=run, named=True, **given)
+
+
+@contextlib.contextmanager
+def errors_at(where: str) -> Iterator[None]:
+  """Errors about values become ConfigErrors that begin with a path."""
+  try:
+    yield
+  except ConfigError:
+    raise
+  except (TypeError, ValueError, OverflowError, ZeroDivisionError) as e:
+    raise ConfigError(f"{where}: {e}") from e
+
+
+def field_names(constructor: Callable) -> set[str]:
+  """The keys that a section of a constructor may have."""
+  parameters = inspect.signature(constructor, eval_str=True).parameters
+  return {
+    name
+    for name, parameter in parameters.items()
+    if not _is_from_run(parameter.annotation)
+  }
+
+
+def check_fields(
+  keys: Iterable[str], allowed: Iterable[str], where: str
+) -> None:
+  """Raises ConfigError for a key that is not allowed, with the choices."""
+  for key in keys:
+    if key not in set(allowed):
       raise ConfigError(
         f"{where}.{key}: unknown field{_hint(key, allowed)}; choose from: "
         f"{', '.join(sorted(allowed))}."
       )
-  check_types(constructor, spec, where)
-  try:
-    return constructor(**given, **spec)
-  except ConfigError:
-    raise
-  except (TypeError, ValueError) as e:
-    raise ConfigError(f"{where}: {e}") from e
 
 
-def check_types(constructor: Callable, spec: Spec, where: str) -> None:
-  """Compares values with a constructor's annotations, where those are plain.
-
-  Raises:
-    ConfigError: for a value of another type.
-  """
-  arguments = inspect.signature(constructor, eval_str=True).parameters
-  for key, value in spec.items():
-    wanted = _plain_types(arguments[key].annotation)
-    got = tuple if isinstance(value, list) else type(value)
-    if isinstance(value, Mapping):
-      got = Mapping
-    fits = got in wanted or (got is int and float in wanted)
-    if wanted and not fits:
-      names = " or ".join(_TYPE_NAMES[t] for t in wanted)
-      raise ConfigError(
-        f"{where}.{key}: got {value!r}, but it must be {names}."
-      )
+def _section(spec: Any, where: str) -> Spec:
+  if not isinstance(spec, Mapping):
+    raise ConfigError(f"{where}: got {spec!r}, but it must be a section.")
+  return spec
 
 
-_TYPE_NAMES = {
+def _is_from_run(annotation: Any) -> bool:
+  marks = getattr(annotation, "__metadata__", ())
+  return any(isinstance(mark, _FromRun) for mark in marks)
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+  """What an annotation allows: the members of a union, or the one type."""
+  if typing.get_origin(annotation) is Annotated:
+    annotation = typing.get_args(annotation)[0]
+  if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+    return tuple(
+      inner
+      for member in typing.get_args(annotation)
+      for inner in _members(member)
+    )
+  return (annotation,)
+
+
+def _is_constructor(kind: Any) -> bool:
+  """Whether a section becomes an object of this type."""
+  plain_kinds = (*_KINDS, tuple, dict, Mapping, object)
+  return (
+    isinstance(kind, type)
+    and kind not in plain_kinds
+    and not getattr(kind, "_is_protocol", False)
+  )
+
+
+def _is_plain(value: Any) -> bool:
+  """Whether a value can stand in a config: it is no object of ours."""
+  return isinstance(value, Mapping | list | tuple | str | int | float)
+
+
+def _may_be_left_out(parameter: inspect.Parameter) -> bool:
+  """Whether None stands for the default: where that is a section's."""
+  members = _members(parameter.annotation)
+  is_section = any(
+    _is_constructor(m) or typing.get_origin(m) is collections.abc.Mapping
+    for m in members
+  )
+  has_default = parameter.default is not parameter.empty
+  return is_section and has_default and type(None) not in members
+
+
+def _converted(value: Any, annotation: Any, where: str, run: Spec) -> Any:
+  """A value of a config as what its parameter is annotated with."""
+  members = _members(annotation)
+  for mark in getattr(annotation, "__metadata__", ()):
+    if isinstance(mark, Choices) and _is_plain(value):
+      if mark.usual is not None:
+        value = {"name": mark.usual, **_section(value, where)}
+      return build(value, mark.table, where, run=run)
+  if isinstance(value, Mapping):
+    for member in members:
+      if _is_constructor(member):
+        return call(member, value, where, run=run)
+  for member in members:
+    if _fits(value, member):
+      return _as_tuple(value)
+  choices = [x for m in members for x in _literals(m)]
+  if choices and isinstance(value, str):
+    raise ConfigError(
+      f"{where}: unknown {value!r}{_hint(value, choices)}; choose one of: "
+      f"{', '.join(map(str, choices))}."
+    )
+  kinds = " or ".join(dict.fromkeys(map(_described, members)))
+  raise ConfigError(f"{where}: got {value!r}, but it must be {kinds}.")
+
+
+_KINDS = {
   bool: "True or False",
   int: "an int",
   float: "a float",
   str: "a string",
-  tuple: "a tuple",
-  Mapping: "a section",
   type(None): "None",
 }
 
 
-def _plain_types(annotation):
-  """Types that an annotation allows; () when it says more than that."""
-  union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-  parts = typing.get_args(annotation) if union else (annotation,)
-  found = tuple(typing.get_origin(p) or p for p in parts)
-  return found if all(t in _TYPE_NAMES for t in found) else ()
+def _fits(value: Any, kind: Any) -> bool:
+  """Whether a value is of a type; an int is a float, too, and a bool no int."""
+  origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+  if kind in (Any, inspect.Parameter.empty):
+    return True
+  if kind in _KINDS:
+    return type(value) is kind or (kind is float and type(value) is int)
+  if origin is typing.Literal:
+    return any(value == x and type(value) is type(x) for x in arguments)
+  if kind is tuple or origin is tuple:
+    if not isinstance(value, list | tuple):
+      return False
+    if not arguments:
+      return True
+    if arguments[-1] is ...:
+      return all(_fits_any(x, arguments[0]) for x in value)
+    return len(value) == len(arguments) and all(
+      map(_fits_any, value, arguments)
+    )
+  if kind in (dict, Mapping) or origin in (dict, Mapping):
+    return isinstance(value, Mapping)
+  # What else there is, such as a Protocol, cannot be told by its type.
+  return not _is_plain(value)
 
 
-def _check_section(spec, where):
-  if not isinstance(spec, Mapping):
-    raise ConfigError(f"{where}: got {spec!r}, but it must be a section.")
+def _fits_any(value: Any, annotation: Any) -> bool:
+  return any(_fits(value, member) for member in _members(annotation))
 
 
-def parameters(constructor: Callable) -> set[str]:
-  """Names of a constructor's arguments."""
-  return set(inspect.signature(constructor).parameters)
+def _literals(kind: Any) -> tuple[Any, ...]:
+  is_literal = typing.get_origin(kind) is typing.Literal
+  return typing.get_args(kind) if is_literal else ()
+
+
+def _described(kind: Any) -> str:
+  arguments = typing.get_args(kind)
+  if kind in _KINDS:
+    return _KINDS[kind]
+  if _literals(kind):
+    return "one of " + ", ".join(map(repr, arguments))
+  if kind is tuple or typing.get_origin(kind) is tuple:
+    if not arguments:
+      return "a tuple"
+    inner = " or ".join(map(_described, _members(arguments[0])))
+    if arguments[-1] is ...:
+      return f"a tuple, each element {inner}"
+    return f"a tuple of {len(arguments)}, such as {inner}"
+  return "a section"
+
+
+def _as_tuple(value: Any) -> Any:
+  """Lists as tuples, at any depth: constructors hash them."""
+  if isinstance(value, list | tuple):
+    return tuple(map(_as_tuple, value))
+  return value
 
 
 def plain(config: Any) -> Any:

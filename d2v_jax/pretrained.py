@@ -374,9 +374,14 @@ def inherit(config: Any, workdir: epath.PathLike | None = None) -> Spec:
     if source == epath.Path(given) or theirs.get("init_from") == given:
       break
   merged = {"modality": theirs.get("modality"), **spec}
-  merged["encoder"] = {**theirs.get("encoder", {}), **spec.get("encoder", {})}
   data = theirs.get("data", {})
-  made_with = {k: data[k] for k in INPUTS_MADE_WITH if k in data}
-  if made_with:
-    merged["data"] = {**made_with, **spec.get("data", {})}
+  inherited = {
+    "encoder": theirs.get("encoder", {}),
+    "data": {k: data[k] for k in INPUTS_MADE_WITH if k in data},
+  }
+  for name, fields in inherited.items():
+    own = spec.get(name, {})
+    # What is no section is an error of whoever reads it.
+    if fields and isinstance(own, Mapping):
+      merged[name] = {**fields, **own}
   return merged

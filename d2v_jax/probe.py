@@ -7,8 +7,8 @@ evaluators. What it does not say is as in the run of its `init_from`.
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 import jax
 import tqdm
@@ -22,7 +22,8 @@ from d2v_jax.evaluators.feature_extractor import FeatureExtractor
 from d2v_jax.evaluators.features import Features, Predictions, SplitFeatures
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.pretrained import Pretrained
-from d2v_jax.training import inputs, provenance
+from d2v_jax.training import evaluation as evaluation_lib
+from d2v_jax.training import provenance
 from d2v_jax.training import sharding as sharding_lib
 
 
@@ -30,9 +31,9 @@ from d2v_jax.training import sharding as sharding_lib
 class Probe:
   """A probe built from its config."""
 
-  config: dict[str, Any]
+  config: Spec
   models: dict[str, Pretrained]
-  evaluation: inputs.Evaluation
+  evaluation: evaluation_lib.Evaluation
 
   @property
   def step(self) -> int:
@@ -41,8 +42,10 @@ class Probe:
 
 
 def is_probe(config: Any) -> bool:
-  """Whether a config describes a probe: a network, and nothing to train."""
-  return "init_from" in config and config.get("objective") is None
+  """Whether a config describes a probe: nothing to train, nothing to do it."""
+  return "init_from" in config and not {"objective", "optimizer"} & {
+    key for key, value in config.items() if value is not None
+  }
 
 
 def run(config: Any, workdir: epath.PathLike) -> tuple[int, dict[str, float]]:
@@ -75,53 +78,84 @@ def from_config(config: Any, workdir: epath.PathLike | None = None) -> Probe:
     ConfigError: names the field, what was got and what is allowed.
     ValueError: the networks cannot be read.
   """
-  spec = pretrained.inherit(config, workdir)
+  return plan(config, workdir)()
+
+
+def plan(
+  config: Any, workdir: epath.PathLike | None = None
+) -> Callable[[], Probe]:
+  """What `from_config` checks before it reads anything.
+
+  Returns:
+    What reads the networks and opens the data.
+
+  Raises:
+    ConfigError: names the field, what was got and what is allowed.
+  """
+  spec = dict(pretrained.inherit(config, workdir))
   spec.pop("objective", None)
   if not spec.get("init_from"):
+    config_lib.check_fields(spec, config_lib.field_names(_plan), "config")
     raise ConfigError(
       "config.init_from: give the workdir of the run to probe. (A config "
       "without `objective` trains nothing.)"
     )
-  return config_lib.call(_build, spec, "config", config=spec)
+  return config_lib.call(_plan, spec, "config", config=spec)
 
 
-def _build(
+def _plan(
   *,
   config: Spec,
   init_from: str,
-  modality: str,
+  modality: Literal["vision", "speech", "text"],
   encoder: Spec,
   evaluation: Spec,
   data: Spec | None = None,
   step: int | None = None,
-  sharding: str = "replicated",
+  sharding: Literal["replicated", "fsdp"] = "replicated",
   num_devices: int | None = None,
   compute_dtype: str = "float32",
-) -> Probe:
+) -> Callable[[], Probe]:
   row = MODALITIES[modality]
-  shared = inputs.shared_arguments(row, encoder)
-  load = functools.partial(
-    pretrained.load,
-    init_from,
-    step=step,
-    encoder=encoder,
-    compute_dtype=compute_dtype,
-    num_devices=num_devices,
-    rule=sharding,
+  network = config_lib.call(
+    row.encoder, encoder, "config.encoder", compute_dtype=compute_dtype
   )
-  devices = num_devices or len(jax.devices())
-  measured = inputs.evaluation_from(
-    row, evaluation, data or {}, shared, devices
+  dataset = config_lib.call(
+    row.data, data or {}, "config.data", run={"inputs": network.inputs}
   )
-  wanted = [e.features for e in measured.evaluators.values()]
-  if not wanted or any(isinstance(f, Predictions) for f in wanted):
+  dataset.check()
+  measured = evaluation_lib.plan(
+    evaluation, dataset, num_devices or len(jax.devices())
+  )
+  models = []
+  for evaluator in measured.evaluators.values():
+    if isinstance(evaluator.features, Predictions):
+      models.clear()
+      break
+    models.append(evaluator.features.model)
+  if not models:
     raise ConfigError(
       "config.evaluation.evaluators: a probe measures frozen features; got "
       f"{sorted(measured.evaluators) or 'none'}; choose for instance "
       "linear_probe, knn, layer_curve or low_shot."
     )
-  models = {name: load(name) for name in dict.fromkeys(f.model for f in wanted)}
-  return Probe(config, models, measured)
+
+  def read() -> Probe:
+    networks = {
+      model: pretrained.load(
+        init_from,
+        model,
+        step=step,
+        encoder=encoder,
+        compute_dtype=compute_dtype,
+        num_devices=num_devices,
+        rule=sharding,
+      )
+      for model in dict.fromkeys(models)
+    }
+    return Probe(config, networks, measured.open())
+
+  return read
 
 
 def _extract(probe: Probe, features: Features) -> SplitFeatures:

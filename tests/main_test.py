@@ -172,7 +172,7 @@ WRONG = {
     "mean 'top_k'?",
   ],
   "objective.head.layer=1": ["config.objective.head.layer", "'layers'?"],
-  "data.sorce.path=x": ["config.data: unknown fields", "'sorce'", "source"],
+  "data.sorce.path=x": ["config.data.sorce: unknown field", "'source'?"],
   "data.source.path=x": ["config.data.source.path: unknown", "split"],
   "data.mask.max_blocks=3": ["config.data.mask.max_blocks", "'max_block'?"],
   "optimizer.weight_deca=0": ["config.optimizer.weight_deca", "'weight_decay'"],
@@ -216,7 +216,7 @@ WRONG = {
   "schedule.name=cosin": ["config.schedule.name", "tri_stage", "'cosine'?"],
   "sharding=fdsp": ["config.sharding: unknown 'fdsp'", "replicated, fsdp"],
   "evaluation.evaluators.nn={}": [
-    "config.evaluation.evaluators.nn.name: unknown 'nn'",
+    "config.evaluation.evaluators.nn: unknown field",
     "knn, layer_curve",
   ],
   "objective.targets.output=fnn": [

@@ -173,6 +173,7 @@ class Letters:
     return [self.letters.index(x) + 1 for x in spelled]
 
 
+Labels = RecordLabel | Letters
 LABELS = {"label": RecordLabel, "letters": Letters}
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from d2v_jax.config import FromRun
 from d2v_jax.data.labels import Letters
 from d2v_jax.decoding import word_scores
 from d2v_jax.decoding.word_scores import ROOT, WordScores
@@ -33,7 +34,7 @@ class BeamSearch:
   that it may become counts, as far as it is known without context.
 
   Args:
-    letters: the labels' letters.
+    labels: the letters.
     beam: prefixes that are kept at each frame.
     threshold: letters less likely than a frame's likeliest, and prefixes that
       score less than the best one, by more than this (in natural logarithms)
@@ -59,7 +60,7 @@ class BeamSearch:
 
   def __init__(
     self,
-    letters: Letters,
+    labels: FromRun[Letters],
     *,
     beam: int = 50,
     threshold: float = 15.0,
@@ -78,14 +79,14 @@ class BeamSearch:
       raise ValueError(f"BeamSearch: lm_weight must be >= 0, got {lm_weight}")
     self._beam = beam
     self._threshold = threshold
-    self._num_outputs = letters.num_outputs
-    self._boundary = letters.letters.index("|") + 1
+    self._num_outputs = labels.num_outputs
+    self._boundary = labels.letters.index("|") + 1
     settings = (lm_weight, word_score, unknown_score)
     if lm is None:
-      self._words = WordScores(letters, None, *settings)
+      self._words = WordScores(labels, None, *settings)
       return
     try:
-      self._words = word_scores.read(letters, lm, *settings)
+      self._words = word_scores.read(labels, lm, *settings)
     except ValueError as error:
       raise ValueError(f"BeamSearch: lm={lm!r}: {error}") from error
 

@@ -6,7 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from d2v_jax.evaluators.features import Features, SplitFeatures, one_vector
+from d2v_jax.evaluators.features import (
+  Features,
+  SplitFeatures,
+  check_one_vector,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +20,7 @@ class EffectiveRank:
   Args:
     split: Which split.
     max_rows: A larger split is sampled (with a fixed seed) to this many rows.
-    features: Which features; or a dict of `Features` arguments.
+    features: Which features.
   """
 
   split: str = "test"
@@ -24,8 +28,7 @@ class EffectiveRank:
   features: Features = dataclasses.field(default_factory=Features)
 
   def __post_init__(self) -> None:
-    features = one_vector(self.features, "EffectiveRank")
-    object.__setattr__(self, "features", features)
+    check_one_vector(self.features, "EffectiveRank")
     if self.max_rows < 1:
       raise ValueError(
         f"EffectiveRank: max_rows is {self.max_rows}; choose at least 1 "

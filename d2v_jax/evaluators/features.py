@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -56,11 +56,6 @@ class Features:
       # A config may give a list, which could not be hashed.
       object.__setattr__(self, "layers", tuple(self.layers))
 
-  @classmethod
-  def of(cls, choice: Features | Mapping[str, Any]) -> Features:
-    """Returns `choice`, built if it is a config's dict of arguments."""
-    return choice if isinstance(choice, Features) else cls(**choice)
-
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
@@ -87,26 +82,19 @@ class Predictions:
       )
 
 
-def one_vector(
-  choice: Features | Mapping[str, Any], evaluator: str
-) -> Features:
-  """Returns features of which each example has one vector.
+def check_one_vector(features: Features, evaluator: str) -> None:
+  """Raises ValueError where an example would have more than one vector.
 
   Args:
-    choice: Which features; or a dict of `Features` arguments.
+    features: Which features.
     evaluator: Its name, for the error.
-
-  Raises:
-    ValueError: If all layers are asked for.
   """
-  features = Features.of(choice)
   if features.layers == ALL:
     raise ValueError(
       f"{evaluator}: features.layers is 'all', and this evaluator measures one "
       "vector for each example; choose a layer, such as (-1,), or None for the "
       "final output, or measure each layer with LayerCurve ('layer_curve')"
     )
-  return features
 
 
 def is_split(name: str) -> bool:

@@ -12,8 +12,8 @@ import numpy as np
 from d2v_jax.evaluators.features import (
   Features,
   SplitFeatures,
+  check_one_vector,
   labelled,
-  one_vector,
 )
 
 # Test rows compared with the bank at a time; bounds memory, not the result.
@@ -27,7 +27,7 @@ class Knn:
   Args:
     k: How many neighbours vote.
     temperature: A neighbour's vote weighs `exp(cosine / temperature)`.
-    features: Which features; or a dict of `Features` arguments.
+    features: Which features.
 
   Source: Wu et al., arXiv:1805.01978, section 3.4; k and temperature of DINO,
   arXiv:2104.14294 (k = 20) and its code (0.07).
@@ -38,8 +38,7 @@ class Knn:
   features: Features = dataclasses.field(default_factory=Features)
 
   def __post_init__(self) -> None:
-    features = one_vector(self.features, "Knn")
-    object.__setattr__(self, "features", features)
+    check_one_vector(self.features, "Knn")
     if self.k < 1 or self.temperature <= 0:
       raise ValueError(
         f"Knn: k is {self.k} and temperature {self.temperature}; k must be "

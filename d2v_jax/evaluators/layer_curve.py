@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 
-from d2v_jax import config as config_lib
+from d2v_jax.config import Choices
 from d2v_jax.evaluators.features import ALL, Features, SplitFeatures, labelled
 from d2v_jax.evaluators.interval import summary
 from d2v_jax.evaluators.knn import Knn, knn_predict
 from d2v_jax.evaluators.linear_classifiers import score
 from d2v_jax.evaluators.linear_probe import LinearProbe
 
-_CLASSIFIERS = {"linear_probe": LinearProbe, "knn": Knn}
+_CLASSIFIERS = Choices(
+  {"linear_probe": LinearProbe, "knn": Knn}, usual="linear_probe"
+)
 # As much as a linear probe holds out by default.
 _KNN_HOLDOUT = 0.1
 # Test accuracies by seed, and held-out accuracy and cross entropy.
@@ -33,38 +34,32 @@ class LayerCurve:
   the best layer's accuracy is not flattered by having been chosen.
 
   Args:
-    probe: What is fitted; or a dict of `LinearProbe` arguments, or, with
-      `name='knn'`, of `Knn` arguments. `seeds` gives intervals.
-    features: Which features; or a dict of `Features` arguments. Its layers are
-      `'all'`, in a dict also by default.
+    probe: What is fitted, a `LinearProbe` or a `Knn`; `seeds` gives intervals.
+    features: Which features. Their layers are `'all'`, also where that is not
+      said.
   """
 
-  probe: LinearProbe | Knn | Mapping[str, Any] = dataclasses.field(
+  probe: Annotated[LinearProbe | Knn, _CLASSIFIERS] = dataclasses.field(
     default_factory=LinearProbe
   )
   features: Features = dataclasses.field(
     default_factory=lambda: Features(layers=ALL)
   )
 
-  def __post_init__(self) -> None:
-    features = self.features
-    if isinstance(features, Mapping):
-      features = Features.of({"layers": ALL, **features})
-    if features.layers != ALL:
+  def __post_init__(self):
+    if self.features.layers is None:
+      features = dataclasses.replace(self.features, layers=ALL)
+      object.__setattr__(self, "features", features)
+    if self.features.layers != ALL:
       raise ValueError(
-        f"LayerCurve: features.layers is {features.layers}, and this evaluator "
-        "measures every layer; leave it out"
+        f"LayerCurve: features.layers is {self.features.layers}, and this "
+        "evaluator measures every layer; leave it out"
       )
-    object.__setattr__(self, "features", features)
-    if not isinstance(self.probe, LinearProbe | Knn):
-      spec = self.probe
-      if isinstance(spec, Mapping):
-        spec = {"name": "linear_probe", **spec}
-      # Features are chosen once, for all layers.
-      probe = config_lib.build(
-        spec, _CLASSIFIERS, "LayerCurve.probe", features=Features()
+    if self.probe.features != Features():
+      raise ValueError(
+        f"LayerCurve: probe.features is {self.probe.features}, and features "
+        "are chosen once, for all layers; set LayerCurve's own"
       )
-      object.__setattr__(self, "probe", probe)
 
   def __call__(self, features: SplitFeatures) -> dict[str, float]:
     """Measures each layer and chooses one.

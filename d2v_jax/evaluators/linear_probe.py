@@ -11,8 +11,8 @@ import numpy as np
 from d2v_jax.evaluators.features import (
   Features,
   SplitFeatures,
+  check_one_vector,
   labelled,
-  one_vector,
 )
 from d2v_jax.evaluators.interval import summary
 from d2v_jax.evaluators.linear_classifiers import (
@@ -47,7 +47,7 @@ class LinearProbe:
     holdout: Share of the training split held out to choose.
     seed: Of the held-out rows and of the order of batches.
     seeds: How often all of it is repeated, with seeds counted from `seed`.
-    features: Which features; or a dict of `Features` arguments.
+    features: Which features.
   """
 
   learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -60,8 +60,7 @@ class LinearProbe:
   features: Features = dataclasses.field(default_factory=Features)
 
   def __post_init__(self) -> None:
-    features = one_vector(self.features, "LinearProbe")
-    object.__setattr__(self, "features", features)
+    check_one_vector(self.features, "LinearProbe")
     if not len(self.learning_rates) or not len(self.weight_decays):
       raise ValueError(
         f"LinearProbe: learning_rates is {self.learning_rates} and "

@@ -15,8 +15,8 @@ import optax
 from d2v_jax.evaluators.features import (
   Features,
   SplitFeatures,
+  check_one_vector,
   labelled,
-  one_vector,
 )
 from d2v_jax.evaluators.interval import summary
 from d2v_jax.evaluators.linear_classifiers import (
@@ -56,7 +56,7 @@ class LowShot:
     seeds: How often examples are drawn, with seeds counted from `seed`. Of
       the same seed, draws of fewer examples are parts of those of more.
     seed: Of the first draw.
-    features: Which features; or a dict of `Features` arguments.
+    features: Which features.
   """
 
   per_class: tuple[int, ...] = (1, 5, 10)
@@ -67,8 +67,7 @@ class LowShot:
   features: Features = dataclasses.field(default_factory=Features)
 
   def __post_init__(self) -> None:
-    features = one_vector(self.features, "LowShot")
-    object.__setattr__(self, "features", features)
+    check_one_vector(self.features, "LowShot")
     if not len(self.per_class) + len(self.fractions):
       raise ValueError(
         "LowShot: per_class and fractions are both empty; give at least one "

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import jiwer
 import numpy as np
 
-from d2v_jax import config as config_lib
-from d2v_jax.data.labels import Letters
+from d2v_jax.config import FromRun
+from d2v_jax.data.labels import Labels, Letters
 from d2v_jax.decoding.beam import BeamSearch, collapse
 from d2v_jax.evaluators.features import Predictions, SplitFeatures
 
@@ -27,8 +25,7 @@ class Wer:
   Args:
     labels: Letters of the labels; config.data.labels.
     split: Which split.
-    decoder: None takes the likeliest letter of each frame; or the arguments of
-      `BeamSearch`, such as dict(beam=50, lm="lm.arpa.gz").
+    decoder: Finds the transcript; None takes each frame's likeliest letter.
 
   Raises:
     ValueError: If the labels are not letters, or the decoder cannot be built.
@@ -36,9 +33,9 @@ class Wer:
   Source: data2vec's results, without a language model and with one.
   """
 
-  labels: Letters
+  labels: FromRun[Labels | None]
   split: str = "test"
-  decoder: Mapping[str, Any] | None = None
+  decoder: BeamSearch | None = None
 
   def __post_init__(self) -> None:
     if not isinstance(self.labels, Letters):
@@ -47,21 +44,11 @@ class Wer:
         f"{type(self.labels).__name__}; set config.data.labels.name='letters', "
         "or remove this evaluator"
       )
-    # Now, since a run should not end with an error about its last step.
-    _ = self._search
-
-  @functools.cached_property
-  def _search(self) -> BeamSearch | None:
-    if self.decoder is None:
-      return None
-    return config_lib.call(
-      BeamSearch, self.decoder, "Wer: decoder", letters=self.labels
-    )
 
   @property
   def features(self) -> Predictions:
     """What this evaluator asks for."""
-    return Predictions(self.split, scores=self._search is not None)
+    return Predictions(self.split, scores=self.decoder is not None)
 
   def __call__(self, features: SplitFeatures) -> dict[str, float]:
     """Returns `wer` and `cer`: edits over reference words or characters.
@@ -78,7 +65,7 @@ class Wer:
     """
     outputs, labels = features[self.split]
     y = _checked("labels", self.split, labels, 2, np.integer)
-    if self._search is None:
+    if self.decoder is None:
       x = _checked("predictions", self.split, outputs, 2, np.integer)
     else:
       x = _checked("scores", self.split, outputs, 3, np.floating)
@@ -93,7 +80,7 @@ class Wer:
 
   def _decoded(self, x: np.ndarray) -> Iterator[Sequence[int]]:
     """Labels [u] of each utterance."""
-    if self._search is None:
+    if self.decoder is None:
       yield from (collapse(frames).tolist() for frames in x)
       return
     shown = time.monotonic()
@@ -102,7 +89,7 @@ class Wer:
         shown = time.monotonic()
         text = f"decoded {done} of {len(x)} utterances of {self.split}"
         print(text, file=sys.stderr, flush=True)
-      yield self._search(scores).labels
+      yield self.decoder(scores).labels
 
 
 def _checked(

@@ -69,11 +69,12 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
     label=args.label,
     columns=tuple(args.column.split(",")) if args.column else (),
   )
+  taken = request.network_inputs(config)
   examples = Examples(
-    config["modality"],
+    taken,
     config,
     records,
-    longest=request.longest(args, config),
+    longest=request.longest(args, taken),
     cut=args.cut,
     pad=request.pads(config),
   )

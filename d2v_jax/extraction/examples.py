@@ -10,9 +10,9 @@ import numpy as np
 from d2v_jax import config as config_lib
 from d2v_jax.config import Spec
 from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.layout import Inputs, TokenInputs
 from d2v_jax.data.speech import decoding
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.training import inputs
 
 SHORTEST = {"speech": 4_000, "text": 16}  # padded length, samples or tokens
 
@@ -49,8 +49,8 @@ class Examples:
   it is padded to.
 
   Args:
-    modality: a key of MODALITIES.
-    config: the run's config, with the encoder's arguments as they are used.
+    inputs: what the network takes.
+    config: the run's config.
     source: what `open_input` returned.
     longest: samples or tokens; None where examples have no length.
     cut: cut what is longer, instead of refusing it.
@@ -69,7 +69,7 @@ class Examples:
 
   def __init__(
     self,
-    modality: str,
+    inputs: Inputs,
     config: Spec,
     source: Any,
     *,
@@ -77,41 +77,35 @@ class Examples:
     cut: bool = False,
     pad: bool = True,
   ):
-    row = MODALITIES[modality]
-    given = inputs.shared_arguments(row, config["encoder"])
-    data = {"channels": 3, **(config.get("data") or {})}
-    own = config_lib.parameters(row.eval_source) - set(given)
-    fields = {k: data[k] for k in own - {"source", "labels"} if k in data}
-    if "tokenizer" in own and "tokenizer" not in fields:
-      raise ValueError(
-        "the run does not say which tokenizer it was made with; give "
-        "--tokenizer, a tokenizer.json or a folder with vocab.json and "
-        "merges.txt."
-      )
+    data = config.get("data") or {}
     # So that the lengths are those in front of the cut.
-    uncut = {**given, "max_tokens": _NO_LIMIT}
-    self._source = config_lib.call(
-      row.eval_source,
-      fields,
+    if isinstance(inputs, TokenInputs):
+      inputs = dataclasses.replace(inputs, max_tokens=_NO_LIMIT)
+      if not data.get("tokenizer"):
+        raise ValueError(
+          "the run does not say which tokenizer it was made with; give "
+          "--tokenizer, a tokenizer.json or a folder with vocab.json and "
+          "merges.txt."
+        )
+    dataset = config_lib.call(
+      MODALITIES[config["modality"]].data,
+      data,
       "the run's config.data",
-      source=source,
-      **inputs.accepted(row.eval_source, uncut),
+      run={"inputs": inputs},
     )
-    fields = (config.get("evaluation") or {}).get("transform") or {}
-    self._transform = config_lib.call(
-      row.eval_transform,
-      fields,
-      "config.evaluation.transform",
-      **inputs.accepted(row.eval_transform, given),
+    self._source, self._transform = dataset.evaluation(
+      source,
+      (config.get("evaluation") or {}).get("transform") or {},
+      "the run's config.data",
     )
     self.lengths = getattr(self._source, "lengths", None)
     self.class_names = tuple(getattr(source, "class_names", ()))
     self.left_out = _left_out(source, self._source)
-    self._unit = "samples" if modality == "speech" else "tokens"
+    self._unit = "tokens" if isinstance(inputs, TokenInputs) else "samples"
     self._longest, self._cut, self._pad = longest, cut, pad
     self._padded = None
     if longest is not None:
-      self._padded = padded_lengths(SHORTEST[modality], longest)
+      self._padded = padded_lengths(SHORTEST[config["modality"]], longest)
       self._check_lengths()
 
   def __len__(self) -> int:

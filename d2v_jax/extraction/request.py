@@ -12,12 +12,13 @@ from etils import epath
 
 import d2v_jax
 from d2v_jax import config as config_lib
+from d2v_jax.data.layout import ImageInputs, Inputs, WaveformInputs
 from d2v_jax.data.speech.decoding import SAMPLE_RATE
 from d2v_jax.extraction.compute import Wanted
 from d2v_jax.extraction.examples import Examples
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.pretrained import Pretrained
-from d2v_jax.training import fingerprint, inputs, provenance
+from d2v_jax.training import fingerprint, provenance
 
 MAX_SECONDS = 60.0
 ONLY_FOR = {
@@ -84,18 +85,23 @@ def pads(config: config_lib.Spec) -> bool:
   return config["encoder"].get("conv_norm") != "group"
 
 
-def longest(args: argparse.Namespace, config: config_lib.Spec) -> int | None:
+def network_inputs(config: config_lib.Spec) -> Inputs:
+  """What the network of a run takes."""
+  row = MODALITIES[config["modality"]]
+  return config_lib.call(row.encoder, config["encoder"], "encoder").inputs
+
+
+def longest(args: argparse.Namespace, inputs: Inputs) -> int | None:
   """The most samples or tokens of an example; None for images.
 
   Raises:
     ValueError: the network takes fewer tokens.
   """
-  if config["modality"] == "vision":
+  if isinstance(inputs, ImageInputs):
     return None
-  if config["modality"] == "speech":
+  if isinstance(inputs, WaveformInputs):
     return round((args.max_seconds or MAX_SECONDS) * SAMPLE_RATE)
-  row = MODALITIES["text"]
-  most = inputs.shared_arguments(row, config["encoder"])["max_tokens"]
+  most = inputs.max_tokens
   if args.max_tokens and args.max_tokens > most:
     raise ValueError(
       f"--max_tokens={args.max_tokens}: the network takes at most {most}."

@@ -10,8 +10,7 @@ from d2v_jax import config as config_lib
 from d2v_jax.interchange.weights import Arrays, InterchangeError, Rule, to_tree
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.models.encoder import Encoder
-from d2v_jax.objectives import OBJECTIVES, PARTS
-from d2v_jax.training import inputs
+from d2v_jax.objectives import OBJECTIVES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +91,12 @@ def assemble(model: Foreign, source: str) -> Imported:
   """
   try:
     encoder, objective = build(model.modality, model.encoder, model.objective)
-    if model.data.get("mask"):
-      masks = MODALITIES[model.modality].masks
-      config_lib.build(model.data["mask"], masks, "data.mask")
+    config_lib.call(
+      MODALITIES[model.modality].data,
+      model.data,
+      "data",
+      run={"inputs": encoder.inputs},
+    )
     shapes = jax.eval_shape(
       (objective or encoder).init, jax.random.key(0), {"inputs": model.inputs}
     )
@@ -149,14 +151,13 @@ def build(
   network = config_lib.call(MODALITIES[modality].encoder, encoder, "encoder")
   if not objective:
     return network, None
-  spec = dict(objective)
-  for part, constructor in PARTS[spec["name"]].items():
-    if part in spec:
-      given = inputs.accepted(constructor, {"grid": network.grid})
-      spec[part] = config_lib.call(
-        constructor, spec[part], f"objective.{part}", **given
-      )
-  whole = config_lib.build(spec, OBJECTIVES, "objective", encoder=network)
+  whole = config_lib.build(
+    objective,
+    OBJECTIVES,
+    "objective",
+    run={"grid": network.grid},
+    encoder=network,
+  )
   targets = objective.get("targets", {})
   top_k, depth = targets.get("top_k", 1), encoder["depth"]
   if not 1 <= top_k <= depth:

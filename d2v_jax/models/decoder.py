@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from d2v_jax.config import FromRun
 from d2v_jax.models.convolution import grouped_conv
 from d2v_jax.models.encoder import Batch, EncoderOutput
 from d2v_jax.models.heads import INITIAL
@@ -120,10 +121,10 @@ class ConvDecoder:
   projection_layers: int = 1
   input_dropout: float = 0.0
   noise_std: float = NOISE_STD
-  grid: tuple[int, ...] = ()
+  grid: FromRun[tuple[int, ...]] = ()
   isolate_padding: bool = True
   initial: str = "torch"
-  compute_dtype: str = "float32"
+  compute_dtype: FromRun[str] = "float32"
 
   def __post_init__(self):
     for name in ("width", "layers", "kernel", "groups", "projection_layers"):

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from d2v_jax.config import FromRun
 from d2v_jax.models.initializers import torch_uniform
 from d2v_jax.models.transformer import beit_init, layer_norm, padding_bias
 
@@ -121,7 +122,7 @@ class RegressionHead:
   """
 
   layers: int = 1
-  compute_dtype: str = "float32"
+  compute_dtype: FromRun[str] = "float32"
   initial: str = "beit"
 
   def __post_init__(self):
@@ -163,7 +164,7 @@ class LinearHead:
   """
 
   num_outputs: int
-  compute_dtype: str = "float32"
+  compute_dtype: FromRun[str] = "float32"
   initial: str = "xavier"
 
   def __post_init__(self):
@@ -206,7 +207,7 @@ class PooledHead:
   num_outputs: int
   pool: str = "mean"
   hidden: bool = False
-  compute_dtype: str = "float32"
+  compute_dtype: FromRun[str] = "float32"
   initial: str = "torch"
   norm: bool = False
   norm_eps: float = 1e-6
@@ -276,7 +277,7 @@ class TokenHead:
     initial: initial values, as for `LinearHead`.
   """
 
-  compute_dtype: str = "float32"
+  compute_dtype: FromRun[str] = "float32"
   initial: str = "normal"
 
   def __post_init__(self):

@@ -12,6 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from d2v_jax.config import FromRun
+
 
 class _StandardisedMlp(nn.Module):
   """Linear, GroupNorm, ReLU, linear, with standardised weights."""
@@ -66,7 +68,7 @@ class MlpHead:
   num_outputs: int = 256
   groups: int = 16
   speed: float = 1.0
-  compute_dtype: str = "float32"
+  compute_dtype: FromRun[str] = "float32"
 
   def __post_init__(self):
     if self.num_outputs < 1:

@@ -2,9 +2,8 @@
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -15,14 +14,19 @@ from d2v_jax import config as config_lib
 from d2v_jax import pretrained
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
-from d2v_jax.data.labels import LABELS
+from d2v_jax.data.dataset import Dataset, TrainingExamples
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.objectives import OBJECTIVES, PARTS
+from d2v_jax.objectives import OBJECTIVES
 from d2v_jax.objectives.objective import Objective
+from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import health as health_lib
-from d2v_jax.training import inputs, schedules
 from d2v_jax.training import optimizer as optimizer_lib
+from d2v_jax.training import schedules
 from d2v_jax.training import sharding as sharding_lib
+from d2v_jax.training.checkpoint import Checkpoints
+
+# Grain's seeds are of 32 bits, and every draw of a run begins with its seed.
+_SEEDS = 2**32
 
 # What may change between a run and its continuation: nothing that the numbers
 # depend on.
@@ -43,18 +47,27 @@ RESUMABLE = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-  """Everything a run is made of; `config` is what it was built from."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+  """What a run is made of, beside its data.
 
-  config: dict[str, Any]
+  Attributes:
+    config: what it was built from.
+    objective: what is learned, with its network.
+    tx: the optimizer.
+    schedule: update number -> learning rate.
+    dataset: config.data.
+    checkpoints: folder -> its checkpoints.
+  """
+
+  config: Spec
   seed: int
   total_steps: int
   batch_size: int
   accumulate: int
   log_every: int
   checkpoint_every: int
-  checkpoints: dict[str, Any]
+  checkpoints: Callable[[epath.Path], Checkpoints]
   init_from: str
   init_model: str
   objective: Objective
@@ -63,16 +76,41 @@ class Experiment:
   mesh: jax.sharding.Mesh
   sharding: str
   health: health_lib.Health
+  dataset: Dataset
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan(Settings):
+  """A run, built from its config alone; its data are not opened yet.
+
+  Attributes:
+    evaluation: config.evaluation.
+  """
+
+  evaluation: evaluation_lib.Plan
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(Settings):
+  """A run with its data.
+
+  Attributes:
+    num_examples: to train on.
+    example_batch: shapes and dtypes of a global batch.
+    batches: (start_step, corrupt_log) -> this process's training batches.
+    evaluation: evaluators, and batches of the splits.
+  """
+
   num_examples: int
   example_batch: dict[str, jax.ShapeDtypeStruct]
   batches: Callable[..., Iterator[dict[str, np.ndarray]]]
-  evaluation: inputs.Evaluation
+  evaluation: evaluation_lib.Evaluation
 
 
 def from_config(
   config: Any, workdir: epath.PathLike | None = None
 ) -> Experiment:
-  """Builds a run from a config; its fields are the arguments of `_build`.
+  """Builds a run from a config, and opens its data.
 
   Args:
     config: what it leaves out is as in the run of `init_from`, where one is
@@ -82,18 +120,52 @@ def from_config(
   Raises:
     ConfigError: names the field, what was got and what is allowed.
   """
+  return open_data(plan(config, workdir))
+
+
+def plan(config: Any, workdir: epath.PathLike | None = None) -> Plan:
+  """What `from_config` builds before it opens the data; see there."""
   spec = pretrained.inherit(config, workdir)
-  missing = [
-    name
-    for name, p in inspect.signature(_build).parameters.items()
-    if p.default is p.empty and name not in spec and name != "config"
-  ]
-  if missing:
-    raise ConfigError(f"config: missing fields: {', '.join(missing)}.")
-  return config_lib.call(_build, spec, "config", config=spec)
+  return config_lib.call(_plan, spec, "config", config=spec)
 
 
-def _build(
+def open_data(plan: Plan) -> Experiment:
+  """Opens what a run is trained and evaluated on.
+
+  Raises:
+    ConfigError: names the field, what was got and what is allowed.
+  """
+  dataset = plan.dataset
+  examples = dataset.training()
+  _check_outputs(plan.config["objective"], dataset, examples.source)
+  supervised = plan.objective.predict is not None
+  settings = {
+    f.name: getattr(plan, f.name) for f in dataclasses.fields(Settings)
+  }
+  return Experiment(
+    **settings,
+    # Class numbers are learned from these records.
+    evaluation=plan.evaluation.open(
+      learned_from=examples.source if supervised else None
+    ),
+    num_examples=len(examples.source),
+    example_batch=batch_shapes(examples, dataset, plan.batch_size),
+    batches=functools.partial(
+      pipeline.train_batches,
+      *examples,
+      seed=plan.seed,
+      batch_size=plan.batch_size,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+      num_threads=dataset.num_threads,
+      num_workers=dataset.num_workers,
+      max_corrupt=dataset.max_corrupt,
+      buckets=dataset.buckets,
+    ),
+  )
+
+
+def _plan(
   *,
   config: Spec,
   seed: int,
@@ -101,7 +173,7 @@ def _build(
   batch_size: int,
   log_every: int,
   checkpoint_every: int,
-  modality: str,
+  modality: Literal["vision", "speech", "text"],
   data: Spec,
   encoder: Spec,
   objective: Spec,
@@ -110,30 +182,94 @@ def _build(
   evaluation: Spec,
   accumulate: int = 1,
   checkpoints: Spec | None = None,
-  health: Spec | None = None,
-  sharding: str = "replicated",
+  health: health_lib.Health | None = None,
+  sharding: Literal["replicated", "fsdp"] = "replicated",
   num_devices: int | None = None,
-  compute_dtype: str = "float32",
+  compute_dtype: Literal[
+    "float32", "bfloat16", "float16", "float64"
+  ] = "float32",
   init_from: str = "",
-  init_model: str = "student",
-) -> Experiment:
-  for name, value in (
-    ("total_steps", total_steps),
-    ("batch_size", batch_size),
-    ("log_every", log_every),
-    ("checkpoint_every", checkpoint_every),
-    ("accumulate", accumulate),
-  ):
+  init_model: Literal["student", "teacher"] = "student",
+) -> Plan:
+  _check_counts(
+    total_steps=total_steps,
+    batch_size=batch_size,
+    log_every=log_every,
+    checkpoint_every=checkpoint_every,
+    accumulate=accumulate,
+  )
+  if not 0 <= seed < _SEEDS:
+    raise ConfigError(f"config.seed must be 0 to {_SEEDS - 1}, got {seed}.")
+  mesh = _mesh(num_devices, batch_size, accumulate)
+  row = MODALITIES[modality]
+  network = config_lib.call(
+    row.encoder, encoder, "config.encoder", compute_dtype=compute_dtype
+  )
+  dataset = config_lib.call(
+    row.data, data, "config.data", run={"inputs": network.inputs}
+  )
+  dataset.check()
+  learned = config_lib.build(
+    objective,
+    OBJECTIVES,
+    "config.objective",
+    run={"compute_dtype": compute_dtype, "grid": network.grid},
+    encoder=network,
+  )
+  rate = config_lib.build(
+    schedule,
+    schedules.SCHEDULES,
+    "config.schedule",
+    total_steps=total_steps,
+  )
+  # Weight decay must not move what an objective keeps frozen.
+  still: dict[str, Any] = (
+    {"freeze_steps": total_steps} if learned.frozen else {}
+  )
+  return Plan(
+    config=config,
+    seed=seed,
+    total_steps=total_steps,
+    batch_size=batch_size,
+    accumulate=accumulate,
+    log_every=log_every,
+    checkpoint_every=checkpoint_every,
+    checkpoints=_checkpoints(checkpoints or {}),
+    init_from=init_from,
+    init_model=init_model,
+    objective=learned,
+    tx=config_lib.call(
+      optimizer_lib.adamw, optimizer, "config.optimizer", schedule=rate, **still
+    ),
+    schedule=rate,
+    mesh=mesh,
+    sharding=sharding,
+    health=health or health_lib.Health(),
+    dataset=dataset,
+    evaluation=evaluation_lib.plan(evaluation, dataset, mesh.size),
+  )
+
+
+def _checkpoints(spec: Spec) -> Callable[[epath.Path], Checkpoints]:
+  """Checks the fields now; the folder is made when the run begins."""
+  fields = config_lib.arguments(
+    Checkpoints, spec, "config.checkpoints", directory=None
+  )
+  del fields["directory"]
+  return lambda directory: Checkpoints(directory, **fields)
+
+
+def _check_counts(**counts: int) -> None:
+  for name, value in counts.items():
     if value < 1:
       raise ConfigError(f"config.{name} must be 1 or more, got {value}.")
-  if modality not in MODALITIES:
-    raise ConfigError(
-      f"config.modality: unknown {modality!r}; choose one of: "
-      f"{', '.join(sorted(MODALITIES))}."
-    )
-  mesh = config_lib.call(
-    sharding_lib.make_mesh, {"num_devices": num_devices}, "config"
-  )
+
+
+def _mesh(
+  num_devices: int | None, batch_size: int, accumulate: int
+) -> jax.sharding.Mesh:
+  with config_lib.errors_at("config.num_devices"):
+    mesh = sharding_lib.make_mesh(num_devices)
   if mesh.size < len(jax.devices()) and jax.process_count() > 1:
     raise ConfigError(
       f"config.num_devices: several processes use all {len(jax.devices())} "
@@ -144,94 +280,28 @@ def _build(
       f"config.batch_size {batch_size} is not a multiple of accumulate "
       f"{accumulate} x {mesh.size} devices; change one of them."
     )
-  if sharding not in sharding_lib.RULES:
-    raise ConfigError(
-      f"config.sharding: unknown {sharding!r}; choose one of: "
-      f"{', '.join(sharding_lib.RULES)}."
-    )
-  row = MODALITIES[modality]
-  network = config_lib.call(
-    row.encoder, encoder, "config.encoder", compute_dtype=compute_dtype
-  )
-  shared = inputs.shared_arguments(row, encoder)
-  source, transform, options = inputs.train_data(
-    row, data, shared, network.grid
-  )
-  _check_outputs(objective, data, source)
-  learned = _objective(objective, network, compute_dtype)
-  # Weight decay must not move what an objective keeps frozen.
-  still = {"freeze_steps": total_steps} if learned.frozen else {}
-  rate = config_lib.build(
-    schedule,
-    schedules.SCHEDULES,
-    "config.schedule",
-    total_steps=total_steps,
-  )
-  return Experiment(
-    config=config,
-    seed=seed,
-    total_steps=total_steps,
-    batch_size=batch_size,
-    accumulate=accumulate,
-    log_every=log_every,
-    checkpoint_every=checkpoint_every,
-    checkpoints=dict(checkpoints or {}),
-    init_from=init_from,
-    init_model=init_model,
-    objective=learned,
-    tx=config_lib.call(
-      optimizer_lib.adamw, optimizer, "config.optimizer", schedule=rate, **still
-    ),
-    schedule=rate,
-    mesh=mesh,
-    sharding=sharding,
-    health=config_lib.call(health_lib.Health, health or {}, "config.health"),
-    num_examples=len(source),
-    example_batch=inputs.batch_shapes(
-      transform, source, batch_size, options["buckets"]
-    ),
-    batches=functools.partial(
-      pipeline.train_batches,
-      source,
-      transform,
-      seed=seed,
-      batch_size=batch_size,
-      process_index=jax.process_index(),
-      process_count=jax.process_count(),
-      **options,
-    ),
-    evaluation=inputs.evaluation_from(
-      row,
-      evaluation,
-      data,
-      shared,
-      mesh.size,
-      # Class numbers are learned from these records.
-      learned_from=source if learned.predict is not None else None,
-    ),
-  )
+  return mesh
 
 
-def _objective(spec, network, compute_dtype):
-  spec = {k: v for k, v in spec.items() if v is not None}
-  where = "config.objective"
-  for part, constructor in PARTS.get(spec.get("name"), {}).items():
-    if part in spec:
-      given = {"compute_dtype": compute_dtype, "grid": network.grid}
-      spec[part] = config_lib.call(
-        constructor,
-        spec[part],
-        f"{where}.{part}",
-        **inputs.accepted(constructor, given),
-      )
-  return config_lib.build(spec, OBJECTIVES, where, encoder=network)
+def batch_shapes(
+  examples: TrainingExamples, dataset: Dataset, batch_size: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Shapes and dtypes of a global batch; of the longest, with buckets."""
+  example = examples.source[0]
+  if dataset.buckets is not None:
+    example = {**example, "length": dataset.buckets.lengths[-1]}
+  example = examples.transform(example, np.random.default_rng(0))
+  return {
+    key: jax.ShapeDtypeStruct((batch_size, *value.shape), value.dtype)
+    for key, value in example.items()
+    if key not in ("requested", "record")
+  }
 
 
-def _check_outputs(objective, data, source):
+def _check_outputs(objective: Spec, dataset: Dataset, source: Any) -> None:
   """A supervised head must have as many outputs as there are labels."""
-  outputs = objective.get("head", {}).get("num_outputs")
-  labels = inputs.optional(dict(data), "labels", LABELS, "config.data")
-  wanted = getattr(labels, "num_outputs", None)
+  outputs = (objective.get("head") or {}).get("num_outputs")
+  wanted = getattr(dataset.labels, "num_outputs", None)
   if objective.get("name") == "classification":
     wanted = len(getattr(source, "class_names", ())) or outputs
   if wanted is not None and outputs != wanted:

@@ -47,12 +47,8 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
   terminal = metrics.Terminal(
     experiment.total_steps, quiet=jax.process_index() != 0
   )
-  checkpoints = config_lib.call(
-    checkpoint.Checkpoints,
-    experiment.checkpoints,
-    "config.checkpoints",
-    directory=workdir / "checkpoints",
-  )
+  with config_lib.errors_at("config.checkpoints"):
+    checkpoints = experiment.checkpoints(workdir / "checkpoints")
   with contextlib.closing(checkpoints):
     restored = checkpoints.restore(
       {name: getattr(compiled.abstract_state, name) for name in ITEMS},

@@ -14,7 +14,7 @@ import jax
 import ml_collections
 
 from configs import digits
-from d2v_jax.objectives import OBJECTIVES, PARTS
+from d2v_jax.objectives import OBJECTIVES
 from d2v_jax.objectives.data2vec import Data2Vec
 
 STEPS = 600
@@ -75,7 +75,6 @@ def get_config(name: str = "base") -> ml_collections.ConfigDict:
     )
   # Not on import: the report imports this file, and needs no objective.
   OBJECTIVES["masked_teacher"] = MaskedTeacher
-  PARTS["masked_teacher"] = PARTS["data2vec"]
   c = digits.get_config()
   c.total_steps = c.checkpoint_every = STEPS
   c.encoder.update(width=64, depth=6)

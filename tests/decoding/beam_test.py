@@ -228,7 +228,7 @@ def test_a_language_model_is_read_once_and_anew_when_it_changed(tmp_path):
     ({"lm": "none.arpa"}, "lm='none.arpa': Arpa: no such file: none.arpa"),
     ({"unknown_score": -5.0}, r"has no <unk>.* leave unknown_score out"),
     (
-      {"letters": Letters(9, "|xy", case="lower")},
+      {"labels": Letters(9, "|xy", case="lower")},
       r"no word .* such as \['A'\], can be spelled in the letters '\|xy' with",
     ),
   ],
@@ -237,7 +237,7 @@ def test_errors(arguments, message, tmp_path):
   table = {("<s>",): (-9, 0), ("</s>",): (-1, 0), ("A",): (-1, 0)}
   lm = write_arpa(tmp_path / "lm.arpa", table)
   with pytest.raises(ValueError, match=f"BeamSearch: .*{message}"):
-    BeamSearch(**({"letters": LETTERS, "lm": lm} | arguments))
+    BeamSearch(**({"labels": LETTERS, "lm": lm} | arguments))
 
 
 def test_input_errors():

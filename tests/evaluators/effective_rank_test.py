@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from d2v_jax.evaluators.effective_rank import EffectiveRank, effective_rank
+from d2v_jax.evaluators.features import Features
 
 
 def reference(x):
@@ -63,4 +64,4 @@ def test_all_layers_are_another_evaluator_s():
   with pytest.raises(
     ValueError, match=r"EffectiveRank: features\.layers is 'all', and"
   ):
-    EffectiveRank(features={"layers": "all"})
+    EffectiveRank(features=Features(layers="all"))

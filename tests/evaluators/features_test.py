@@ -8,6 +8,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from d2v_jax.evaluators import EVALUATORS, evaluate
+from d2v_jax.evaluators.effective_rank import EffectiveRank
 from d2v_jax.evaluators.feature_extractor import FeatureExtractor
 from d2v_jax.evaluators.features import (
   Features,
@@ -15,6 +16,8 @@ from d2v_jax.evaluators.features import (
   labelled,
   pool_features,
 )
+from d2v_jax.evaluators.knn import Knn
+from d2v_jax.evaluators.linear_probe import LinearProbe
 
 
 class Output(NamedTuple):
@@ -37,10 +40,6 @@ def make_output(cls=True, dtype=np.float32, seed=0):
 class TestFeatures:
   def test_list_of_layers_from_a_config_is_hashable(self):
     assert hash(Features(layers=[-1, -2])) == hash(Features(layers=(-1, -2)))
-
-  def test_of_accepts_the_dict_of_a_config(self):
-    assert Features.of({"pool": "cls"}) == Features(pool="cls")
-    assert Features.of(Features()) == Features()
 
   @pytest.mark.parametrize(
     ("kwargs", "message"),
@@ -469,11 +468,9 @@ class TestEvaluate:
     for arrays in splits.values():
       arrays["label"] %= 3
     return {
-      "knn": EVALUATORS["knn"](k=3, features=features),
-      "linear_probe": EVALUATORS["linear_probe"](steps=3, features=features),
-      "rank_of_student": EVALUATORS["effective_rank"](
-        features={"model": "student"}
-      ),
+      "knn": Knn(k=3, features=Features(**features)),
+      "linear_probe": LinearProbe(steps=3, features=Features(**features)),
+      "rank_of_student": EffectiveRank(features=Features("student")),
     }, make_extractor(splits)
 
   def test_names_and_one_pass_per_choice_of_features(self):

@@ -3,6 +3,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
+from d2v_jax.evaluators.features import Features
 from d2v_jax.evaluators.knn import Knn, knn_predict
 
 
@@ -99,4 +100,4 @@ class TestKnn:
 
 def test_all_layers_are_another_evaluator_s():
   with pytest.raises(ValueError, match=r"Knn: features\.layers is 'all', and"):
-    Knn(features={"layers": "all"})
+    Knn(features=Features(layers="all"))

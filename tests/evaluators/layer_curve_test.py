@@ -51,7 +51,7 @@ class TestLayerCurve:
     }
 
   def test_equals_nearest_neighbours_on_each_layer(self, splits):
-    results = LayerCurve({"name": "knn", "k": 5})(splits)
+    results = LayerCurve(Knn(k=5))(splits)
     for i, name in enumerate(("layer_00", "layer_01", "final")):
       assert results[name] == Knn(k=5)(layer(splits, i))["accuracy"]
     assert results["best_layer"] == 1
@@ -94,7 +94,7 @@ class TestLayerCurve:
 
   def test_several_seeds(self, splits):
     probe = {"learning_rates": (0.1,), "weight_decays": (1e-3,), "steps": 5}
-    results = LayerCurve({**probe, "batch_size": 8, "seeds": 3})(splits)
+    results = LayerCurve(LinearProbe(**probe, batch_size=8, seeds=3))(splits)
     expected = LinearProbe(**probe, batch_size=8, seeds=3)(layer(splits, 0))
     for end in ("", "_low", "_high"):
       assert results[f"layer_00{end}"] == expected[f"accuracy{end}"]
@@ -127,8 +127,8 @@ class TestLayerCurve:
         r"LayerCurve: features.layers is \(0,\), .* leave it out",
       ),
       (
-        {"features": Features()},
-        "LayerCurve: features.layers is None, .* leave it out",
+        {"probe": {"features": {"model": "student"}}},
+        "LayerCurve: probe.features is .* set LayerCurve's own",
       ),
       (
         {"probe": {"name": "nn"}},
@@ -138,17 +138,13 @@ class TestLayerCurve:
         {"probe": {"step": 1}},
         r"LayerCurve.probe.step: unknown field \(did you mean 'steps'\?\)",
       ),
-      (
-        {"probe": {"features": {}}},
-        "LayerCurve.probe.features: unknown field; choose from: batch_size",
-      ),
       ({"probe": {"steps": 0}}, "LayerCurve.probe: LinearProbe: steps is 0"),
       ({"probe": "knn"}, "LayerCurve.probe: got 'knn', but it must be a sect"),
     ],
   )
   def test_arguments(self, kwargs, message):
     with pytest.raises(ValueError, match=message):
-      LayerCurve(**kwargs)
+      config_lib.call(LayerCurve, kwargs, "LayerCurve")
 
   def test_features_of_one_layer(self, splits):
     with pytest.raises(

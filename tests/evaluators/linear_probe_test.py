@@ -6,6 +6,7 @@ from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from d2v_jax.evaluators.features import Features
 from d2v_jax.evaluators.linear_probe import LinearProbe
 
 
@@ -192,7 +193,7 @@ class TestLinearProbe:
       ({"batch_size": 0}, "batch_size 0 and seeds 1; each must be at least 1"),
       ({"seeds": 0}, "seeds 0; each must be at least 1"),
       (
-        {"features": {"layers": "all"}},
+        {"features": Features(layers="all")},
         "LinearProbe: features.layers is 'all', .* with LayerCurve",
       ),
       ({"holdout": 1.0}, "holdout is 1.0; choose a share"),

@@ -6,6 +6,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from d2v_jax.evaluators import low_shot
+from d2v_jax.evaluators.features import Features
 from d2v_jax.evaluators.low_shot import LowShot, draw
 
 
@@ -199,7 +200,7 @@ class TestLowShot:
       ({"weight_decays": (0.0,)}, "all above 0, without which"),
       ({"seeds": 0}, "seeds is 0; it must be at least 1"),
       (
-        {"features": {"layers": "all"}},
+        {"features": Features(layers="all")},
         "LowShot: features.layers is 'all', .* with LayerCurve",
       ),
     ],

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+from d2v_jax import config as config_lib
 from d2v_jax.data.labels import Letters, RecordLabel
-from d2v_jax.evaluators import EVALUATORS
 from d2v_jax.evaluators import wer as wer_lib
 from d2v_jax.evaluators.features import Predictions
+from d2v_jax.evaluators.wer import Wer
 
 LETTERS = Letters(16, "|ABC")
 
@@ -18,7 +19,7 @@ def score(predicted, references, **kwargs):
   width = max(map(len, predicted))
   x = np.array([frames(p.ljust(width, "0")) for p in predicted], np.int32)
   y = np.stack([LETTERS({"text": text}) for text in references])
-  return EVALUATORS["wer"](LETTERS, **kwargs)({"test": (x, y)})
+  return Wer(LETTERS, **kwargs)({"test": (x, y)})
 
 
 def test_edits_counted_by_hand():
@@ -48,10 +49,14 @@ def test_the_last_boundary_may_be_missing_and_there_may_be_many():
   assert score(["0223", "112203114"], ["AB", "AB C"]) == {"wer": 0, "cer": 0}
 
 
+def make(**fields):
+  return config_lib.call(Wer, fields, "wer", run={"labels": LETTERS})
+
+
 def test_asks_for_predictions_of_its_split():
-  wer = EVALUATORS["wer"](LETTERS, split="train")
+  wer = Wer(LETTERS, split="train")
   assert wer.features == Predictions("train")
-  wer = EVALUATORS["wer"](LETTERS, split="train", decoder={"beam": 5})
+  wer = make(split="train", decoder={"beam": 5})
   assert wer.features == Predictions("train", scores=True)
 
 
@@ -83,10 +88,10 @@ def test_a_decoder_and_its_language_model(tmp_path, monkeypatch, capsys):
   x = np.stack([np.log(frames), blanks]).astype(np.float32)
   y = np.stack([LETTERS({"text": "AB AC"}), LETTERS({"text": "AB"})])
   splits = {"test": (x, y)}
-  wer = EVALUATORS["wer"](LETTERS, decoder={"beam": 10})
+  wer = make(decoder={"beam": 10})
   assert wer(splits) == {"wer": 2 / 3, "cer": 3 / 7}
   lm = {"lm": str(tmp_path / "lm.arpa")}
-  wer = EVALUATORS["wer"](LETTERS, decoder=lm)
+  wer = make(decoder=lm)
   assert wer(splits) == {"wer": 1 / 3, "cer": 2 / 7}
   assert capsys.readouterr().err == ""
   monkeypatch.setattr(wer_lib, "_PROGRESS_SECONDS", 0)
@@ -98,18 +103,18 @@ def test_a_decoder_and_its_language_model(tmp_path, monkeypatch, capsys):
   ("decoder", "message"),
   [
     ({"beams": 5}, r"decoder\.beams: unknown field \(did you mean 'beam'\?\);"),
-    ({"letters": "|A"}, r"decoder\.letters: unknown field"),
+    ({"labels": "|A"}, r"decoder\.labels: unknown field"),
     ({"beam": "5"}, r"decoder\.beam: got '5', but it must be an int"),
     ({"lm": "none.arpa"}, "decoder: BeamSearch: .* no such file: none.arpa"),
   ],
 )
 def test_decoders_that_cannot_be_built(decoder, message):
   with pytest.raises(ValueError, match=message):
-    EVALUATORS["wer"](LETTERS, decoder=decoder)
+    make(decoder=decoder)
 
 
 def test_scores_that_are_none():
-  wer = EVALUATORS["wer"](LETTERS, decoder={})
+  wer = make(decoder={})
   x, y = np.zeros((1, 3), int), np.ones((1, 3), int)
   with pytest.raises(
     ValueError, match=r"scores of split 'test' are int64 \(1,"
@@ -121,7 +126,7 @@ def test_labels_that_are_no_letters():
   with pytest.raises(
     ValueError, match=r"config\.data\.labels must be letters, got RecordLabel"
   ):
-    EVALUATORS["wer"](RecordLabel())
+    Wer(RecordLabel())
 
 
 @pytest.mark.parametrize(
@@ -136,4 +141,4 @@ def test_labels_that_are_no_letters():
 )
 def test_errors(x, y, message):
   with pytest.raises(ValueError, match=message):
-    EVALUATORS["wer"](LETTERS)({"test": (x, y)})
+    Wer(LETTERS)({"test": (x, y)})

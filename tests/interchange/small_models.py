@@ -8,7 +8,7 @@ from d2v_jax import config as config_lib
 from d2v_jax.interchange.huggingface import tokenizer_files
 from d2v_jax.interchange.model import Imported
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.objectives import OBJECTIVES, PARTS
+from d2v_jax.objectives import OBJECTIVES
 
 SIZES = dict(width=16, depth=2, num_heads=2)
 ENCODERS = {
@@ -92,11 +92,7 @@ def make(modality: str, kind: str = "pretrained", **changes) -> Imported:
       ema=dict(tracked=TRACKED[modality]),
     )
   network = config_lib.call(MODALITIES[modality].encoder, encoder, "encoder")
-  spec = dict(objective)
-  for part, constructor in PARTS[spec["name"]].items():
-    if part in spec:
-      spec[part] = config_lib.call(constructor, spec[part], part)
-  built = config_lib.build(spec, OBJECTIVES, "objective", encoder=network)
+  built = config_lib.build(objective, OBJECTIVES, "objective", encoder=network)
   batch = {"inputs": INPUTS[modality]}
   shapes = jax.eval_shape(built.init, jax.random.key(0), batch)
   teacher_shapes = jax.eval_shape(built.init_teacher, shapes)

@@ -22,7 +22,8 @@ from d2v_jax.interchange.huggingface.fields import Fields
 from d2v_jax.interchange.huggingface.parts import Outgoing, refuse, unprefixed
 from d2v_jax.interchange.model import Imported, assemble
 from d2v_jax.interchange.weights import InterchangeError
-from d2v_jax.objectives import PARTS, SUB_TREES, ema
+from d2v_jax.models.heads import LinearHead, PooledHead
+from d2v_jax.objectives import SUB_TREES, ema
 
 CONFIG = "config.json"
 MODELS = ("teacher", "student")
@@ -38,7 +39,12 @@ _PROBLEMS = {
   "regression": "regression",
 }
 # Objectives whose head comes along.
-SUPERVISED = ("ctc", *_PROBLEMS)
+_HEADS = {
+  "ctc": LinearHead,
+  "classification": PooledHead,
+  "regression": PooledHead,
+}
+SUPERVISED = tuple(_HEADS)
 
 
 def read(folder: epath.PathLike) -> Imported:
@@ -175,7 +181,7 @@ def _outgoing(model, params) -> Outgoing:
     raise refuse("objective.name", name, "CTC there is for speech alone")
   if name in SUPERVISED:
     head = config_lib.call(
-      PARTS[name]["head"], model.objective["head"], "config.objective.head"
+      _HEADS[name], model.objective["head"], "config.objective.head"
     )
   else:
     params = {k: v for k, v in params.items() if k not in SUB_TREES}

@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError
-from d2v_jax.data import pipeline
+from d2v_jax.data import layout, pipeline
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.training import inputs
+from d2v_jax.training.build import batch_shapes
 
 DATA = {
   "vision": {
@@ -37,12 +38,11 @@ DATA = {
     "mask": {"name": "random_tokens", "num_masks": 3},
   },
 }
-ENCODER = {
-  "vision": {"image_size": 8, "patch_size": 2},
-  "speech": {"conv_layers": ((8, 40, 20), (8, 16, 16)), "width": 16},
-  "text": {"vocab_size": 2000, "max_tokens": 64},
+INPUTS = {
+  "vision": layout.ImageInputs(image_size=8, patch_size=2),
+  "speech": layout.WaveformInputs(((8, 40, 20), (8, 16, 16)), width=16),
+  "text": layout.TokenInputs(vocab_size=2000, max_tokens=64),
 }
-GRID = {"vision": (4, 4), "speech": None, "text": None}
 # N and V of the longest batch.
 TOKENS = {"vision": (16, 6), "speech": (24, 12), "text": (64, 33)}
 
@@ -52,13 +52,18 @@ def build(modality, **changes):
   for name, value in changes.items():
     section = data.setdefault(name, {})
     section.update(value) if value is not None else data.pop(name)
-  row = MODALITIES[modality]
-  return inputs.train_data(row, data, ENCODER[modality], GRID[modality])
+  dataset = config_lib.call(
+    MODALITIES[modality].data,
+    data,
+    "config.data",
+    run={"inputs": INPUTS[modality]},
+  )
+  return dataset, dataset.training()
 
 
-def batch_of(source, transform, options):
+def batches_of(dataset, examples):
   stream = pipeline.train_batches(
-    source, transform, seed=0, batch_size=4, num_threads=1, **options
+    *examples, seed=0, batch_size=4, num_threads=1, buckets=dataset.buckets
   )
   try:
     return [next(stream) for _ in range(4)]
@@ -68,12 +73,12 @@ def batch_of(source, transform, options):
 
 @pytest.mark.parametrize("modality", sorted(DATA))
 def test_batches_of_several_masks(modality):
-  source, transform, options = build(modality)
-  shapes = inputs.batch_shapes(transform, source, 4, options["buckets"])
+  dataset, examples = build(modality)
+  shapes = batch_shapes(examples, dataset, 4)
   tokens, visible = TOKENS[modality]
   assert shapes["mask"] == jax.ShapeDtypeStruct((4, 3, tokens), np.bool_)
   assert shapes["keep_ids"] == jax.ShapeDtypeStruct((4, 3, visible), np.int32)
-  for batch in batch_of(source, transform, options):
+  for batch in batches_of(dataset, examples):
     assert batch.keys() == shapes.keys()
     mask, kept = batch["mask"], batch["keep_ids"]
     assert (np.diff(kept) > 0).all()
@@ -101,13 +106,13 @@ def test_batches_of_several_masks(modality):
   ],
 )
 def test_batches_of_two_views(modality, augment, added):
-  source, transform, options = build(modality, augment=augment, mask=None)
-  shapes = inputs.batch_shapes(transform, source, 4, options["buckets"])
+  dataset, examples = build(modality, augment=augment, mask=None)
+  shapes = batch_shapes(examples, dataset, 4)
   assert set(shapes) == {"inputs", *added}
   for name in ("inputs", "padding"):
     if name in shapes:
       assert shapes[name] == shapes[f"{name}_b"]
-  for batch in batch_of(source, transform, options):
+  for batch in batches_of(dataset, examples):
     assert batch.keys() == shapes.keys()
     differ = batch["inputs"] != batch["inputs_b"]
     assert differ.reshape(4, -1).any(1).all()
@@ -119,7 +124,7 @@ def test_batches_of_two_views(modality, augment, added):
     (
       "vision",
       {"mask": {"ratio": 0.95}},
-      r"config.data: InverseBlockMask: with ratio=0.95, 0 of 16 patches stay",
+      "config.data.mask: InverseBlockMask: .* 0 of 16 patches stay",
     ),
     (
       "vision",
@@ -149,7 +154,7 @@ def test_batches_of_two_views(modality, augment, added):
     (
       "vision",
       {"augment": {"view_augment": {"hue": 0.1}}},
-      r"config.data.augment: ViewAugment: unknown fields \['hue'\]; choose",
+      "config.data.augment.view_augment.hue: unknown field; choose from: blur",
     ),
     (
       "speech",
@@ -164,9 +169,12 @@ def test_errors(modality, changes, message):
 
 
 def test_an_example_of_one_frame_is_found_before_training():
-  data = copy.deepcopy(DATA["speech"]) | {"mask": {"name": "spans"}}
-  encoder = {"conv_layers": ((8, 4_000, 4_000),), "width": 16}
+  inputs = layout.WaveformInputs(((8, 4_000, 4_000),), width=16)
+  data = DATA["speech"] | {"mask": {"name": "spans"}}
+  dataset = config_lib.call(
+    MODALITIES["speech"].data, data, "config.data", run={"inputs": inputs}
+  )
   with pytest.raises(
     ConfigError, match=r"lengths=4800: SpanMask: one frame has to stay visible"
   ):
-    inputs.train_data(MODALITIES["speech"], data, encoder, None)
+    dataset.training()

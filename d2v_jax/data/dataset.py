@@ -1,0 +1,166 @@
+"""What config.data becomes: one contract for images, speech and text.
+
+Each modality has one dataset (`ImageData`, `SpeechData`, `TextData`), which
+makes examples for training, for evaluation and for feature extraction alike.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from d2v_jax import config as config_lib
+from d2v_jax.config import ConfigError
+from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.labels import Labels, RecordLabel
+
+Example = dict[str, Any]
+Section = Mapping[str, Any]
+
+DATA, EVALUATION = "config.data", "config.evaluation"
+
+
+class TrainingExamples(NamedTuple):
+  """Examples to train on.
+
+  Attributes:
+    source: decoded records, each with 'requested' and 'record'.
+    transform: (example, generator) -> the arrays of one row of a batch.
+  """
+
+  source: Any
+  transform: Callable[[Example, np.random.Generator], Example]
+
+
+class EvaluationExamples(NamedTuple):
+  """Examples to evaluate, each record once.
+
+  Attributes:
+    source: decoded records, each with 'requested' and 'record'.
+    transform: example -> the arrays of one row of a batch.
+  """
+
+  source: Any
+  transform: Callable[[Example], Example]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset(abc.ABC):
+  """config.data. Nothing is opened before it is asked for.
+
+  Attributes:
+    source: section of one of `sources`, to train on.
+    augment: further arguments of the training transform.
+    num_threads: threads that read and augment, over all workers.
+    num_workers: worker processes; 0 reads in the main one.
+    max_corrupt: different corrupt records that a process passes over before it
+      gives up.
+    sources: name -> constructor of a source of records.
+    needs_buckets: examples differ in length, so batches need lengths.
+  """
+
+  source: Section | None = None
+  augment: Section = dataclasses.field(default_factory=dict)
+  num_threads: int = 16
+  num_workers: int = 0
+  max_corrupt: int = 100
+
+  sources: ClassVar[Mapping[str, Callable]]
+  needs_buckets: ClassVar[bool] = False
+
+  # Fields, where a modality has such things.
+
+  @property
+  def buckets(self) -> Buckets | None:
+    """Lengths of batches; None for examples that all have one shape."""
+    return None
+
+  @property
+  def labels(self) -> Labels | None:
+    """What makes the labels of records; None: nothing is said of them."""
+    return None
+
+  @abc.abstractmethod
+  def transform(self) -> Callable[[Example, np.random.Generator], Example]:
+    """What makes a row of a training batch of an example.
+
+    Raises:
+      ConfigError: names the field, what was got and what is allowed.
+    """
+
+  def check(self) -> None:
+    """Raises what can be told before any data are read.
+
+    Raises:
+      ConfigError: names the field, what was got and what is allowed.
+    """
+    if self.source is not None:
+      config_lib.check(self.source, self.sources, f"{DATA}.source")
+    self.check_lengths(self.transform())
+
+  def check_lengths(self, transform: Any, shortest: int | None = None) -> None:
+    """Raises ConfigError where examples of a bucket could not be masked.
+
+    Args:
+      transform: from `transform`.
+      shortest: the smallest length of an example, where that is known.
+    """
+    for length in self.buckets.lengths if self.buckets is not None else ():
+      with config_lib.errors_at(f"{DATA}.buckets.lengths={length}"):
+        transform.check_length(length, shortest)
+
+  @abc.abstractmethod
+  def training(self) -> TrainingExamples:
+    """Opens config.data.source.
+
+    Raises:
+      ConfigError: names the field, what was got and what is allowed.
+    """
+
+  @abc.abstractmethod
+  def evaluation(
+    self, records: Any, transform: Section, where: str
+  ) -> EvaluationExamples:
+    """Makes records ready for the network.
+
+    Args:
+      records: a source, such as one of `sources`.
+      transform: config.evaluation.transform.
+      where: path of the records in the config, for errors.
+
+    Raises:
+      ConfigError: names the field, what was got and what is allowed.
+    """
+
+  @abc.abstractmethod
+  def check_evaluation(self, transform: Section) -> None:
+    """Raises ConfigError unless config.evaluation.transform is one."""
+
+  def open(self, section: Section, where: str) -> Any:
+    """Opens a source of records.
+
+    Raises:
+      ConfigError: names the field, what was got and what is allowed.
+    """
+    return config_lib.build(section, self.sources, where)
+
+  def _training_source(self) -> Any:
+    if self.source is None:
+      raise ConfigError(
+        f"{DATA}.source: missing; give a section with a name, one of: "
+        f"{', '.join(sorted(self.sources))}."
+      )
+    if self.needs_buckets and self.buckets is None:
+      raise ConfigError(
+        f"{DATA}.buckets: examples differ in length; give the lengths of "
+        "batches, such as buckets=dict(lengths=(...,)), in samples or tokens."
+      )
+    return self.open(self.source, f"{DATA}.source")
+
+  def _labels_of(self, records: Any) -> Labels | None:
+    """The labels of records; their classes where nothing else is said."""
+    if self.labels is None and getattr(records, "class_names", None):
+      return RecordLabel()
+    return self.labels

@@ -1,0 +1,82 @@
+"""config.data of images."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar
+
+from d2v_jax import config as config_lib
+from d2v_jax.config import Choices, FromRun
+from d2v_jax.data.dataset import (
+  DATA,
+  EVALUATION,
+  Dataset,
+  EvaluationExamples,
+  Section,
+  TrainingExamples,
+)
+from d2v_jax.data.images.sources import SOURCES, Decoded
+from d2v_jax.data.images.transform import (
+  ImageEvalTransform,
+  ImageTrainTransform,
+)
+from d2v_jax.data.layout import ImageInputs
+from d2v_jax.data.masks.image import MASKS
+from d2v_jax.data.masks.mask import Mask
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageData(Dataset):
+  """Images for training, evaluation and feature extraction.
+
+  Attributes:
+    inputs: what the encoder takes.
+    mask: what draws the masks; None to train without.
+    channels: 1 (grey) or 3 (RGB).
+  """
+
+  inputs: FromRun[ImageInputs]
+  mask: Annotated[Mask | None, Choices(MASKS)] = None
+  channels: int = 3
+
+  sources: ClassVar[Mapping[str, Callable]] = SOURCES
+
+  def transform(self) -> ImageTrainTransform:
+    """See `Dataset.transform`."""
+    if self.mask is not None:
+      with config_lib.errors_at(f"{DATA}.mask"):
+        self.mask.check(self.inputs.grid)
+    return config_lib.call(
+      ImageTrainTransform,
+      self.augment,
+      f"{DATA}.augment",
+      image_size=self.inputs.image_size,
+      patch_size=self.inputs.patch_size,
+      mask=self.mask,
+    )
+
+  def training(self) -> TrainingExamples:
+    """See `Dataset.training`."""
+    transform, records = self.transform(), self._training_source()
+    with config_lib.errors_at(DATA):
+      return TrainingExamples(Decoded(records, self.channels), transform)
+
+  def evaluation(
+    self, records: Any, transform: Section, where: str
+  ) -> EvaluationExamples:
+    """See `Dataset.evaluation`."""
+    with config_lib.errors_at(where):
+      source = Decoded(records, self.channels)
+    made = self._evaluation_transform(transform)
+    return EvaluationExamples(source, made)
+
+  def check_evaluation(self, transform: Section) -> None:
+    """See `Dataset.check_evaluation`."""
+    self._evaluation_transform(transform)
+
+  def _evaluation_transform(self, fields: Section) -> ImageEvalTransform:
+    return config_lib.call(
+      ImageEvalTransform,
+      fields,
+      f"{EVALUATION}.transform",
+      image_size=self.inputs.image_size,
+    )

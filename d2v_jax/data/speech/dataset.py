@@ -1,0 +1,109 @@
+"""config.data of speech."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar
+
+from d2v_jax import config as config_lib
+from d2v_jax.config import Choices, FromRun
+from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.dataset import (
+  DATA,
+  EVALUATION,
+  Dataset,
+  EvaluationExamples,
+  Section,
+  TrainingExamples,
+)
+from d2v_jax.data.labels import LABELS, Labels
+from d2v_jax.data.layout import WaveformInputs
+from d2v_jax.data.masks.mask import Mask
+from d2v_jax.data.masks.speech import MASKS
+from d2v_jax.data.speech.transform import (
+  SpeechEvalTransform,
+  SpeechTrainTransform,
+)
+from d2v_jax.data.speech.utterances import (
+  SOURCES,
+  evaluation_utterances,
+  training_utterances,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpeechData(Dataset):
+  """Recordings for training, evaluation and feature extraction.
+
+  Attributes:
+    inputs: what the encoder takes.
+    mask: what draws the hidden frames; None to train without.
+    channel_mask: what draws the hidden channels; None for none.
+    labels: what makes the labels; None to pretrain.
+    buckets: lengths of batches, in samples.
+    min_samples: utterances that are shorter are left out of training.
+  """
+
+  inputs: FromRun[WaveformInputs]
+  mask: Annotated[Mask | None, Choices(MASKS)] = None
+  channel_mask: Annotated[Mask | None, Choices(MASKS)] = None
+  labels: Annotated[Labels | None, Choices(LABELS)] = None
+  buckets: Buckets | None = None
+  min_samples: int = 0
+
+  sources: ClassVar[Mapping[str, Callable]] = SOURCES
+  needs_buckets: ClassVar[bool] = True
+
+  def transform(self) -> SpeechTrainTransform:
+    """See `Dataset.transform`."""
+    return config_lib.call(
+      SpeechTrainTransform,
+      self.augment,
+      f"{DATA}.augment",
+      conv_layers=self.inputs.conv_layers,
+      width=self.inputs.width,
+      mask=self.mask,
+      channel_mask=self.channel_mask,
+      labels=self.labels,
+    )
+
+  def training(self) -> TrainingExamples:
+    """See `Dataset.training`."""
+    transform, records = self.transform(), self._training_source()
+    assert self.buckets is not None  # as there are records
+    with config_lib.errors_at(DATA):
+      source = training_utterances(
+        records,
+        buckets=self.buckets,
+        labels=self.labels,
+        min_samples=self.min_samples,
+        conv_layers=self.inputs.conv_layers,
+      )
+    self.check_lengths(transform, int(source.lengths.min()))
+    return TrainingExamples(source, transform)
+
+  def evaluation(
+    self, records: Any, transform: Section, where: str
+  ) -> EvaluationExamples:
+    """See `Dataset.evaluation`."""
+    labels, conv_layers = self._labels_of(records), self.inputs.conv_layers
+    with config_lib.errors_at(where):
+      source = evaluation_utterances(
+        records, labels=labels, conv_layers=conv_layers
+      )
+    made = self._evaluation_transform(transform, labels)
+    return EvaluationExamples(source, made)
+
+  def check_evaluation(self, transform: Section) -> None:
+    """See `Dataset.check_evaluation`."""
+    self._evaluation_transform(transform)
+
+  def _evaluation_transform(
+    self, fields: Section, labels: Labels | None = None
+  ) -> SpeechEvalTransform:
+    return config_lib.call(
+      SpeechEvalTransform,
+      fields,
+      f"{EVALUATION}.transform",
+      conv_layers=self.inputs.conv_layers,
+      labels=labels,
+    )

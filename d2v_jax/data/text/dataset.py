@@ -1,0 +1,126 @@
+"""config.data of text."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar
+
+from d2v_jax import config as config_lib
+from d2v_jax.config import Choices, ConfigError, FromRun
+from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.dataset import (
+  DATA,
+  EVALUATION,
+  Dataset,
+  EvaluationExamples,
+  Section,
+  TrainingExamples,
+)
+from d2v_jax.data.labels import LABELS, Labels
+from d2v_jax.data.layout import TokenInputs
+from d2v_jax.data.masks.mask import Mask
+from d2v_jax.data.masks.text import MASKS
+from d2v_jax.data.text import sequences
+from d2v_jax.data.text.documents import SOURCES
+from d2v_jax.data.text.transform import (
+  TextEvalTransform,
+  TextTrainTransform,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerFile:
+  """Which tokenizer: a file or folder, or one that comes along.
+
+  Attributes:
+    path: see `tokenizer.load`.
+    name: see `tokenizer.load`.
+  """
+
+  path: str | None = None
+  name: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextData(Dataset):
+  """Texts for training, evaluation and feature extraction.
+
+  Attributes:
+    inputs: what the encoder takes.
+    tokenizer: what makes tokens of texts.
+    packing: see `sequences.training_texts`.
+    mask: what draws the hidden tokens; None to train without.
+    labels: what makes the labels; None to pretrain.
+    buckets: lengths of batches, in tokens.
+  """
+
+  inputs: FromRun[TokenInputs]
+  tokenizer: TokenizerFile | None = None
+  packing: str | None = None
+  mask: Annotated[Mask | None, Choices(MASKS)] = None
+  labels: Annotated[Labels | None, Choices(LABELS)] = None
+  buckets: Buckets | None = None
+
+  sources: ClassVar[Mapping[str, Callable]] = SOURCES
+  needs_buckets: ClassVar[bool] = True
+
+  def transform(self) -> TextTrainTransform:
+    """See `Dataset.transform`."""
+    return config_lib.call(
+      TextTrainTransform,
+      self.augment,
+      f"{DATA}.augment",
+      vocab_size=self.inputs.vocab_size,
+      mask=self.mask,
+      labels=self.labels,
+    )
+
+  def training(self) -> TrainingExamples:
+    """See `Dataset.training`."""
+    transform, records = self.transform(), self._training_source()
+    tokenizer = self._tokenizer()
+    with config_lib.errors_at(DATA):
+      source = sequences.training_texts(
+        records,
+        tokenizer,
+        self.inputs.vocab_size,
+        self.inputs.max_tokens,
+        self.packing,
+      )
+    self.check_lengths(transform, int(source.lengths.min()))
+    return TrainingExamples(source, transform)
+
+  def evaluation(
+    self, records: Any, transform: Section, where: str
+  ) -> EvaluationExamples:
+    """See `Dataset.evaluation`."""
+    tokenizer = self._tokenizer()
+    with config_lib.errors_at(where):
+      source = sequences.Texts(
+        records, tokenizer, self.inputs.vocab_size, self.inputs.max_tokens
+      )
+    made = self._evaluation_transform(transform, self._labels_of(records))
+    return EvaluationExamples(source, made)
+
+  def check_evaluation(self, transform: Section) -> None:
+    """See `Dataset.check_evaluation`."""
+    self._evaluation_transform(transform)
+
+  def _evaluation_transform(
+    self, fields: Section, labels: Labels | None = None
+  ) -> TextEvalTransform:
+    return config_lib.call(
+      TextEvalTransform,
+      fields,
+      f"{EVALUATION}.transform",
+      vocab_size=self.inputs.vocab_size,
+      labels=labels,
+    )
+
+  def _tokenizer(self) -> dict[str, str]:
+    if self.tokenizer is None:
+      raise ConfigError(
+        f"{DATA}.tokenizer: missing; give its path, a tokenizer.json or a "
+        "folder with vocab.json and merges.txt, or name='kjv'."
+      )
+    fields = dataclasses.asdict(self.tokenizer)
+    return {k: v for k, v in fields.items() if v is not None}

@@ -1,0 +1,212 @@
+"""From config.evaluation to evaluators and the batches that they measure."""
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from d2v_jax import config as config_lib
+from d2v_jax.config import ConfigError, Spec
+from d2v_jax.data import pipeline
+from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.dataset import EVALUATION, Dataset
+from d2v_jax.evaluators import EVALUATORS, Evaluator
+from d2v_jax.evaluators.features import Predictions, is_split
+
+Batches = Iterator[dict[str, np.ndarray]]
+
+# Rows of a batch for each device, unless the config says it.
+_ROWS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """What is measured, and on what.
+
+  Attributes:
+    evaluators: metric prefix -> evaluator.
+    batches: split ('train', 'test', 'test_...') -> its host batches in order.
+    every: updates between evaluations; 0 leaves only the first and the last.
+  """
+
+  evaluators: Mapping[str, Evaluator]
+  batches: Callable[[str], Batches]
+  every: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Fields:
+  """Fields of config.evaluation beside its splits.
+
+  Attributes:
+    evaluators: name of each, or another key and the name among its fields ->
+      its fields; None leaves one out.
+    transform: arguments of the modality's transform.
+    buckets: lengths of batches; None: those of config.data.
+    batch_size: rows of a global batch; None: 64 for each device.
+    every: see `Evaluation`.
+  """
+
+  evaluators: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  transform: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  buckets: Buckets | None = None
+  batch_size: int | None = None
+  every: int = 0
+
+  def __post_init__(self):
+    if self.every < 0:
+      raise ConfigError(
+        f"{EVALUATION}.every must be 0 or more, got {self.every}."
+      )
+    if self.batch_size is not None and self.batch_size < 1:
+      raise ConfigError(
+        f"{EVALUATION}.batch_size must be 1 or more, got {self.batch_size}."
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """config.evaluation, checked; its data are not opened yet."""
+
+  data: Dataset
+  fields: _Fields
+  evaluators: Mapping[str, Evaluator]
+  splits: Mapping[str, Spec]
+  batch_size: int
+
+  def open(self, learned_from: Any = None) -> Evaluation:
+    """Opens the splits that evaluators ask for; the others need not be there.
+
+    Args:
+      learned_from: source of a supervised objective, whose classes must be
+        those of the splits; or None.
+
+    Raises:
+      ConfigError: names the field, what was got and what is allowed.
+    """
+    data = self.data
+    records = {
+      split: data.open(section, f"{EVALUATION}.{split}")
+      for split, section in sorted(self.splits.items())
+    }
+    _check_classes({"config.data.source": learned_from, **records})
+    passes = {
+      split: functools.partial(
+        pipeline.eval_batches,
+        *data.evaluation(
+          source, self.fields.transform, f"{EVALUATION}.{split}"
+        ),
+        batch_size=self.batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        buckets=self.fields.buckets or data.buckets,
+      )
+      for split, source in records.items()
+    }
+    return Evaluation(
+      self.evaluators, lambda split: passes[split](), self.fields.every
+    )
+
+
+def plan(spec: Spec, data: Dataset, num_devices: int) -> Plan:
+  """Evaluators and splits of config.evaluation.
+
+  Args:
+    spec: config.evaluation.
+    data: config.data.
+    num_devices: that batches are split over.
+
+  Raises:
+    ConfigError: names the field, what was got and what is allowed.
+  """
+  splits = {k: v for k, v in spec.items() if is_split(k) and v is not None}
+  rest = {k: v for k, v in spec.items() if not is_split(k)}
+  names = [f.name for f in dataclasses.fields(_Fields)]
+  config_lib.check_fields(
+    rest, [*names, "train", "test", "test_..."], EVALUATION
+  )
+  fields = config_lib.call(_Fields, rest, EVALUATION)
+  if fields.buckets is not None and not data.needs_buckets:
+    raise ConfigError(
+      f"{EVALUATION}.buckets: images all have one size; leave it out."
+    )
+  data.check_evaluation(fields.transform)
+  for split, section in splits.items():
+    config_lib.check(section, data.sources, f"{EVALUATION}.{split}")
+  evaluators = _evaluators(fields.evaluators, data)
+  needed = _needed_splits(evaluators.values())
+  _check_splits(needed, splits)
+  batch_size = fields.batch_size or _ROWS * num_devices
+  if batch_size % num_devices:
+    raise ConfigError(
+      f"{EVALUATION}.batch_size {batch_size} is not a multiple of "
+      f"{num_devices} devices; change it."
+    )
+  return Plan(
+    data, fields, evaluators, {k: splits[k] for k in needed}, batch_size
+  )
+
+
+def _evaluators(spec: Mapping[str, Any], data: Dataset) -> dict[str, Evaluator]:
+  where, run = f"{EVALUATION}.evaluators", {"labels": data.labels}
+  made = {}
+  for key, section in spec.items():
+    if section is None:
+      continue
+    named = isinstance(section, Mapping) and difflib.get_close_matches(
+      "name", section, n=1
+    )
+    if named and ("name" in section or key not in EVALUATORS):
+      # Two of a kind have keys of their own.
+      made[key] = config_lib.build(
+        section, EVALUATORS, f"{where}.{key}", run=run
+      )
+    else:
+      config_lib.check_fields([key], EVALUATORS, where)
+      made[key] = config_lib.call(
+        EVALUATORS[key], section, f"{where}.{key}", run=run
+      )
+  return made
+
+
+def _needed_splits(evaluators: Any) -> set[str]:
+  needed = set()
+  for evaluator in evaluators:
+    wanted = evaluator.features
+    predicts = isinstance(wanted, Predictions)
+    needed |= {wanted.split} if predicts else {"train", "test"}
+  return needed
+
+
+def _check_splits(needed: set[str], splits: Mapping[str, Any]) -> None:
+  if not needed - set(splits):
+    return
+  both = {"train", "test"} <= needed
+  order = sorted(needed, key=lambda s: (s != "train", s))
+  names = "` and a `".join(order)
+  wanted = f"both a `{names}`" if both else f"a `{names}`"
+  raise ConfigError(
+    f"{EVALUATION}: evaluators need {wanted} source, got "
+    f"{sorted(splits) or 'none'}; add them or leave the evaluators out."
+  )
+
+
+def _check_classes(sources: Mapping[str, Any]) -> None:
+  """Class numbers must mean the same in every split."""
+  names = {k: getattr(s, "class_names", ()) for k, s in sources.items()}
+  names = {k: n for k, n in names.items() if n}
+  if len(set(names.values())) > 1:
+    common = set.intersection(*map(set, names.values()))
+    own = {k: [x for x in n if x not in common][:8] for k, n in names.items()}
+    listed = "; ".join(
+      f"{k} has {len(names[k])}, of its own {', '.join(x) or 'none'}"
+      for k, x in own.items()
+    )
+    raise ConfigError(
+      f"{EVALUATION}: the splits have different classes: {listed}. Each needs "
+      "examples (or the argument `classes`) of all."
+    )

@@ -1,0 +1,111 @@
+"""Every field of every shipped config: misspelt, and of another type."""
+
+import copy
+import json
+import pathlib
+import re
+
+import pytest
+
+from d2v_jax import config as config_lib
+from d2v_jax import config_file, probe
+from d2v_jax.config import ConfigError
+from d2v_jax.training import build
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+
+# The run that a config starts from, which gives it its network.
+STARTS_FROM = {
+  "finetune_imagenet": "vit_base",
+  "finetune_images": "vit_base",
+  "probe_attentive": "vit_base",
+  "finetune_librispeech": "speech_base",
+  "finetune_speech": "audio_folder",
+  "finetune_text": "text_files",
+  "finetune_glue": "text_base",
+  "probe_digits": "digits",
+  "probe_images": "image_folder",
+  "probe_audio": "audio_folder",
+  "probe_text": "text_files",
+}
+# Sections whose keys are the user's own: columns of a table.
+OWN_KEYS = ("only", "exclude")
+
+
+@pytest.fixture
+def load(tmp_path):
+  """Name -> a shipped config as nested dicts, with a run to start from."""
+
+  def load(name):
+    config = config_lib.plain(config_file.load(str(CONFIGS / f"{name}.py")))
+    if name in STARTS_FROM:
+      run = config_lib.plain(config_file.load(STARTS_FROM[name]))
+      (tmp_path / "run.json").write_text(json.dumps({"config": run}))
+      config["init_from"] = str(tmp_path)
+    return {**config, "num_devices": 1}
+
+  return load
+
+
+def plan(config):
+  """What can be told before data and weights are read."""
+  if probe.is_probe(config):
+    return probe.plan(config)
+  return build.plan(config)
+
+
+def sections(node, path="config"):
+  """(path, dict) of a config and of all that is in it."""
+  yield path, node
+  for key, value in node.items():
+    if isinstance(value, dict) and key not in OWN_KEYS:
+      yield from sections(value, f"{path}.{key}")
+
+
+def at(config, path):
+  for key in path.split(".")[1:]:
+    config = config[key]
+  return config
+
+
+def names():
+  return sorted(p.stem for p in CONFIGS.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_data_are_needed(name, load):
+  plan(load(name))
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_misspelt_field_is_named_with_its_path_and_the_right_one(name, load):
+  config = load(name)
+  for path, section in sections(config):
+    for key in section:
+      named = isinstance(section[key], dict) and "name" in section[key]
+      if re.fullmatch(r"test_\w+", key) or (
+        path == "config.evaluation.evaluators" and named
+      ):
+        continue  # a split and a named evaluator may be called anything
+      changed = copy.deepcopy(config)
+      node = at(changed, path)
+      node[f"{key}x"] = node.pop(key)
+      hint = rf"{re.escape(path)}\.{key}x: .*did you mean '{key}'"
+      with pytest.raises(ConfigError, match=hint) as error:
+        plan(changed)
+      choices = str(error.value).partition("choose from: ")[2]
+      assert key in re.split(r"[ ,.]+", choices), error.value
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_value_of_another_type_is_named_with_its_path(name, load):
+  config = load(name)
+  for path, section in sections(config):
+    for key, value in section.items():
+      if (path, key) == ("config", "init_from"):
+        continue  # read before the rest, as it completes it
+      changed = copy.deepcopy(config)
+      at(changed, path)[key] = 3 if isinstance(value, dict) else {"no": "field"}
+      where = re.escape(f"{path}.{key}")
+      with pytest.raises(ConfigError, match=rf"^{where}[.:]"):
+        plan(changed)
