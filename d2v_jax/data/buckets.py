@@ -4,19 +4,12 @@ import dataclasses
 import logging
 import sys
 import threading
-from typing import Protocol
 
 import numpy as np
 
-from d2v_jax.data.images.sources import Record, Source
+from d2v_jax.data.source import Example, Source
 
 _EPOCH_LOCK = threading.Lock()
-
-
-class LengthSource(Source, Protocol):
-  """A source that knows the lengths of its examples without reading them."""
-
-  lengths: np.ndarray  # int [n], in samples or tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +88,7 @@ class BucketStream:
   `batch_size`, `seed` and g alone.
 
   Args:
-    source: examples with lengths.
+    source: examples with `lengths`, int [n].
     buckets: the lengths of batches.
     batch_size: examples in a global batch.
     seed: of the order.
@@ -106,7 +99,7 @@ class BucketStream:
   """
 
   def __init__(
-    self, source: LengthSource, buckets: Buckets, batch_size: int, seed: int
+    self, source: Source, buckets: Buckets, batch_size: int, seed: int
   ):
     lengths = _lengths(source)
     if len(lengths) < batch_size:
@@ -125,7 +118,7 @@ class BucketStream:
   def __len__(self) -> int:
     return sys.maxsize
 
-  def __getitem__(self, index: int) -> Record:
+  def __getitem__(self, index: int) -> Example:
     batch, row = divmod(int(index), self._batch_size)
     epoch, batch = divmod(batch, len(self._assigned) // self._batch_size)
     examples, buckets = self._epoch(epoch)
@@ -154,7 +147,7 @@ class SortedByLength:
   its global batch. Warns when examples are longer than the largest bucket.
 
   Args:
-    source: examples with lengths.
+    source: examples with `lengths`, int [n].
     buckets: the lengths of batches.
     batch_size: examples in a global batch.
 
@@ -162,7 +155,7 @@ class SortedByLength:
     ValueError: the source has no lengths.
   """
 
-  def __init__(self, source: LengthSource, buckets: Buckets, batch_size: int):
+  def __init__(self, source: Source, buckets: Buckets, batch_size: int):
     lengths = _lengths(source)
     self._source = source
     self._order = np.argsort(lengths, kind="stable").astype(np.int32)
@@ -182,7 +175,7 @@ class SortedByLength:
   def __len__(self) -> int:
     return len(self._order)
 
-  def __getitem__(self, index: int) -> Record:
+  def __getitem__(self, index: int) -> Example:
     example = self._source[int(self._order[index])]
     return example | {"length": int(self._lengths[index])}
 
@@ -191,7 +184,7 @@ class SortedByLength:
     return self._source.record_name(int(self._order[index]))
 
 
-def _lengths(source: LengthSource) -> np.ndarray:
+def _lengths(source: Source) -> np.ndarray:
   lengths = getattr(source, "lengths", None)
   if lengths is None or len(lengths) != len(source):
     raise ValueError(

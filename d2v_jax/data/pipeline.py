@@ -10,10 +10,9 @@ from absl import flags
 from etils import epath
 
 from d2v_jax.data.buckets import Buckets, BucketStream, SortedByLength
-from d2v_jax.data.images.sources import Source
+from d2v_jax.data.source import Example, Source
 
 Batch = dict[str, np.ndarray]
-Example = dict[str, Any]
 
 
 def train_batches(

@@ -6,10 +6,12 @@ import pathlib
 from typing import Any
 
 from d2v_jax.data import tables
-from d2v_jax.data.images.sources import ImageFolder, Record
-from d2v_jax.data.speech.audio_files import AudioFiles, AudioFolder
+from d2v_jax.data.images.sources import ImageFolder
+from d2v_jax.data.source import Record
+from d2v_jax.data.speech.audio_files import AudioFiles
 from d2v_jax.data.speech.manifest import Manifest
-from d2v_jax.data.text.documents import TextTable
+from d2v_jax.data.speech.sources import AudioFolder
+from d2v_jax.data.text.sources import TextTable
 from d2v_jax.data.text.text_files import TextFiles
 
 TABLES = (".tsv", ".jsonl", ".tsv.gz", ".jsonl.gz")

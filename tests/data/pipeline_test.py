@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from d2v_jax.data import buckets, pipeline
-from d2v_jax.data.images import sources
+from d2v_jax.data.images import examples, sources
 from d2v_jax.data.images import transform as image_transform
 from d2v_jax.data.masks import image as image_masks
 
@@ -16,7 +16,7 @@ TRANSFORM = image_transform.ImageTrainTransform(8, 2, MASK)
 
 @pytest.fixture(scope="module")
 def digits():
-  return sources.Decoded(sources.Digits("test"), 1)
+  return examples.DecodedImages(sources.Digits("test"), 1)
 
 
 def take(source, count, transform=TRANSFORM, **options):
@@ -116,7 +116,7 @@ def test_augmentation_differs_between_epochs():
       return 1
 
   # Fewer examples than a batch: it repeats them, augmented anew.
-  batch = take(sources.Decoded(One(), 1), 1)[0]
+  batch = take(examples.DecodedImages(One(), 1), 1)[0]
   assert len(set(rows(batch))) == 8
   assert len({mask.tobytes() for mask in batch["mask"]}) > 6
 
@@ -131,7 +131,7 @@ def spoiled(tmp_path):
     data = cv2.imencode(kind, image)[1].tobytes()
     data = {3: data[:300], 4: b"", 8: data[:-90], 10: b"text"}.get(i, data)
     (tmp_path / f"{i:02d}{kind}").write_bytes(data)
-  return sources.Decoded(sources.ImageFolder(str(tmp_path)), 3)
+  return examples.DecodedImages(sources.ImageFolder(str(tmp_path)), 3)
 
 
 BAD = ["03.png", "04.jpg", "08.jpg", "10.jpg"]
@@ -184,7 +184,7 @@ def test_replacements_do_not_depend_on_the_process_count(spoiled):
 @pytest.mark.parametrize("process_count", [1, 4])
 @pytest.mark.parametrize("batch_size", [8, 64])
 def test_evaluation_sees_each_example_once(batch_size, process_count):
-  digits = sources.Decoded(sources.Digits("test"), 1)
+  digits = examples.DecodedImages(sources.Digits("test"), 1)
   shares = [
     list(
       pipeline.eval_batches(
@@ -222,7 +222,7 @@ def test_evaluation_with_fewer_examples_than_processes(spoiled):
       return 3
 
   transform = image_transform.ImageEvalTransform(8, resize_ratio=None)
-  few = sources.Decoded(Three(), 1)
+  few = examples.DecodedImages(Three(), 1)
   valid = [
     next(
       pipeline.eval_batches(

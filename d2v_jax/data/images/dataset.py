@@ -14,7 +14,8 @@ from d2v_jax.data.dataset import (
   Section,
   TrainingExamples,
 )
-from d2v_jax.data.images.sources import SOURCES, Decoded
+from d2v_jax.data.images.examples import DecodedImages
+from d2v_jax.data.images.sources import SOURCES
 from d2v_jax.data.images.transform import (
   ImageEvalTransform,
   ImageTrainTransform,
@@ -58,14 +59,14 @@ class ImageData(Dataset):
     """See `Dataset.training`."""
     transform, records = self.transform(), self._training_source()
     with config_lib.errors_at(DATA):
-      return TrainingExamples(Decoded(records, self.channels), transform)
+      return TrainingExamples(DecodedImages(records, self.channels), transform)
 
   def evaluation(
     self, records: Any, transform: Section, where: str
   ) -> EvaluationExamples:
     """See `Dataset.evaluation`."""
     with config_lib.errors_at(where):
-      source = Decoded(records, self.channels)
+      source = DecodedImages(records, self.channels)
     made = self._evaluation_transform(transform)
     return EvaluationExamples(source, made)
 

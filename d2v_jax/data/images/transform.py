@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +11,7 @@ from d2v_jax.data.images.rand_augment import RandAugment
 from d2v_jax.data.images.view_augment import ViewAugment
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.sections import built
-
-Example = dict[str, Any]
+from d2v_jax.data.source import Example
 
 _CROP_ATTEMPTS = 10
 

@@ -19,14 +19,14 @@ from d2v_jax.data.labels import LABELS, Labels
 from d2v_jax.data.layout import WaveformInputs
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.speech import MASKS
+from d2v_jax.data.speech.examples import (
+  evaluation_utterances,
+  training_utterances,
+)
+from d2v_jax.data.speech.sources import SOURCES
 from d2v_jax.data.speech.transform import (
   SpeechEvalTransform,
   SpeechTrainTransform,
-)
-from d2v_jax.data.speech.utterances import (
-  SOURCES,
-  evaluation_utterances,
-  training_utterances,
 )
 
 

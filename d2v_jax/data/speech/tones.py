@@ -3,10 +3,10 @@
 import functools
 import pathlib
 import threading
-from typing import Any
 
 import numpy as np
 
+from d2v_jax.data.source import Record
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.speech.audio_files import resampled_lengths
 from d2v_jax.data.tables import Table
@@ -41,7 +41,7 @@ class Tones:
   def __len__(self) -> int:
     return len(self._bounds)
 
-  def __getitem__(self, index: int) -> dict[str, Any]:
+  def __getitem__(self, index: int) -> Record:
     start, end = self._bounds[index]
     samples = _tones_audio()[start:end]
     label = self._labels[index]

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -10,9 +9,9 @@ from d2v_jax.data import layout
 from d2v_jax.data.layout import ConvLayers
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.sections import built
+from d2v_jax.data.source import Example
 from d2v_jax.data.speech.augment import WaveAugment
 
-Example = dict[str, Any]
 Labels = Callable[[Example], np.ndarray]
 
 

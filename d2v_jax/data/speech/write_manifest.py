@@ -22,8 +22,9 @@ from collections.abc import Callable, Sequence
 
 from array_record.python import array_record_module
 
-from d2v_jax.data.speech.audio_files import AudioFiles, AudioFolder, LibriSpeech
+from d2v_jax.data.speech.audio_files import AudioFiles
 from d2v_jax.data.speech.manifest import Manifest
+from d2v_jax.data.speech.sources import AudioFolder, LibriSpeech
 
 _COLUMNS = ("path", "record", "num_samples", "rate")  # then what else there is
 _BREAKS = str.maketrans("\t\r\n", "   ")

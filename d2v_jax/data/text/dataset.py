@@ -19,8 +19,8 @@ from d2v_jax.data.labels import LABELS, Labels
 from d2v_jax.data.layout import TokenInputs
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.text import MASKS
-from d2v_jax.data.text import sequences
-from d2v_jax.data.text.documents import SOURCES
+from d2v_jax.data.text import examples
+from d2v_jax.data.text.sources import SOURCES
 from d2v_jax.data.text.transform import (
   TextEvalTransform,
   TextTrainTransform,
@@ -47,7 +47,7 @@ class TextData(Dataset):
   Attributes:
     inputs: what the encoder takes.
     tokenizer: what makes tokens of texts.
-    packing: see `sequences.training_texts`.
+    packing: see `examples.training_texts`.
     mask: what draws the hidden tokens; None to train without.
     labels: what makes the labels; None to pretrain.
     buckets: lengths of batches, in tokens.
@@ -79,7 +79,7 @@ class TextData(Dataset):
     transform, records = self.transform(), self._training_source()
     tokenizer = self._tokenizer()
     with config_lib.errors_at(DATA):
-      source = sequences.training_texts(
+      source = examples.training_texts(
         records,
         tokenizer,
         self.inputs.vocab_size,
@@ -95,7 +95,7 @@ class TextData(Dataset):
     """See `Dataset.evaluation`."""
     tokenizer = self._tokenizer()
     with config_lib.errors_at(where):
-      source = sequences.Texts(
+      source = examples.Texts(
         records, tokenizer, self.inputs.vocab_size, self.inputs.max_tokens
       )
     made = self._evaluation_transform(transform, self._labels_of(records))

@@ -179,8 +179,7 @@ def _read_summary(folder: pathlib.Path) -> dict[str, Any]:
   if not file.is_file():
     raise ValueError(
       f"Tokens: {folder} has no {_SUMMARY}, so it is not a folder of packed "
-      "tokens, or not a finished one; write it with python -m "
-      "d2v_jax.data.text.packing"
+      "tokens, or not a finished one; write it with d2v pack"
     )
   try:
     summary = json.loads(file.read_text())

@@ -68,8 +68,7 @@ def _read_tokenizer_json(path: pathlib.Path) -> tuple[list[str], list[Merge]]:
   if splitter.get("type") != "ByteLevel" or content.get("normalizer"):
     raise ValueError(
       f"tokenizer: {path} is not byte-level BPE: its pre_tokenizer must be "
-      "ByteLevel and its normalizer null; train one with python -m "
-      "d2v_jax.data.tokenizer train"
+      "ByteLevel and its normalizer null; train one with d2v tokenizer"
     )
   settings = {f"model.{key}": (model.get(key), False) for key in _VARIANTS}
   for key, plain in (("add_prefix_space", False), ("use_regex", True)):

@@ -2,15 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from d2v_jax.data.layout import PAD
 from d2v_jax.data.masks.mask import Mask
-from d2v_jax.data.text import sequences
+from d2v_jax.data.source import Example
+from d2v_jax.data.text import examples
 
-Example = dict[str, Any]
 Labels = Callable[[Example], np.ndarray]
 
 
@@ -108,7 +107,7 @@ def _cut(tokens: np.ndarray, length: int, vocab_size: int) -> np.ndarray:
       f"a sequence has the token id {tokens.max()}, but encoder.vocab_size is "
       f"{vocab_size}"
     )
-  return sequences.cut(tokens, length)
+  return examples.cut(tokens, length)
 
 
 def _padded(tokens: np.ndarray, length: int) -> np.ndarray:

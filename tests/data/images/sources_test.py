@@ -6,18 +6,8 @@ import pytest
 import sklearn.datasets
 import tensorflow_datasets as tfds
 
-from d2v_jax.data.images import sources
+from d2v_jax.data.images import examples, sources
 from tests.data.images.pictures import encoded, smooth
-
-
-class Records(list):
-  """A source of given images."""
-
-  def __getitem__(self, index):
-    return {"image": super().__getitem__(index), "label": index % 10}
-
-  def record_name(self, index):
-    return f"record {index}"
 
 
 @pytest.fixture
@@ -146,7 +136,7 @@ def test_tfds(tfds_dir):
   )
   assert len(source) == 5
   assert source.record_name(2) == "tiny_images/train[:5][2]"
-  decoded = sources.Decoded(pickle.loads(pickle.dumps(source)), 3)
+  decoded = examples.DecodedImages(pickle.loads(pickle.dumps(source)), 3)
   known = {smooth(seed=i).tobytes(): i % 3 for i in range(9)}
   for i in range(5):
     assert isinstance(source[i]["image"], bytes)
@@ -170,28 +160,6 @@ def test_tfds_errors(tfds_dir, tmp_path):
       sources.TfdsImages(builder, "train", str(tmp_path))
 
 
-def test_decoded_takes_the_next_good_record():
-  good = [encoded(smooth(seed=i), "PNG") for i in range(6)]
-  records = Records(good)
-  list.__setitem__(records, 2, good[2][:50])
-  list.__setitem__(records, 3, b"")
-  list.__setitem__(records, 5, b"text")
-  decoded = sources.Decoded(records, 3)
-  assert len(decoded) == 6
-  assert [decoded[i]["record"] for i in range(6)] == [0, 1, 4, 4, 4, 0]
-  assert [decoded[i]["requested"] for i in range(6)] == list(range(6))
-  # Image and label stay together.
-  assert [decoded[i]["label"] for i in range(6)] == [0, 1, 4, 4, 4, 0]
-  np.testing.assert_array_equal(decoded[2]["image"], smooth(seed=4))
-  assert decoded.record_name(2) == "record 2"
-
-
-def test_decoded_errors():
-  with pytest.raises(ValueError, match="channels must be 1 or 3, got 4"):
-    sources.Decoded(Records([b""]), 4)
-  with pytest.raises(ValueError, match="has no records"):
-    sources.Decoded(Records([]), 3)
-  with pytest.raises(ValueError, match="none of the 2 records can be decoded"):
-    sources.Decoded(Records([b"", b"x"]), 3)[0]
+def test_unknown_split_of_digits():
   with pytest.raises(ValueError, match="choose one of: all, test, train"):
     sources.SOURCES["digits"](split="dev")

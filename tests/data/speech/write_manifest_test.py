@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from d2v_jax.data.speech import write_manifest
-from d2v_jax.data.speech.audio_files import AudioFolder, LibriSpeech
+from d2v_jax.data.speech.examples import Utterances
 from d2v_jax.data.speech.manifest import Manifest
-from d2v_jax.data.speech.utterances import Utterances
+from d2v_jax.data.speech.sources import AudioFolder, LibriSpeech
 from tests.data.speech.recordings import encoded, sine, write_files
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tensorflow_datasets.text.glue import Glue as Tfds
 
-from d2v_jax.data.text import documents, glue, sequences
+from d2v_jax.data.text import examples, glue, sources
 from d2v_jax.data.text import tokenizer as tokenizer_lib
 from d2v_jax.data.text.glue import Glue
 
@@ -126,7 +126,7 @@ def records(source):
 
 def test_all_tasks_are_here():
   assert FILES.keys() == TRAIN.keys() == glue.TASKS.keys()
-  assert documents.SOURCES["glue"] is Glue
+  assert sources.SOURCES["glue"] is Glue
 
 
 @pytest.mark.parametrize("task", sorted(TRAIN))
@@ -314,13 +314,13 @@ def test_bad_files(tmp_path, task, text, message):
 def test_tokens_of_pairs_and_single_texts(folder):
   tokenizer = tokenizer_lib.load(name="kjv")
   a, b = tokenizer.encode("A man."), tokenizer.encode("A person.")
-  texts = sequences.Texts(
+  texts = examples.Texts(
     Glue("mnli", folder / "mnli"), {"name": "kjv"}, tokenizer.vocab_size
   )
   assert texts[0]["tokens"].tolist() == [0, *a, 2, 2, *b, 2]
   assert texts[0]["label"] == 0
   assert texts.class_names == ("entailment", "neutral", "contradiction")
-  texts = sequences.Texts(
+  texts = examples.Texts(
     Glue("sst2", folder / "sst2"), {"name": "kjv"}, tokenizer.vocab_size
   )
   # Without the space at the end, as in RoBERTa's preparation.

@@ -4,7 +4,8 @@ import pickle
 import numpy as np
 import pytest
 
-from d2v_jax.data.text import documents, packing, token_cache, tokenizer
+from d2v_jax.data.text import packing, sources, token_cache, tokenizer
+from d2v_jax.data.text.text_files import TextFiles
 
 
 def sentences(*sizes, first=10):
@@ -144,7 +145,7 @@ def test_token_blocks(vocab_size, width):
 @pytest.fixture
 def text(tmp_path):
   path = tmp_path / "verses.txt"
-  lines = [x for d in documents.Kjv("test").documents() for x in d][:60]
+  lines = [x for d in sources.Kjv("test").documents() for x in d][:60]
   path.write_text("\n".join([*lines[:40], "", *lines[40:]]))
   return path
 
@@ -157,8 +158,8 @@ def command(tmp_path, text, *more):
 @pytest.mark.parametrize("rule", packing.RULES)
 def test_cache_round_trip(tmp_path, text, rule, capsys):
   assert command(tmp_path, text, f"--rule={rule}") == 0
-  source = documents.SOURCES["tokens"](tmp_path / "tokens")
-  lines = documents.TextFiles(text).documents()
+  source = sources.SOURCES["tokens"](tmp_path / "tokens")
+  lines = TextFiles(text).documents()
   wanted = packing.pack(lines, tokenizer.load(name="kjv"), 64, rule)
   assert len(source) == len(wanted) > 10
   for some in (source, pickle.loads(pickle.dumps(source))):

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from d2v_jax.data.text import documents, tokenizer
+from d2v_jax.data.text import sources, tokenizer
 
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
 
@@ -167,7 +167,7 @@ def test_embedded_tokenizer_covers_any_text():
 
 
 def test_embedded_tokenizer_was_trained_on_the_train_split():
-  lines = (t for d in documents.Kjv("train").documents() for t in d)
+  lines = (t for d in sources.Kjv("train").documents() for t in d)
   trained = tokenizer.train(lines, 2000)
   assert trained.fingerprint == tokenizer.load(name="kjv").fingerprint
 

@@ -2,18 +2,16 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
 from d2v_jax.data.layout import BOS, EOS
+from d2v_jax.data.source import Example
 from d2v_jax.data.text import packing as packing_lib
 from d2v_jax.data.text import tokenizer as tokenizer_lib
-from d2v_jax.data.text.documents import TextSource
+from d2v_jax.data.text.sources import TextSource
 from d2v_jax.data.text.token_cache import Tokens
 from d2v_jax.data.text.tokenizer import Tokenizer
-
-Example = dict[str, Any]
 
 _CHUNK = 4096  # records tokenised at once
 

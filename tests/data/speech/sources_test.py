@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from d2v_jax.data.speech import decoding
-from d2v_jax.data.speech.audio_files import AudioFolder, LibriSpeech
+from d2v_jax.data.speech.sources import AudioFolder, LibriSpeech
 from tests.data.speech.recordings import KINDS, encoded, sine, write_files
 
 

@@ -8,12 +8,12 @@ from d2v_jax.data import layout
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.labels import Letters, RecordLabel
 from d2v_jax.data.speech import decoding
-from d2v_jax.data.speech.utterances import (
-  SOURCES,
+from d2v_jax.data.speech.examples import (
   Utterances,
   evaluation_utterances,
   training_utterances,
 )
+from d2v_jax.data.speech.sources import SOURCES
 from tests.data.speech.recordings import Records, encoded, sine, write_files
 
 

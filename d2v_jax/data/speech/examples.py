@@ -2,52 +2,17 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from d2v_jax.data import layout
 from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.source import Example
 from d2v_jax.data.speech import decoding
-from d2v_jax.data.speech.audio_files import AudioFolder, LibriSpeech
-from d2v_jax.data.speech.manifest import Manifest
-from d2v_jax.data.speech.tones import Tones
+from d2v_jax.data.speech.sources import RecordingSource
 
-Record = dict[str, Any]
 Labels = Callable[[Mapping[str, Any]], np.ndarray]
-
-SOURCES = {
-  "folder": AudioFolder,
-  "librispeech": LibriSpeech,
-  "manifest": Manifest,
-  "tones": Tones,
-}
-
-
-class Source(Protocol):
-  """What `Utterances` needs: random access to recordings, picklable.
-
-  Item i is {'audio': bytes of a file, or float32 [n] or [n, channels] with
-  'rate'; 'text' and 'label' if there are any}.
-  """
-
-  class_names: tuple[str, ...]
-
-  def __len__(self) -> int: ...
-
-  def __getitem__(self, index: int) -> Record: ...
-
-  def record_name(self, index: int) -> str:
-    """Returns a name by which a person finds record `index`."""
-    ...
-
-  def lengths(self, sample_rate: int) -> np.ndarray:
-    """Returns int64 [n], samples after resampling; 0 where unreadable."""
-    ...
-
-  def texts(self) -> list[str] | None:
-    """Returns the texts, '' where there is none; None when none has one."""
-    ...
 
 
 class Utterances:
@@ -89,7 +54,7 @@ class Utterances:
 
   def __init__(
     self,
-    source: Source,
+    source: RecordingSource,
     *,
     labels: Labels | None = None,
     fit_labels: bool = False,
@@ -127,7 +92,7 @@ class Utterances:
   def __len__(self) -> int:
     return len(self._kept)
 
-  def __getitem__(self, index: int) -> Record:
+  def __getitem__(self, index: int) -> Example:
     total = len(self)
     for offset in range(total):
       position = (index + offset) % total
@@ -185,7 +150,7 @@ class Utterances:
 
 
 def training_utterances(
-  source: Source,
+  source: RecordingSource,
   *,
   buckets: Buckets,
   labels: Labels | None = None,
@@ -219,7 +184,7 @@ def training_utterances(
 
 
 def evaluation_utterances(
-  source: Source,
+  source: RecordingSource,
   *,
   labels: Labels | None = None,
   conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
@@ -237,7 +202,7 @@ def evaluation_utterances(
   return Utterances(source, labels=labels, conv_layers=conv_layers)
 
 
-def _frames_needed(source: Source, labels: Any) -> np.ndarray:
+def _frames_needed(source: RecordingSource, labels: Any) -> np.ndarray:
   """Returns int64 [n], the fewest frames that CTC can spell each label in."""
   needed = []
   for i, text in enumerate(source.texts() or [""] * len(source)):
