@@ -26,7 +26,7 @@ from d2v_jax.evaluators.features import (
   pool_features,
   token_features,
 )
-from d2v_jax.modalities import MODALITIES, Modality
+from d2v_jax.modalities import MODALITIES
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, Params
 from d2v_jax.objectives import SUB_TREES
 from d2v_jax.objectives.objective import Objective
@@ -60,11 +60,6 @@ class Pretrained:
   model: str
   params: Params
   mesh: jax.sharding.Mesh
-
-  @property
-  def row(self) -> Modality:
-    """The modality's row of the table."""
-    return MODALITIES[self.modality]
 
   def __repr__(self) -> str:
     depth, _, _, width = self._shapes.block.shape
@@ -342,7 +337,9 @@ class Source:
     return params
 
 
-def inherit(config: Any, workdir: epath.PathLike | None = None) -> Spec:
+def inherit(
+  config: Any, workdir: epath.PathLike | None = None
+) -> dict[str, Any]:
   """A config with what it leaves to the run of its `init_from`.
 
   These are the modality, arguments of the encoder, and of config.data what

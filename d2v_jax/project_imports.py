@@ -56,10 +56,12 @@ def executed(file: pathlib.Path) -> Iterator[ModuleType]:
 
 
 @contextlib.contextmanager
-def _isolated(own: str, roots: Sequence[pathlib.Path]) -> Iterator[None]:
+def _isolated(
+  module_name: str, roots: Sequence[pathlib.Path]
+) -> Iterator[None]:
   """Hides loaded modules of a project's names; in the end they are back."""
   tops = {_top(name) for name in sys.modules}
-  tops = {own, *(top for top in tops if _belongs(top, roots))}
+  tops = {module_name, *(top for top in tops if _belongs(top, roots))}
   hidden = {n: module for n, module in sys.modules.items() if _top(n) in tops}
   for name in hidden:
     del sys.modules[name]
@@ -94,8 +96,8 @@ def _belongs(name: str, roots: Sequence[pathlib.Path]) -> bool:
 
 def _is_installed(module: ModuleType) -> bool:
   file = getattr(module, "__file__", None)
-  places = [file] if file else getattr(module, "__path__", ())
-  parts = {part for place in places for part in pathlib.Path(place).parts}
+  paths = [file] if file else getattr(module, "__path__", ())
+  parts = {part for path in paths for part in pathlib.Path(path).parts}
   return not parts.isdisjoint(("site-packages", "dist-packages"))
 
 

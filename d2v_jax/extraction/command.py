@@ -79,7 +79,7 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
     pad=request.pads(config),
   )
   skipped = _Skipped(examples, args.max_skipped, compute.say)
-  if not request.pads(config):
+  if not request.pads(config) and examples.lengths is not None:
     compute.say(
       "padding would change what this network computes (conv_norm='group'): "
       f"its {len(set(examples.lengths.tolist()))} lengths are compiled one by "
@@ -146,8 +146,8 @@ class _Skipped:
   @property
   def names(self):
     """Those known from the start, then the others, each in order."""
-    found = [self._examples.name(i) for i in sorted(self._indices)]
-    return self._examples.left_out + found
+    unreadable = [self._examples.name(i) for i in sorted(self._indices)]
+    return self._examples.left_out + unreadable
 
   def _check(self):
     if len(self.names) > self._most:
@@ -195,6 +195,6 @@ def _check_output(args):
       pass
   except OSError as e:
     raise ValueError(
-      f"cannot write --output={output}: {e}; choose another place."
+      f"cannot write --output={output}: {e}; choose another folder."
     ) from e
   return output, kind

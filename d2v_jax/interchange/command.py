@@ -62,37 +62,39 @@ def _parse(argv):
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   commands = parser.add_subparsers(dest="command", required=True)
-  wanted = commands.add_parser("import", help="make a run of a foreign model")
-  wanted.add_argument("source", help="a .pt file, or a folder")
-  wanted.add_argument("dest", help="workdir of the run to make; must be free")
-  wanted.add_argument(
+  importer = commands.add_parser("import", help="make a run of a foreign model")
+  importer.add_argument("source", help="a .pt file, or a folder")
+  importer.add_argument("dest", help="workdir of the run to make; must be free")
+  importer.add_argument(
     "--dictionary",
     help="of fairseq's files: dict.ltr.txt of a CTC model, or the folder with "
     "dict.txt, encoder.json and vocab.bpe of a text model, where they are not "
     "beside SOURCE",
   )
-  wanted.add_argument(
+  importer.add_argument(
     "--encoder_only",
     action="store_true",
     help="leave head and objective out, also where they cannot be imported",
   )
-  wanted.add_argument(
+  importer.add_argument(
     "--check",
     action=argparse.BooleanOptionalAction,
     help="compare activations with those of transformers; by default where "
     "that and torch are installed",
   )
-  out = commands.add_parser("export", help="write a run for elsewhere")
-  out.add_argument("run", help="workdir of a run")
-  out.add_argument("dest", help="folder (for jax: file) to write")
-  out.add_argument("--format", choices=FORMATS, required=True)
-  out.add_argument(
+  exporter = commands.add_parser("export", help="write a run for elsewhere")
+  exporter.add_argument("run", help="workdir of a run")
+  exporter.add_argument("dest", help="folder (for jax: file) to write")
+  exporter.add_argument("--format", choices=FORMATS, required=True)
+  exporter.add_argument(
     "--model",
     choices=("teacher", "student"),
     help="whose weights; the teacher's where there is one",
   )
-  out.add_argument("--step", type=int, help="of the checkpoint; the newest")
-  features = out.add_argument_group("features of --format=jax")
+  exporter.add_argument(
+    "--step", type=int, help="of the checkpoint; the newest"
+  )
+  features = exporter.add_argument_group("features of --format=jax")
   features.add_argument(
     "--layers", type=_layers, help="mean of these, such as 5,11; or all"
   )

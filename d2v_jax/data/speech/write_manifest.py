@@ -80,29 +80,32 @@ def write(
   total = len(source)
   headers = source.headers(lambda done: say(f"\rread {done} of {total} files"))
   say(f"\rread {total} of {total} files\n")
-  good = [i for i, header in enumerate(headers) if header and header[0] > 0]
-  for i in sorted(set(range(total)) - set(good)):
-    say(f"left out, unreadable or empty: {source.record_name(i)}\n")
-  if len(good) < max(1, shards):
+  # File's number -> (samples, rate).
+  usable = {i: x for i, x in enumerate(headers) if x is not None and x[0] > 0}
+  for i in range(total):
+    if i not in usable:
+      say(f"left out, unreadable or empty: {source.record_name(i)}\n")
+  if len(usable) < max(1, shards):
     raise ValueError(
-      f"{len(good)} of {total} files can be read, but at least "
+      f"{len(usable)} of {total} files can be read, but at least "
       f"{max(1, shards)} are needed"
     )
   target.parent.mkdir(parents=True, exist_ok=True)
   if shards:
-    places = _pack(source, good, packed, say)
+    paths = _pack(source, list(usable), packed, say)
   else:
-    places = [{"path": _relative(source.files[i], target)} for i in good]
-  rows = []
-  for i, place in zip(good, places, strict=True):
-    count, rate = headers[i]
-    own = place | {"num_samples": str(count), "rate": str(rate)}
-    rows.append(source.rows[i] | own)
-  _write_tsv(target, rows)
-  seconds = sum(headers[i][0] / headers[i][1] for i in good)
+    paths = [{"path": _relative(source.files[i], target)} for i in usable]
+  _write_tsv(
+    target,
+    [
+      {**source.rows[i], **path, "num_samples": str(count), "rate": str(rate)}
+      for (i, (count, rate)), path in zip(usable.items(), paths, strict=True)
+    ],
+  )
+  seconds = sum(count / rate for count, rate in usable.values())
   say(
-    f"wrote {target}: {len(good)} recordings, {seconds / 3600:.2f} h; left out "
-    f"{total - len(good)}\n"
+    f"wrote {target}: {len(usable)} recordings, {seconds / 3600:.2f} h; left "
+    f"out {total - len(usable)}\n"
   )
 
 
@@ -113,7 +116,7 @@ def _pack(
   say: Callable[[str], None],
 ) -> list[dict[str, str]]:
   """Writes the shards; returns each recording's columns path and record."""
-  places = []
+  columns: list[dict[str, str]] = []
   for k, shard in enumerate(shards):
     part = chosen[
       len(chosen) * k // len(shards) : len(chosen) * (k + 1) // len(shards)
@@ -125,12 +128,12 @@ def _pack(
     )
     for number, i in enumerate(part):
       writer.write(source.read(i))
-      places.append({"path": shard.name, "record": str(number)})
+      columns.append({"path": shard.name, "record": str(number)})
     writer.close()
     unfinished.replace(shard)
     say(f"\rpacked {k + 1} of {len(shards)} shards")
   say("\n")
-  return places
+  return columns
 
 
 def _relative(file: str, target: pathlib.Path) -> str:
