@@ -31,7 +31,7 @@ from d2v_jax.training import sharding as sharding_lib
 class Probe:
   """A probe built from its config."""
 
-  config: Spec
+  config: dict[str, Any]
   models: dict[str, Pretrained]
   evaluation: evaluation_lib.Evaluation
 
@@ -92,7 +92,7 @@ def plan(
   Raises:
     ConfigError: names the field, what was got and what is allowed.
   """
-  spec = dict(pretrained.inherit(config, workdir))
+  spec = pretrained.inherit(config, workdir)
   spec.pop("objective", None)
   if not spec.get("init_from"):
     config_lib.check_fields(spec, config_lib.field_names(_plan), "config")
@@ -105,7 +105,7 @@ def plan(
 
 def _plan(
   *,
-  config: Spec,
+  config: dict[str, Any],
   init_from: str,
   modality: Literal["vision", "speech", "text"],
   encoder: Spec,
@@ -127,7 +127,7 @@ def _plan(
   measured = evaluation_lib.plan(
     evaluation, dataset, num_devices or len(jax.devices())
   )
-  models = []
+  models: list[str] = []
   for evaluator in measured.evaluators.values():
     if isinstance(evaluator.features, Predictions):
       models.clear()
