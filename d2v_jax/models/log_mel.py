@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from d2v_jax.data.layout import ConvLayers
-from d2v_jax.objectives import losses
+from d2v_jax.models.plain_norms import instance_norm
 
 RATE = 16_000
 WINDOW = 400  # samples, 25 ms
@@ -60,7 +60,7 @@ def log_mel(
   )
   frames = jnp.log(bands + _FLOOR)
   frames = frames.reshape(len(audio), -1, parts, NUM_BANDS).mean(2)
-  return losses.instance_norm(frames, padding)
+  return instance_norm(frames, padding)
 
 
 def window_starts(

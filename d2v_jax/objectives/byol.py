@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from d2v_jax.models.encoder import Encoder
 from d2v_jax.models.heads import mean_pool
 from d2v_jax.models.mlp_head import MlpHead
+from d2v_jax.models.plain_norms import full_precision
 from d2v_jax.objectives import ema, losses
 from d2v_jax.objectives.objective import (
   Batch,
@@ -132,7 +133,7 @@ def _views(batch: Batch) -> tuple[Batch, Batch]:
 
 def _unit(x: jax.Array) -> jax.Array:
   """Vectors [B, P] of the length 1."""
-  x = losses.full_precision(x)
+  x = full_precision(x)
   return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-12)
 
 

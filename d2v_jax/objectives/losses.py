@@ -9,16 +9,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from d2v_jax.models.plain_norms import full_precision
+
 # How the sum over D is scaled: name -> (D -> factor).
 LOSS_SCALES: dict[str, Callable[[int], float]] = {
   "mean": lambda width: 1.0 / width,
   "rsqrt": lambda width: width**-0.5,
 }
-
-
-def full_precision(x: jax.Array) -> jax.Array:
-  """The same numbers, in float32 or more."""
-  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def regression_loss(
@@ -96,9 +93,9 @@ def masked_std(x: jax.Array, mask: jax.Array) -> jax.Array:
   Source: released speech code.
   """
   x = full_precision(x)
-  weight = mask[..., None].astype(x.dtype)
+  weight = mask[..., None].astype(x.dtype)  # [B, N, 1]
   count = weight.sum()
-  mean = (x * weight).sum((0, 1)) / jnp.maximum(count, 1)
+  mean = (x * weight).sum((0, 1)) / jnp.maximum(count, 1)  # [D]
   square = (jnp.square(x - mean) * weight).sum((0, 1))
   variance = square / jnp.maximum(count - 1, 1)
   return jnp.sqrt(variance + 1e-6).mean()
@@ -111,7 +108,7 @@ def ctc_loss(
 
   Args:
     logits: [B, N, V].
-    padding: [B, N] bool, True at frames that are not real; None: all are.
+    padding: [B, N] bool, True at frames that do not count; None: all do.
     labels: [B, U] int, 1 to V - 1 (V or more gives NaN), filled with -1 at
       the end.
 
@@ -127,8 +124,8 @@ def ctc_loss(
   if padding is None:
     padding = jnp.zeros(logits.shape[:2], bool)
   absent = labels < 0
-  twice = (labels[:, 1:] == labels[:, :-1]) & ~absent[:, 1:]
-  needed = (~absent).sum(1) + twice.sum(1)
+  twice = (labels[:, 1:] == labels[:, :-1]) & ~absent[:, 1:]  # [B, U - 1]
+  needed = (~absent).sum(1) + twice.sum(1)  # [B]
   feasible = needed <= (~padding).sum(1)
   loss = optax.ctc_loss(
     logits,
@@ -156,6 +153,7 @@ def cross_entropy(
   """
   log_p = jax.nn.log_softmax(full_precision(logits))
   # A negative index would count from the end.
-  index = jnp.where(labels < 0, logits.shape[1], labels)[:, None]
-  chosen = jnp.take_along_axis(log_p, index, 1, mode="fill")[:, 0]
+  index = jnp.where(labels < 0, logits.shape[1], labels)[:, None]  # [B, 1]
+  chosen = jnp.take_along_axis(log_p, index, 1, mode="fill")[:, 0]  # [B]
+  # -((1 - s) log p(label) + s mean_c log p(c))
   return -(1 - label_smoothing) * chosen - label_smoothing * log_p.mean(1)

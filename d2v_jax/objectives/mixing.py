@@ -45,7 +45,7 @@ class Mixing:
   erase_prob: float = 0.25
   group: int | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     for name in ("mixup", "cutmix"):
       if getattr(self, name) < 0:
         raise ValueError(
@@ -94,32 +94,36 @@ class Mixing:
       )
     erase_rng, mix_rng = jax.random.split(rng)
     images = erase(erase_rng, images, self.erase_prob)
-    grouped = images.reshape(-1, group, *images.shape[1:])
+    grouped = images.reshape(-1, group, *images.shape[1:])  # [G, group, ...]
     partners = labels.reshape(-1, group)[:, ::-1].reshape(labels.shape)
     mix_rngs = jax.random.split(mix_rng, len(grouped))
-    mixed, weights = jax.vmap(self._mix)(mix_rngs, grouped)
+    mixed, weights = jax.vmap(self._mix)(mix_rngs, grouped)  # weights [G]
     return mixed.reshape(images.shape), partners, jnp.repeat(weights, group)
 
-  def _mix(self, rng, images):
-    """Mixed images and the weight of each one's own label."""
+  def _mix(
+    self, rng: jax.Array, images: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Mixed images [group, H, W, C] and the scalar weight of their labels."""
     prob_rng, switch_rng, weight_rng, box_rng = jax.random.split(rng, 4)
     partners = images[::-1]
-    mixed, own = images, jnp.ones(())
+    mixed, label_weight = images, jnp.ones(())
     if self.mixup:
       weight = jax.random.beta(weight_rng, self.mixup, self.mixup)
-      own = weight
+      label_weight = weight
       share = weight.astype(images.dtype)
       mixed = share * images + (1 - share) * partners
     if self.cutmix:
       weight = jax.random.beta(weight_rng, self.cutmix, self.cutmix)
-      inside = cut_box(box_rng, images.shape[1:3], weight)
+      height, width = images.shape[1:3]
+      inside = cut_box(box_rng, (height, width), weight)  # [H, W]
       cut = jnp.where(inside[..., None], partners, images)
       cuts = jax.random.bernoulli(switch_rng, self.switch_prob)
       cuts |= not self.mixup
       mixed = jnp.where(cuts, cut, mixed)
-      own = jnp.where(cuts, 1 - inside.mean(), own)
+      label_weight = jnp.where(cuts, 1 - inside.mean(), label_weight)
     mixes = jax.random.bernoulli(prob_rng, self.prob)
-    return jnp.where(mixes, mixed, images), jnp.where(mixes, own, 1.0)
+    mixed = jnp.where(mixes, mixed, images)
+    return mixed, jnp.where(mixes, label_weight, 1.0)
 
 
 def cut_box(
@@ -170,20 +174,21 @@ def erase(rng: jax.Array, images: jax.Array, prob: float) -> jax.Array:
   area = jax.random.uniform(rngs[0], draws, minval=low, maxval=high)
   low, high = map(math.log, _ERASED_ASPECT)
   aspect = jnp.exp(jax.random.uniform(rngs[1], draws, minval=low, maxval=high))
-  rows = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
+  rows = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)  # [B, 10]
   columns = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
   fits = (rows < height) & (columns < width)
-  first = fits.argmax(1)[:, None]
+  first = fits.argmax(1)[:, None]  # [B, 1]
   erased = fits.any(1) & jax.random.bernoulli(rngs[2], prob, (batch,))
   sides = []
   for side_rng, side, lengths in (
     (rngs[3], height, rows),
     (rngs[4], width, columns),
   ):
-    length = jnp.take_along_axis(lengths, first, 1)
+    length = jnp.take_along_axis(lengths, first, 1)  # [B, 1]
     start = jax.random.randint(side_rng, length.shape, 0, side - length + 1)
     pixel = jnp.arange(side)
-    sides.append((pixel >= start) & (pixel < start + length))
+    sides.append((pixel >= start) & (pixel < start + length))  # [B, side]
+  # [B, H, W]
   inside = sides[0][:, :, None] & sides[1][:, None] & erased[:, None, None]
   noise = jax.random.normal(rngs[5], images.shape, images.dtype)
   return jnp.where(inside[..., None], noise, images)

@@ -1,21 +1,28 @@
 """What is regressed: the teacher's last layers, normalised and averaged.
 
 Source: data2vec (arXiv 2202.03555) section 3.3, and the released code, which
-does the same in version 2. Target norms have no parameters, biased variance and
-epsilon 1e-5, also where the model's norms use another.
+does the same in version 2.
 """
 
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 
 from d2v_jax.models.encoder import Encoder, EncoderOutput
-from d2v_jax.objectives.losses import full_precision
+from d2v_jax.models.plain_norms import (
+  batch_norm,
+  full_precision,
+  instance_norm,
+  layer_norm,
+)
 from d2v_jax.objectives.objective import Batch, Params
 
 OUTPUTS = ("block", "ffn", "attention")
-_EPS = 1e-5
+TARGET_NORMS = {
+  "layer": layer_norm,
+  "instance": instance_norm,
+  "batch": batch_norm,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,52 +113,6 @@ def average_top_k(
   for norm in average_norms:
     y = TARGET_NORMS[norm](y, padding)
   return y
-
-
-def layer_norm(x: jax.Array, padding: jax.Array | None = None) -> jax.Array:
-  """Normalises each token of x [B, N, D] over D; padding [B, N] is unused."""
-  del padding
-  x = full_precision(x)
-  x -= x.mean(-1, keepdims=True)
-  return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + _EPS)
-
-
-def instance_norm(x: jax.Array, padding: jax.Array | None = None) -> jax.Array:
-  """Normalises each channel of each example of x [B, N, D] over N.
-
-  Padded tokens (padding [B, N] True) are left out of the statistics.
-  """
-  return _over_tokens(x, (-2,), padding)
-
-
-def batch_norm(x: jax.Array, padding: jax.Array | None = None) -> jax.Array:
-  """Normalises each channel of x [B, N, D] over B and N of the global batch.
-
-  Padded tokens (padding [B, N] True) are left out of the statistics.
-  """
-  return _over_tokens(x, (-3, -2), padding)
-
-
-def _over_tokens(
-  x: jax.Array, axes: tuple[int, ...], padding: jax.Array | None
-) -> jax.Array:
-  x = full_precision(x)
-  if padding is None:
-    counted = jnp.ones((*x.shape[:-1], 1), x.dtype)
-  else:
-    counted = (~padding[..., None]).astype(x.dtype)  # [B, N, 1]
-  # An example that only fills a batch may be all padding.
-  share = 1.0 / jnp.maximum(counted.sum(axes, keepdims=True), 1.0)
-  x -= (x * counted).sum(axes, keepdims=True) * share
-  variance = (jnp.square(x) * counted).sum(axes, keepdims=True) * share
-  return x * jax.lax.rsqrt(variance + _EPS)
-
-
-TARGET_NORMS = {
-  "layer": layer_norm,
-  "instance": instance_norm,
-  "batch": batch_norm,
-}
 
 
 def shared_features(

@@ -12,6 +12,7 @@ import numpy as np
 from d2v_jax import pretrained
 from d2v_jax.evaluators import evaluate
 from d2v_jax.evaluators.feature_extractor import FeatureExtractor
+from d2v_jax.objectives.objective import Params
 from d2v_jax.training import sharding
 from d2v_jax.training import state as train_state
 from d2v_jax.training.build import Experiment
@@ -29,7 +30,7 @@ class CompiledRun:
     step: jitted (state, batch) -> (state, metrics); the state is donated.
   """
 
-  def __init__(self, experiment: Experiment):
+  def __init__(self, experiment: Experiment) -> None:
     self.experiment = experiment
     parts = {"objective": experiment.objective, "tx": experiment.tx}
     self._create = functools.partial(train_state.create, **parts)
@@ -82,7 +83,7 @@ class CompiledRun:
     copy of the new student.
     """
 
-    def create(params, teacher_params):
+    def create(params: Params, teacher_params: Params) -> TrainState:
       batch = {
         key: jnp.zeros(s.shape, s.dtype)
         for key, s in self.experiment.example_batch.items()
@@ -92,19 +93,19 @@ class CompiledRun:
       teacher_params = {**state.teacher_params, **teacher_params}
       return dataclasses.replace(state, teacher_params=teacher_params)
 
-    create = jax.jit(create, out_shardings=self._state_sharding)
-    return create(*self._given_params())
+    compiled = jax.jit(create, out_shardings=self._state_sharding)
+    return compiled(*self._given_params())
 
-  def _given_params(self) -> tuple[dict[str, Any], dict[str, Any]]:
+  def _given_params(self) -> tuple[Params, Params]:
     """Student and teacher of config.init_from, as far as they are taken."""
     run = self.experiment
     if not run.init_from:
       return {}, {}
-    wanted, name = self.abstract_state.params, run.config["objective"]["name"]
+    fresh, name = self.abstract_state.params, run.config["objective"]["name"]
     try:
       source = pretrained.Source(run.init_from)
       source.require(run.init_model)
-      taken = source.taken_by(run.objective, name, wanted)
+      taken = source.taken_by(run.objective, name, fresh)
       read = functools.partial(
         source.read,
         encoder=run.objective.encoder,
@@ -115,7 +116,7 @@ class CompiledRun:
       require_match(
         source.path,
         {"params": params},
-        {"params": {k: wanted[k] for k in wanted if k in taken}},
+        {"params": {k: fresh[k] for k in fresh if k in taken}},
       )
       tracked = source.averaged & set(self.abstract_state.teacher_params)
       teacher_params = read(tracked & taken, model="teacher")
@@ -137,7 +138,7 @@ class CompiledRun:
     return TrainState(step=updates, rng=rng, **items)
 
   def evaluate(
-    self, params: dict[str, Any], teacher_params: dict[str, Any]
+    self, params: Params, teacher_params: Params
   ) -> dict[str, float]:
     """Runs the evaluators on frozen features."""
     extract = functools.partial(self._extract, params, teacher_params)

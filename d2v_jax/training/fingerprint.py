@@ -12,9 +12,9 @@ def of(leaves: list[jax.Array]) -> np.ndarray:
   """Fingerprints arrays by value, alike for every sharding and host count.
 
   An element's bits are one word w[i] of 32 bits (64-bit ones: two words, low
-  first), i its place in row-major order. The fingerprint is the sum of w[i]
+  first), i its position in row-major order. The fingerprint is the sum of w[i]
   and the sum of w[i] (2 i + 1), both modulo 2^32: each changes with any
-  single bit, the second also when values trade places.
+  single bit, the second also when values trade positions.
 
   Args:
     leaves: arrays of any shape, all on the same devices.
@@ -30,7 +30,9 @@ def of(leaves: list[jax.Array]) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _fingerprints(leaves, everywhere: NamedSharding | None) -> jax.Array:
+def _fingerprints(
+  leaves: list[jax.Array], everywhere: NamedSharding | None
+) -> jax.Array:
   table = jnp.stack([_fingerprint(leaf) for leaf in leaves])
   if everywhere is None:
     return table
@@ -45,8 +47,8 @@ def _fingerprint(x: jax.Array) -> jax.Array:
   # The index is summed over axes: a reshape would gather a sharded array.
   index, stride = jnp.zeros(words.shape, jnp.uint32), 1
   for axis in reversed(range(words.ndim)):
-    place = jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-    index += place * np.uint32(stride % 2**32)
+    position = jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+    index += position * np.uint32(stride % 2**32)
     stride *= words.shape[axis]
   weighted = words * (2 * index + 1)
   return jnp.stack([jnp.sum(w, dtype=jnp.uint32) for w in (words, weighted)])

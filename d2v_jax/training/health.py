@@ -55,17 +55,24 @@ class Health:
   patience: int = 100
   start_step: int = 1000
 
-  def __post_init__(self):
-    if self.patience < 1:
-      raise ValueError(
-        f"config.health.patience must be 1 or more, got {self.patience}."
-      )
+  def __post_init__(self) -> None:
+    for name, least in (
+      ("min_target_std", 0),
+      ("min_prediction_std", 0),
+      ("patience", 1),
+      ("start_step", 0),
+    ):
+      if getattr(self, name) < least:
+        raise ValueError(
+          f"config.health.{name} must be {least} or more, got "
+          f"{getattr(self, name)}."
+        )
 
 
 class Monitor:
   """Judges the metrics of every step."""
 
-  def __init__(self, health: Health):
+  def __init__(self, health: Health) -> None:
     self._health = health
     self._low_since: dict[str, int] = {}
 

@@ -18,6 +18,7 @@ from d2v_jax.training import checkpoint, health, metrics, provenance
 from d2v_jax.training.build import RESUMABLE, Experiment
 from d2v_jax.training.checkpoint_leaves import CheckpointMismatch
 from d2v_jax.training.compiled_run import CompiledRun
+from d2v_jax.training.state import TrainState
 
 ITEMS = ("params", "teacher_params", "opt_state")
 
@@ -25,7 +26,7 @@ ITEMS = ("params", "teacher_params", "opt_state")
 class Interrupted(Exception):
   """A signal came; the state is saved and the same command continues."""
 
-  def __init__(self, step: int, signum: int):
+  def __init__(self, step: int, signum: int) -> None:
     super().__init__(
       f"{signal.Signals(signum).name}: stopped after step {step}, and saved it"
     )
@@ -91,7 +92,14 @@ def evaluate(
   return step, results
 
 
-def _loop(compiled, state, start, workdir, checkpoints, terminal):
+def _loop(
+  compiled: CompiledRun,
+  state: TrainState,
+  start: int,
+  workdir: epath.Path,
+  checkpoints: checkpoint.Checkpoints,
+  terminal: metrics.Terminal,
+) -> None:
   run = compiled.experiment
   process = jax.process_index()
   corrupt = f"corrupt_files{process or ''}.txt"
@@ -137,14 +145,20 @@ def _loop(compiled, state, start, workdir, checkpoints, terminal):
     checkpoints.wait()
 
 
-def _due(step, every):
+def _due(step: int, every: int) -> bool:
   return every > 0 and step % every == 0
 
 
 class _Log:
   """One line of metrics.jsonl for each step that is logged or evaluated."""
 
-  def __init__(self, run, workdir, start, terminal):
+  def __init__(
+    self,
+    run: Experiment,
+    workdir: epath.Path,
+    start: int,
+    terminal: metrics.Terminal,
+  ) -> None:
     self._run = run
     self._terminal = terminal
     self._monitor = health.Monitor(run.health)
@@ -152,7 +166,7 @@ class _Log:
     self._writer = None
     if jax.process_index() == 0:
       self._writer = metrics.Writer(workdir, start)
-    self._step, self._line = None, {}
+    self._step, self._line = 0, metrics.Values()
     self.pause = self._throughput.pause
 
   def step(self, step: int, values: dict[str, jax.Array]) -> None:
@@ -172,7 +186,7 @@ class _Log:
       self._terminal.evaluation(step, results)
       self._add(step, results)
 
-  def _add(self, step, numbers):
+  def _add(self, step: int, numbers: metrics.Values) -> None:
     if step != self._step:
       self.flush()
     self._step = step
@@ -206,14 +220,14 @@ def _stop_signals() -> Iterator[Callable[[], int]]:
   calls = itertools.count(1)
   received: list[int] = []
 
-  def handler(signum, frame):
+  def handler(signum: int, frame: Any) -> None:
     if received:  # a second one does not wait
       raise KeyboardInterrupt
     received.append(signum)
     if several:
       os.kill(os.getpid(), signal.SIGTERM)  # JAX listens to this one only
 
-  def stop():
+  def stop() -> int:
     reached = multihost_utils.reached_preemption_sync_point
     if several and not reached(next(calls)):
       return 0

@@ -28,7 +28,7 @@ class Writer:
   line that was cut off, are dropped first, because those steps run again.
   """
 
-  def __init__(self, workdir: epath.Path, start_step: int):
+  def __init__(self, workdir: epath.Path, start_step: int) -> None:
     self._path = workdir / "metrics.jsonl"
     # A run that starts at 0 measures step 0 again, too.
     self._lines = _lines_until(self._path, start_step) if start_step else []
@@ -65,7 +65,8 @@ class Writer:
       self._board.close()
 
 
-def _lines_until(path, step):
+def _lines_until(path: epath.Path, step: int) -> list[str]:
+  """Whole lines of steps up to this one."""
   lines = []
   if path.exists():
     for line in path.read_text().splitlines(keepends=True):
@@ -78,7 +79,7 @@ def _lines_until(path, step):
   return lines
 
 
-def _replace(path, lines):
+def _replace(path: epath.Path, lines: list[str]) -> None:
   temporary = path.parent / (path.name + ".tmp")
   temporary.write_text("".join(lines))
   temporary.replace(path)
@@ -95,7 +96,7 @@ class Terminal:
 
   def __init__(
     self, total_steps: int, stream: TextIO | None = None, quiet: bool = False
-  ):
+  ) -> None:
     self._total = total_steps
     self._stream = stream or sys.stdout
     self._quiet = quiet
@@ -135,14 +136,14 @@ class Terminal:
       self._write("\n")
       self._open = False
 
-  def _write(self, text):
+  def _write(self, text: str) -> None:
     if not self._quiet:
       self._stream.write(text)
       self._stream.flush()
 
 
-def _duration(seconds):
-  minutes, seconds = divmod(int(seconds), 60)
+def _duration(length: float) -> str:
+  minutes, seconds = divmod(int(length), 60)
   hours, minutes = divmod(minutes, 60)
   return f"{hours}:{minutes:02}:{seconds:02}"
 
@@ -150,7 +151,7 @@ def _duration(seconds):
 class Throughput:
   """Examples per second between two reads; pauses are left out."""
 
-  def __init__(self, batch_size: int):
+  def __init__(self, batch_size: int) -> None:
     self._batch_size = batch_size
     self._since: tuple[int, float] | None = None  # of the last read
     self._paused = 0.0

@@ -74,7 +74,7 @@ def git_commit() -> str | None:
   """Commit of the source tree, '+' if it has changes; None without git."""
   root = pathlib.Path(__file__).parent
 
-  def git(*args):
+  def git(*args: str) -> str:
     return subprocess.run(
       ["git", *args], cwd=root, capture_output=True, text=True, check=True
     ).stdout.strip()
