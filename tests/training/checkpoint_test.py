@@ -340,7 +340,7 @@ class TestDamage:
   def test_killed_while_saving(self, tmp_path, opened):
     script = (
       "import sys, jax\n"
-      "from d2v_jax.checkpoint import Checkpoints\n"
+      "from d2v_jax.training.checkpoint import Checkpoints\n"
       "checkpoints = Checkpoints(sys.argv[1])\n"
       "start = max(checkpoints.steps(), default=0)\n"
       "for step in range(start + 1, 10**6):\n"
