@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -103,7 +103,7 @@ class Experiment(Settings):
 
   num_examples: int
   example_batch: dict[str, jax.ShapeDtypeStruct]
-  batches: Callable[..., Iterator[dict[str, np.ndarray]]]
+  batches: Callable[..., pipeline.TrainBatches]
   evaluation: evaluation_lib.Evaluation
 
 

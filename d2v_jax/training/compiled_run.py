@@ -32,7 +32,10 @@ class CompiledRun:
 
   def __init__(self, experiment: Experiment) -> None:
     self.experiment = experiment
-    parts = {"objective": experiment.objective, "tx": experiment.tx}
+    parts: dict[str, Any] = {
+      "objective": experiment.objective,
+      "tx": experiment.tx,
+    }
     self._create = functools.partial(train_state.create, **parts)
     self._from_params = functools.partial(train_state.from_params, **parts)
     self._rng = jax.random.key(experiment.seed)

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
 
 
 def record_start(
-  workdir: epath.Path, config: dict[str, Any], step: int
+  workdir: epath.Path, config: Mapping[str, Any], step: int
 ) -> None:
   """Writes run.json: the config, and one more entry in `starts`."""
   path = workdir / "run.json"

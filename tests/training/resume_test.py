@@ -9,7 +9,7 @@ import pytest
 
 from d2v_jax import main
 from d2v_jax.data import pipeline
-from d2v_jax.training import loop, sharding
+from d2v_jax.training import sharding, stop_signals
 from tests import runs
 
 # Dropout, flips and accumulation have randomness that must go on too.
@@ -180,7 +180,7 @@ def test_a_signal_at_the_last_step_changes_nothing(run, tmp_path, stopped):
 def test_signals_are_handled_as_before_after_a_run():
   both = (signal.SIGTERM, signal.SIGINT)
   before = [signal.getsignal(s) for s in both]
-  with loop._stop_signals():
+  with stop_signals.stop_signals():
     assert all(signal.getsignal(s) not in before for s in both)
   assert [signal.getsignal(s) for s in both] == before
 

@@ -1,0 +1,69 @@
+"""What the loop writes about a run: its metrics, in order."""
+
+import jax
+from etils import epath
+
+from d2v_jax.training import health, metrics
+from d2v_jax.training.build import Experiment
+
+
+def due(step: int, every: int) -> bool:
+  """Whether it is the turn of what happens every so many steps; 0: never."""
+  return every > 0 and step % every == 0
+
+
+class RunLog:
+  """One line of metrics.jsonl for each step that is logged or evaluated."""
+
+  def __init__(
+    self,
+    run: Experiment,
+    workdir: epath.Path,
+    start: int,
+    terminal: metrics.Terminal,
+  ) -> None:
+    self._run = run
+    self._terminal = terminal
+    self._monitor = health.Monitor(run.health)
+    self._throughput = metrics.Throughput(run.batch_size)
+    self._writer = None
+    if jax.process_index() == 0:
+      self._writer = metrics.Writer(workdir, start)
+    self._step, self._line = 0, metrics.Values()
+    self.pause = self._throughput.pause
+
+  def step(self, step: int, values: dict[str, jax.Array]) -> None:
+    """Judges the metrics of a step and logs them if it is their turn."""
+    numbers = {k: float(v) for k, v in jax.device_get(values).items()}
+    self._monitor.check(step, numbers)
+    if due(step, self._run.log_every) or step == self._run.total_steps:
+      numbers["examples_per_sec"] = self._throughput.read(step)
+      eta = self._throughput.eta(self._run.total_steps - step)
+      self._terminal.progress(step, numbers, eta)
+      self._add(step, numbers)
+    self._throughput.begin(step)
+
+  def evaluation(self, step: int, results: dict[str, float]) -> None:
+    """Logs what evaluators measured after this step."""
+    if results:
+      self._terminal.evaluation(step, results)
+      self._add(step, results)
+
+  def _add(self, step: int, numbers: metrics.Values) -> None:
+    if step != self._step:
+      self.flush()
+    self._step = step
+    self._line |= numbers
+
+  def flush(self) -> None:
+    """Writes the line that is still open for more numbers of its step."""
+    if self._line and self._writer is not None:
+      self._writer.write(self._step, self._line)
+    self._line = {}
+
+  def close(self) -> None:
+    """Writes what is left."""
+    self._terminal.close()
+    self.flush()
+    if self._writer is not None:
+      self._writer.close()

@@ -1,0 +1,58 @@
+"""SIGTERM and SIGINT stop a run after a step, and leave it whole."""
+
+import contextlib
+import itertools
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class Interrupted(Exception):
+  """A signal came; the state is saved and the same command continues."""
+
+  def __init__(self, step: int, signum: int) -> None:
+    super().__init__(
+      f"{signal.Signals(signum).name}: stopped after step {step}, and saved it"
+    )
+    self.signum = signum
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Callable[[], int]]:
+  """Yields what to ask after each step: the signal to stop by, or 0.
+
+  With several processes all of them must stop after the same step; JAX's
+  coordination service then agrees on it after a SIGTERM to any of them. It
+  needs about a second.
+  """
+  several = jax.process_count() > 1
+  # Not the number of the step: before the first call the service takes 0 for
+  # it, and a resumed run would have the agreed number 1 behind it.
+  calls = itertools.count(1)
+  received: list[int] = []
+
+  def handler(signum: int, frame: Any) -> None:
+    if received:  # a second one does not wait
+      raise KeyboardInterrupt
+    received.append(signum)
+    if several:
+      os.kill(os.getpid(), signal.SIGTERM)  # JAX listens to this one only
+
+  def stop() -> int:
+    reached = multihost_utils.reached_preemption_sync_point
+    if several and not reached(next(calls)):
+      return 0
+    return received[0] if received else several * signal.SIGTERM
+
+  # JAX has a handler of its own for SIGTERM when there are several.
+  handled = (signal.SIGINT,) if several else (signal.SIGINT, signal.SIGTERM)
+  old = {s: signal.signal(s, handler) for s in handled}
+  try:
+    yield stop
+  finally:
+    for signum, previous in old.items():
+      signal.signal(signum, previous)
