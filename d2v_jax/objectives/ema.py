@@ -14,7 +14,7 @@ import optax
 
 Params = dict[str, Any]
 
-SCHEDULES = ("linear", "cosine")
+_SCHEDULES = ("linear", "cosine")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Ema:
   schedule: str = "linear"
   tracked: tuple[str, ...] = ()
 
-  def __post_init__(self):
-    if self.schedule not in SCHEDULES:
+  def __post_init__(self) -> None:
+    if self.schedule not in _SCHEDULES:
       raise ValueError(
         f"Ema: unknown schedule {self.schedule!r}; choose one of: "
-        f"{', '.join(SCHEDULES)}."
+        f"{', '.join(_SCHEDULES)}."
       )
     if self.start > 1 or not 0 <= self.end <= 1:
       raise ValueError(

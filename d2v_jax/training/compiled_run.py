@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -36,8 +36,12 @@ class CompiledRun:
       "objective": experiment.objective,
       "tx": experiment.tx,
     }
-    self._create = functools.partial(train_state.create, **parts)
-    self._from_params = functools.partial(train_state.from_params, **parts)
+    self._create: Callable[..., TrainState] = functools.partial(
+      train_state.create, **parts
+    )
+    self._from_params: Callable[..., TrainState] = functools.partial(
+      train_state.from_params, **parts
+    )
     self._rng = jax.random.key(experiment.seed)
     shapes = jax.eval_shape(self._create, self._rng, experiment.example_batch)
     self._state_sharding = sharding.state_sharding(
