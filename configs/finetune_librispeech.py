@@ -115,7 +115,7 @@ def get_config(recipe: str = "base_100h") -> ml_collections.ConfigDict:
     buckets=dict(
       lengths=(160_000, 208_000, 240_000, 256_000, 280_000, 480_000)
     ),
-    labels=dict(name="letters", max_length=640),
+    labels=dict(name="characters", max_length=640),
     mask=dict(name="spans", prob=frames, length=10),
     channel_mask=dict(name="spans", prob=channels, length=64, min_masks=0),
     num_threads=64,

@@ -5,9 +5,9 @@
     --config.evaluation.test.path=FILES.tsv
 
 FILES.tsv has the columns path, text and split (train, test). Without init_from
-it trains from scratch. Other letters than English ones:
---config.data.labels.letters, and as many outputs and one for the blank:
---config.objective.head.num_outputs. A wrong letter is an error that shows the
+it trains from scratch. Other characters than English ones:
+--config.data.labels.characters, and as many outputs and one for the blank:
+--config.objective.head.num_outputs. A wrong one is an error that shows the
 string to set.
 
 Source: data2vec (arXiv 2202.03555) section 4.2; the released recipes freeze the
@@ -30,7 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
     source=dict(name="manifest", path="files.tsv", split="train"),
     min_samples=2_000,
     buckets=dict(lengths=(16_000, 32_000, 64_000)),
-    labels=dict(name="letters", max_length=96),
+    labels=dict(name="characters", max_length=96),
     mask=dict(name="spans", prob=0.3, length=5),
     channel_mask=dict(name="spans", prob=0.1, length=16, min_masks=0),
     num_threads=2,

@@ -134,7 +134,7 @@ def test_transcribed(pretrained, tmp_path, capsys, recordings):
     "--config.objective.name=ctc",
     "--config.objective.head.num_outputs=29",
     f"--config.data.source={{'name': 'manifest', 'path': '{recordings}'}}",
-    "--config.data.labels={'name': 'letters', 'max_length': 12}",
+    "--config.data.labels={'name': 'characters', 'max_length': 12}",
     f"--config.evaluation.test={{'name': 'manifest', 'path': '{recordings}'}}",
     "--config.evaluation.evaluators={'wer': {}}",
     f"--config.init_from={pretrained['speech']}",
@@ -142,7 +142,7 @@ def test_transcribed(pretrained, tmp_path, capsys, recordings):
   assert train("speech", tmp_path / "run", *arguments) == 0
   last = runs.metrics(tmp_path / "run")[-1]
   assert last["wer/cer"] >= 0 and last["infeasible"] == 0
-  # A head of another size than the letters is an error at once.
+  # A head of another size than the characters is an error at once.
   capsys.readouterr()
   wrong = "--config.objective.head.num_outputs=30"
   assert train("speech", tmp_path / "wrong", *arguments, wrong) == 2

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 # fairseq's LibriSpeech dictionary: by frequency, the word boundary first.
-LETTERS = "|ETAONIHSRDLUMWCFGYPBVK'XJQZ"
+CHARACTERS = "|ETAONIHSRDLUMWCFGYPBVK'XJQZ"
 _BOUNDARY = "|"
 _CASES = {"upper": str.upper, "lower": str.lower, None: str}
 
@@ -41,92 +41,98 @@ class RecordLabel:
 
 
 @dataclasses.dataclass(frozen=True)
-class Letters:
-  """A transcript as letter numbers for CTC; 0 is the blank.
+class Characters:
+  """A transcript as character numbers for CTC; 0 is the blank.
 
   A word boundary follows every word, the last one included.
 
   Args:
     max_length: labels of an example, boundaries counted; shorter ones are
       padded with -1.
-    letters: every letter once, the word boundary '|' among them; letter
-      `letters[i]` has number i + 1.
+    characters: each once, the word boundary '|' among them; `characters[i]` has
+      number i + 1.
     case: 'upper' or 'lower' is applied to the text first; None leaves it.
 
   Raises:
     ValueError: for an argument that does not fit.
 
   Source: released speech code, fine-tuning on LibriSpeech. (There, three more
-  special symbols that never occur lie between the blank and the letters.)
+  special symbols that never occur lie between the blank and the characters.)
   """
 
   max_length: int
-  letters: str = LETTERS
+  characters: str = CHARACTERS
   case: str | None = "upper"
 
   def __post_init__(self):
     if self.max_length < 1:
       raise ValueError(
-        f"Letters: max_length must be 1 or more, got {self.max_length}."
+        f"Characters: max_length must be 1 or more, got {self.max_length}."
       )
     if self.case not in _CASES:
       raise ValueError(
-        f"Letters: unknown case {self.case!r}; choose 'upper', 'lower' or None."
+        f"Characters: unknown case {self.case!r}; choose 'upper', 'lower' or "
+        "None."
       )
-    repeated = sorted({x for x in self.letters if self.letters.count(x) > 1})
-    spaces = any(x.isspace() for x in self.letters)
-    if _BOUNDARY not in self.letters or repeated or spaces:
+    repeated = sorted(
+      {x for x in self.characters if self.characters.count(x) > 1}
+    )
+    spaces = any(x.isspace() for x in self.characters)
+    if _BOUNDARY not in self.characters or repeated or spaces:
       raise ValueError(
-        f"Letters: letters must hold '|' and each letter once, without white "
-        f"space, got {self.letters!r} (repeated: {repeated or 'none'})."
+        f"Characters: characters must hold '|' and each character once, "
+        f"without white space, got {self.characters!r} (repeated: "
+        f"{repeated or 'none'})."
       )
-    if _CASES[self.case](self.letters) != self.letters:
+    if _CASES[self.case](self.characters) != self.characters:
       raise ValueError(
-        f"Letters: letters {self.letters!r} do not fit case={self.case!r}, "
-        "which is applied to every text; change one of them."
+        f"Characters: characters {self.characters!r} do not fit "
+        f"case={self.case!r}, which is applied to every text; change one of "
+        "them."
       )
 
   @property
   def num_outputs(self) -> int:
-    """Outputs that a head needs: the letters and the blank."""
-    return len(self.letters) + 1
+    """Outputs that a head needs: the characters and the blank."""
+    return len(self.characters) + 1
 
   def ids(self, text: str) -> list[int]:
-    """Numbers of a text's letters, 1 to len(letters).
+    """Numbers of a text's characters, 1 to len(characters).
 
     Args:
       text: words, separated by white space (or by '|').
 
     Returns:
-      For each word its letters and the boundary; [] for a text without words.
+      For each word its characters and the boundary; [] for a text without
+      words.
 
     Raises:
-      ValueError: for a character that is not among the letters; it gives the
-        `letters` that would do.
+      ValueError: for a character that is not among them; it gives the
+        `characters` that would do.
     """
     return self._ids(text, "")
 
   def text(self, ids: Sequence[int]) -> str:
-    """Words of letter numbers, joined by spaces.
+    """Words of character numbers, joined by spaces.
 
     Args:
       ids: blanks (0) and filling (-1) among them are left out.
 
     Raises:
-      ValueError: for a number that no letter has.
+      ValueError: for a number that no character has.
     """
     ids = [int(i) for i in ids if i > 0]
-    if max(ids, default=0) > len(self.letters):
+    if max(ids, default=0) > len(self.characters):
       raise ValueError(
-        f"Letters: there is no letter number {max(ids)} among "
-        f"{self.letters!r}; the model must have num_outputs="
+        f"Characters: there is no character number {max(ids)} among "
+        f"{self.characters!r}; the model must have num_outputs="
         f"{self.num_outputs}, as in config.objective.head."
       )
-    text = "".join(self.letters[i - 1] for i in ids)
+    text = "".join(self.characters[i - 1] for i in ids)
     return " ".join(text.replace(_BOUNDARY, " ").split())
 
   def frames_needed(self, text: str) -> int:
-    """Fewest frames that CTC can spell a text in: a blank parts equal letters.
+    """Fewest frames that CTC spells a text in: a blank parts equal characters.
 
     Raises:
       ValueError: as for `ids`.
@@ -136,7 +142,7 @@ class Letters:
     return len(ids) + repeats
 
   def __call__(self, record: Mapping[str, Any]) -> np.ndarray:
-    """Letter numbers of a record's transcript.
+    """Character numbers of a record's transcript.
 
     Args:
       record: with `text`.
@@ -146,13 +152,13 @@ class Letters:
 
     Raises:
       ValueError: if there is no text, or it has a character outside of
-        `letters`, or it is too long.
+        `characters`, or it is too long.
     """
-    text = _field(record, "text", "Letters")
+    text = _field(record, "text", "Characters")
     ids = self._ids(text, _of(record))
     if len(ids) > self.max_length:
       raise ValueError(
-        f"Letters: the text{_of(record)} has {len(ids)} labels, more than "
+        f"Characters: the text{_of(record)} has {len(ids)} labels, more than "
         f"max_length={self.max_length}; set config.data.labels.max_length to "
         f"at least {len(ids)}: {text!r}."
       )
@@ -163,18 +169,18 @@ class Letters:
   def _ids(self, text, of):
     words = _CASES[self.case](text).replace(_BOUNDARY, " ").split()
     spelled = "".join(word + _BOUNDARY for word in words)
-    outside = "".join(sorted(set(spelled) - set(self.letters)))
+    outside = "".join(sorted(set(spelled) - set(self.characters)))
     if outside:
       raise ValueError(
-        f"Letters: the text{of} has {outside!r}, not among letters "
-        f"{self.letters!r}: {text!r}; correct it, or set "
-        f"config.data.labels.letters to {self.letters + outside!r}."
+        f"Characters: the text{of} has {outside!r}, not among characters "
+        f"{self.characters!r}: {text!r}; correct it, or set "
+        f"config.data.labels.characters to {self.characters + outside!r}."
       )
-    return [self.letters.index(x) + 1 for x in spelled]
+    return [self.characters.index(x) + 1 for x in spelled]
 
 
-Labels = RecordLabel | Letters
-LABELS = {"label": RecordLabel, "letters": Letters}
+Labels = RecordLabel | Characters
+LABELS = {"label": RecordLabel, "characters": Characters}
 
 
 def _field(record, name, where):

@@ -1,4 +1,4 @@
-"""From CTC's letters of each frame to a transcript."""
+"""From CTC's characters of each frame to a transcript."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from d2v_jax.config import FromRun
-from d2v_jax.data.labels import Letters
+from d2v_jax.data.labels import Characters
 from d2v_jax.decoding import word_scores
 from d2v_jax.decoding.word_scores import ROOT, WordScores
 
@@ -19,26 +19,26 @@ def collapse(frames: np.ndarray) -> np.ndarray:
 
 
 class Hypothesis(NamedTuple):
-  """Letter numbers and the score that they were chosen by."""
+  """Character numbers and the score that they were chosen by."""
 
   labels: tuple[int, ...]
   score: float
 
 
 class BeamSearch:
-  """Prefix beam search: the letters with the highest score, in all alignments.
+  """Prefix beam search: the transcript that scores most, in all alignments.
 
-  The score is ln p_ctc(letters), and with a language model for each word
+  The score is ln p_ctc(characters), and with a language model for each word
   lm_weight * ln p(word | words before) + word_score, and lm_weight *
   ln p(</s> | words before) at the end. While a word is being spelled, the best
   that it may become counts, as far as it is known without context.
 
   Args:
-    labels: the letters.
+    labels: the characters.
     beam: prefixes that are kept at each frame.
-    threshold: letters less likely than a frame's likeliest, and prefixes that
-      score less than the best one, by more than this (in natural logarithms)
-      are given up.
+    threshold: characters less likely than a frame's likeliest, and prefixes
+      that score less than the best one, by more than this (in natural
+      logarithms) are given up.
     lm: path of a word n-gram, an ARPA file (`.arpa`, `.arpa.gz`); None for
       none. What follows is for it only.
     lm_weight: as above.
@@ -60,7 +60,7 @@ class BeamSearch:
 
   def __init__(
     self,
-    labels: FromRun[Letters],
+    labels: FromRun[Characters],
     *,
     beam: int = 50,
     threshold: float = 15.0,
@@ -80,7 +80,7 @@ class BeamSearch:
     self._beam = beam
     self._threshold = threshold
     self._num_outputs = labels.num_outputs
-    self._boundary = labels.letters.index("|") + 1
+    self._boundary = labels.characters.index("|") + 1
     settings = (lm_weight, word_score, unknown_score)
     if lm is None:
       self._words = WordScores(labels, None, *settings)
@@ -95,10 +95,10 @@ class BeamSearch:
 
     Args:
       log_probs: [N, V] float, natural logarithms of each frame's probabilities;
-        0 is the blank, letter i has number i + 1.
+        0 is the blank, character i has number i + 1.
 
     Returns:
-      The letters, and their score. Where none of the beam ends in a whole word
+      Characters, and their score. Where none of the beam ends in a whole word
       that is allowed, its last, incomplete words are left out.
 
     Raises:
@@ -107,29 +107,31 @@ class BeamSearch:
     if log_probs.ndim != 2 or log_probs.shape[1] != self._num_outputs:
       raise ValueError(
         f"BeamSearch: log-probabilities must be [N, {self._num_outputs}] for "
-        f"{self._num_outputs - 1} letters, got {list(log_probs.shape)}"
+        f"{self._num_outputs - 1} characters, got {list(log_probs.shape)}"
       )
     if not np.isfinite(log_probs).all():
       raise ValueError(
         "BeamSearch: log-probabilities must be finite; write impossible "
-        "letters as, say, -1e9"
+        "characters as, say, -1e9"
       )
     prefixes = _Prefixes(self._words, 1 + len(log_probs) * self._beam)
     ids = np.zeros(1, np.int32)
     # The probability of each prefix, if its last frame is blank or is not.
-    blank, letter = np.zeros(1), np.full(1, -np.inf)
+    blank, character = np.zeros(1), np.full(1, -np.inf)
     for frame in log_probs.astype(np.float64):
-      ids, blank, letter = self._advance(prefixes, ids, blank, letter, frame)
-    return self._best(prefixes, ids, np.logaddexp(blank, letter))
+      ids, blank, character = self._advance(
+        prefixes, ids, blank, character, frame
+      )
+    return self._best(prefixes, ids, np.logaddexp(blank, character))
 
-  def _advance(self, prefixes, ids, blank, letter, frame):
+  def _advance(self, prefixes, ids, blank, character, frame):
     """The beam after one more frame."""
-    total = np.logaddexp(blank, letter)
+    total = np.logaddexp(blank, character)
     last = prefixes.last[ids]
     likely = frame > frame.max() - self._threshold
     likely[0] = False
     new = np.flatnonzero(likely)
-    stays = letter + frame[last]
+    stays = character + frame[last]
     grown = np.where(last[:, None] == new, blank[:, None], total[:, None])
     grown += frame[new]
     # A prefix that grows into another one of the beam adds to that.
@@ -162,7 +164,7 @@ class BeamSearch:
     )
 
   def _growth(self, prefixes, ids, new):
-    """Score of the words of each prefix with each letter more, [beam, new]."""
+    """Score of each prefix's words with each character more, [beam, new]."""
     words = self._words
     nodes = words.next[prefixes.node[ids][:, None], new]
     scores = prefixes.score[ids][:, None] + words.bound[nodes]
@@ -188,7 +190,7 @@ class _Prefixes:
   """All prefixes that were ever in the beam; 0 is the empty one.
 
   Attributes:
-    last: each one's last letter (0: none).
+    last: each one's last character (0: none).
     node: where its last word is in the tree of words.
     score: of its words, without the one that is being spelled.
     rank: the same with what that may become.
@@ -218,25 +220,25 @@ class _Prefixes:
     return rows, parents[rows]
 
   def grow(
-    self, ids: np.ndarray, letters: np.ndarray, boundary: int
+    self, ids: np.ndarray, characters: np.ndarray, boundary: int
   ) -> np.ndarray:
-    """Prefixes with one letter more each; those that are new are added."""
+    """Prefixes with one character more each; those that are new are added."""
     grown = []
-    for i, letter in zip(ids.tolist(), letters.tolist(), strict=True):
+    for i, character in zip(ids.tolist(), characters.tolist(), strict=True):
       new = len(self.context)
-      child = self._children.setdefault((i, letter), new)
+      child = self._children.setdefault((i, character), new)
       grown.append(child)
       if child < new:
         continue
       self._parent[new] = i
-      self.last[new] = letter
-      if letter == boundary:
+      self.last[new] = character
+      if character == boundary:
         self.score[new] = self._ended[i]
         self.context.append(self.after[i])
       else:
         self.score[new] = self.score[i]
         self.context.append(self.context[i])
-        self.node[new] = self._words.next[self.node[i], letter]
+        self.node[new] = self._words.next[self.node[i], character]
       bound = self._words.bound[self.node[new]]
       self.rank[new] = self.score[new] + bound
     return np.array(grown, np.int32)
@@ -251,12 +253,12 @@ class _Prefixes:
     return self._ended[ids]
 
   def labels(self, prefix: int) -> tuple[int, ...]:
-    """Letters of a prefix."""
-    letters = []
+    """Characters of a prefix."""
+    characters = []
     while prefix:
-      letters.append(int(self.last[prefix]))
+      characters.append(int(self.last[prefix]))
       prefix = self._parent[prefix]
-    return tuple(letters[::-1])
+    return tuple(characters[::-1])
 
 
 def _whole_words(labels, boundary):

@@ -1,4 +1,4 @@
-"""What a language model says of the words that letters make, for decoding."""
+"""What a language model says of the words that are spelled, for decoding."""
 
 import functools
 import logging
@@ -6,29 +6,29 @@ import logging
 import numpy as np
 from etils import epath
 
-from d2v_jax.data.labels import Letters
+from d2v_jax.data.labels import Characters
 from d2v_jax.decoding.arpa import Arpa, Context
 
-ROOT = 0  # before a word's first letter
-ASTRAY = 1  # after letters with which no known word begins
+ROOT = 0  # before a word's first character
+ASTRAY = 1  # after characters with which no known word begins
 
 
 class WordScores:
-  """A tree of the known words' letters, and the score of each word in context.
+  """A tree of the known words' characters, and each word's score in context.
 
   Nodes are numbered: ROOT, ASTRAY, then one for each beginning of a word.
 
   Args:
-    letters: of the labels; they spell the language model's words.
-    lm: the language model; None lets all letters stay at the root, so that no
-      word has a score.
+    labels: whose characters spell the language model's words.
+    lm: the language model; None lets all characters stay at the root, so that
+      no word has a score.
     lm_weight: factor of the logarithm of a probability.
     word_score: added for each word.
     unknown_score: added for each word that the language model does not know,
       which counts as its `<unk>`; None forbids such words.
 
   Attributes:
-    next: int32 [nodes, letters + 1], the node after a letter.
+    next: int32 [nodes, characters + 1], the node after a character.
     bound: float64 [nodes], the highest score that a word begun so far may get
       without context; -inf if it cannot become a word that is allowed.
     start: context at the beginning.
@@ -40,7 +40,7 @@ class WordScores:
 
   def __init__(
     self,
-    letters: Letters,
+    labels: Characters,
     lm: Arpa | None,
     lm_weight: float,
     word_score: float,
@@ -51,7 +51,7 @@ class WordScores:
     self._word_score = word_score
     self._unknown_score = unknown_score
     if lm is None:
-      self.next = np.full((1, letters.num_outputs), ROOT, np.int32)
+      self.next = np.full((1, labels.num_outputs), ROOT, np.int32)
       self.bound = np.zeros(1)
       self.start: Context = ()
       return
@@ -64,7 +64,7 @@ class WordScores:
     unknown = -np.inf
     if unknown_score is not None:
       unknown = self._score(lm.unknown, ()) + unknown_score
-    self._grow(letters, unknown)
+    self._grow(labels, unknown)
 
   def word(self, context: Context, node: int) -> tuple[float, Context]:
     """Score of a word that ends at a node, and the context after it.
@@ -91,9 +91,9 @@ class WordScores:
     log_prob = self._lm.log_prob(context, word)
     return self._lm_weight * log_prob + self._word_score
 
-  def _grow(self, letters, unknown):
-    width = letters.num_outputs
-    children = {}  # node * width + letter -> node
+  def _grow(self, labels, unknown):
+    width = labels.num_outputs
+    children = {}  # node * width + character -> node
     bound = [0.0, unknown]
     words = [-1, -1]
     left_out = []
@@ -102,14 +102,14 @@ class WordScores:
       if word in special:
         continue
       try:
-        *spelled, _ = letters.ids(text)
+        *spelled, _ = labels.ids(text)
       except ValueError:
         left_out.append(text)
         continue
       score = self._score(word, ())
       node = ROOT
-      for letter in spelled:
-        node = children.setdefault(node * width + letter, len(bound))
+      for character in spelled:
+        node = children.setdefault(node * width + character, len(bound))
         if node == len(bound):
           bound.append(unknown)
           words.append(-1)
@@ -120,16 +120,16 @@ class WordScores:
     if not children:
       raise ValueError(
         f"no word of the language model, such as {left_out[:3]}, can be "
-        f"spelled in the letters {letters.letters!r} with case="
-        f"{letters.case!r}; change config.data.labels or the model"
+        f"spelled in the characters {labels.characters!r} with case="
+        f"{labels.case!r}; change config.data.labels or the model"
       )
     if left_out:
       logging.warning(
-        "%d of the language model's %d words cannot be spelled in the letters "
+        "%d of the language model's %d words cannot be spelled in characters "
         "%s and are left out, such as %s",
         len(left_out),
         len(self._lm.numbers),
-        letters.letters,
+        labels.characters,
         ", ".join(left_out[:5]),
       )
     self.next = np.full((len(bound), width), ASTRAY, np.int32)
@@ -141,13 +141,13 @@ class WordScores:
     self._words = words
 
 
-def read(letters: Letters, path: str, *settings: float | None) -> WordScores:
+def read(labels: Characters, path: str, *settings: float | None) -> WordScores:
   """WordScores of an ARPA file, read once for equal arguments in a row.
 
   Evaluators of several splits share it this way.
 
   Args:
-    letters: of the labels.
+    labels: of the run.
     path: of the file.
     *settings: lm_weight, word_score, unknown_score.
 
@@ -159,10 +159,10 @@ def read(letters: Letters, path: str, *settings: float | None) -> WordScores:
   if file.exists():
     found = file.stat()
     version = (found.mtime, found.length)
-  return _read(letters, path, version, *settings)
+  return _read(labels, path, version, *settings)
 
 
 @functools.lru_cache(maxsize=1)
-def _read(letters, path, version, *settings):
+def _read(labels, path, version, *settings):
   del version  # a file that was written anew is read anew
-  return WordScores(letters, Arpa(path), *settings)
+  return WordScores(labels, Arpa(path), *settings)

@@ -11,7 +11,7 @@ import jiwer
 import numpy as np
 
 from d2v_jax.config import FromRun
-from d2v_jax.data.labels import Labels, Letters
+from d2v_jax.data.labels import Characters, Labels
 from d2v_jax.decoding.beam import BeamSearch, collapse
 from d2v_jax.evaluators.features import Predictions, SplitFeatures
 
@@ -23,12 +23,12 @@ class Wer:
   """Error rates of CTC's transcripts, over a whole split.
 
   Args:
-    labels: Letters of the labels; config.data.labels.
+    labels: config.data.labels.
     split: Which split.
-    decoder: Finds the transcript; None takes each frame's likeliest letter.
+    decoder: Finds the transcript; None takes the likeliest of each frame.
 
   Raises:
-    ValueError: If the labels are not letters, or the decoder cannot be built.
+    ValueError: If the labels are not characters.
 
   Source: data2vec's results, without a language model and with one.
   """
@@ -38,11 +38,11 @@ class Wer:
   decoder: BeamSearch | None = None
 
   def __post_init__(self) -> None:
-    if not isinstance(self.labels, Letters):
+    if not isinstance(self.labels, Characters):
       raise ValueError(
-        "Wer: config.data.labels must be letters, got "
-        f"{type(self.labels).__name__}; set config.data.labels.name='letters', "
-        "or remove this evaluator"
+        "Wer: config.data.labels must be characters, got "
+        f"{type(self.labels).__name__}; set "
+        "config.data.labels.name='characters', or remove this evaluator"
       )
 
   @property
@@ -57,8 +57,8 @@ class Wer:
 
     Args:
       features: The split's frame-wise predictions [n, N] int32, or with a
-        decoder log-probabilities [n, N, V]; and letter numbers [n, U], filled
-        with -1.
+        decoder log-probabilities [n, N, V]; and character numbers [n, U],
+        filled with -1.
 
     Raises:
       ValueError: If they are something else, or no reference has a word.
@@ -69,6 +69,7 @@ class Wer:
       x = _checked("predictions", self.split, outputs, 2, np.integer)
     else:
       x = _checked("scores", self.split, outputs, 3, np.floating)
+    assert isinstance(self.labels, Characters)  # see __post_init__
     references = [self.labels.text(u) for u in y.tolist()]
     if not any(references):
       raise ValueError(f"Wer: no transcript of split {self.split!r} has a word")
@@ -102,7 +103,7 @@ def _checked(
   ):
     return array
   got = "absent" if array is None else f"{array.dtype} {array.shape}"
-  needed = "rows of letter numbers" if ndim == 2 else "scores of letters"
+  needed = "rows of character numbers" if ndim == 2 else "scores of characters"
   raise ValueError(
     f"Wer: {what} of split {split!r} are {got}; this evaluator needs {needed}, "
     "as objective 'ctc' has them"

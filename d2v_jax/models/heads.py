@@ -1,4 +1,4 @@
-"""Last maps: encoder output to targets, letters, classes, scores, tokens."""
+"""Last maps: encoder output to targets, characters, classes, scores, tokens."""
 
 import dataclasses
 from collections.abc import Callable
@@ -158,7 +158,7 @@ class LinearHead:
   is the last map of the masked autoencoder (arXiv 2111.06377).
 
   Attributes:
-    num_outputs: V; for letters their number and one more, for the blank.
+    num_outputs: V; for characters their number and one more, for the blank.
     compute_dtype: dtype of the products.
     initial: initial values, as for `RegressionHead`, or 'xavier'.
   """

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from d2v_jax.data.labels import LABELS, LETTERS, Letters, RecordLabel
+from d2v_jax.data.labels import CHARACTERS, LABELS, Characters, RecordLabel
 
 
 def test_record_label_keeps_the_kind_of_number():
@@ -34,15 +34,15 @@ def test_record_label_errors(record, message):
     RecordLabel()(record)
 
 
-def test_the_standard_letters():
+def test_the_standard_characters():
   # fairseq's dictionary has 32 symbols, 4 of them special.
-  assert len(LETTERS) == len(set(LETTERS)) == 28
-  assert set(LETTERS) == set("ABCDEFGHIJKLMNOPQRSTUVWXYZ'|")
-  assert Letters(1).num_outputs == 29
+  assert len(CHARACTERS) == len(set(CHARACTERS)) == 28
+  assert set(CHARACTERS) == set("ABCDEFGHIJKLMNOPQRSTUVWXYZ'|")
+  assert Characters(1).num_outputs == 29
 
 
 def test_numbers_by_hand():
-  labels = Letters(max_length=10)
+  labels = Characters(max_length=10)
   # | E T A O N: 1 2 3 4 5 6, and after every word a boundary.
   assert labels.ids(" a  tone\n") == [4, 1, 3, 5, 6, 2, 1]
   label = labels({"text": "A TONE"})
@@ -55,15 +55,15 @@ def test_numbers_by_hand():
 
 
 def test_text_of_numbers_that_a_model_may_give():
-  labels = Letters(10)
+  labels = Characters(10)
   assert labels.text([0, 1, 1, 4, 0, 4, 1, 0, 1, 2, -1]) == "AA E"
   assert labels.text([]) == labels.text([0, -1, 1]) == ""
 
 
 def test_text_and_numbers_are_inverse():
   rng = np.random.default_rng(0)
-  letters = "|abcäß"
-  labels = Letters(100, letters, case=None)
+  characters = "|abcäß"
+  labels = Characters(100, characters, case=None)
   for _ in range(20):
     words = ["".join(rng.choice(list("abcäß"), 3)) for _ in range(4)]
     text = " ".join(words)
@@ -71,7 +71,7 @@ def test_text_and_numbers_are_inverse():
 
 
 def test_frames_needed():
-  labels = Letters(100)
+  labels = Characters(100)
   assert labels.frames_needed("") == 0
   assert labels.frames_needed("AB") == 3
   assert labels.frames_needed("AA B") == 6  # A _ A | B |
@@ -79,42 +79,45 @@ def test_frames_needed():
 
 
 def test_case():
-  assert Letters(9, "|ab", "lower").ids("AB") == [2, 3, 1]
-  assert Letters(9, "|aB", None).ids("aB") == [2, 3, 1]
-  with pytest.raises(ValueError, match=r"has 'A', not among letters '\|aB'"):
-    Letters(9, "|aB", None).ids("AB")
+  assert Characters(9, "|ab", "lower").ids("AB") == [2, 3, 1]
+  assert Characters(9, "|aB", None).ids("aB") == [2, 3, 1]
+  with pytest.raises(ValueError, match=r"has 'A', not among characters '\|aB'"):
+    Characters(9, "|aB", None).ids("AB")
 
 
 @pytest.mark.parametrize("extra", ["É2", "2"])
-def test_the_error_gives_letters_that_will_do(extra):
+def test_the_error_gives_characters_that_will_do(extra):
   text = f"TONE {extra}"
   with pytest.raises(ValueError, match="of record 7 has") as error:
-    Letters(20)({"text": text, "record": 7})
+    Characters(20)({"text": text, "record": 7})
   message = str(error.value)
   assert repr(text) in message
   assert repr("".join(sorted(extra))) in message
   proposed = ast.literal_eval(re.search(r"to (\S+)\.$", message).group(1))
-  assert proposed.startswith(LETTERS)  # numbers stay what they are
-  assert Letters(20, proposed)({"text": text}).max() > 28
+  assert proposed.startswith(CHARACTERS)  # numbers stay what they are
+  assert Characters(20, proposed)({"text": text}).max() > 28
 
 
 @pytest.mark.parametrize(
   ("make", "message"),
   [
-    (lambda: Letters(0), "max_length must be 1 or more, got 0"),
-    (lambda: Letters(9, case="title"), "unknown case 'title'; choose 'upper'"),
-    (lambda: Letters(9, "ABC"), "must hold '|' and each letter once"),
-    (lambda: Letters(9, "|AA"), r"repeated: \['A'\]"),
-    (lambda: Letters(9, "| A"), "without white space"),
-    (lambda: Letters(9, "|a"), "'|a' do not fit case='upper'"),
+    (lambda: Characters(0), "max_length must be 1 or more, got 0"),
     (
-      lambda: Letters(3)({"text": "TONE", "record": 2}),
+      lambda: Characters(9, case="title"),
+      "unknown case 'title'; choose 'upper'",
+    ),
+    (lambda: Characters(9, "ABC"), "must hold '|' and each character once"),
+    (lambda: Characters(9, "|AA"), r"repeated: \['A'\]"),
+    (lambda: Characters(9, "| A"), "without white space"),
+    (lambda: Characters(9, "|a"), "'|a' do not fit case='upper'"),
+    (
+      lambda: Characters(3)({"text": "TONE", "record": 2}),
       "of record 2 has 5 labels, more than max_length=3; .* at least 5",
     ),
-    (lambda: Letters(9)({"label": 2}), "record has no 'text', only label"),
+    (lambda: Characters(9)({"label": 2}), "record has no 'text', only label"),
     (
-      lambda: Letters(9).text([3, 29]),
-      "no letter number 29 .* num_outputs=29, as in config.objective.head",
+      lambda: Characters(9).text([3, 29]),
+      "no character number 29 .* num_outputs=29, as in config.objective.head",
     ),
   ],
 )
@@ -124,6 +127,6 @@ def test_errors(make, message):
 
 
 def test_the_table_and_workers():
-  assert sorted(LABELS) == ["label", "letters"]
-  labels = Letters(9)
+  assert sorted(LABELS) == ["characters", "label"]
+  labels = Characters(9)
   assert pickle.loads(pickle.dumps(labels)) == labels

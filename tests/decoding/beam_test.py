@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from d2v_jax.data.labels import Letters
+from d2v_jax.data.labels import Characters
 from d2v_jax.decoding.beam import BeamSearch, collapse
 
-LETTERS = Letters(16, "|AB")
+CHARACTERS = Characters(16, "|AB")
 EXACT = {"beam": 10_000, "threshold": math.inf}
 
 
@@ -56,10 +56,10 @@ def log10_prob(table, ngram):
   return backoff + log10_prob(table, ngram[1:])
 
 
-def label_probs(log_probs, letters=LETTERS):
-  """Letters -> probability, over all alignments."""
+def label_probs(log_probs, characters=CHARACTERS):
+  """Characters -> probability, over all alignments."""
   found = collections.Counter()
-  symbols = "-" + letters.letters
+  symbols = "-" + characters.characters
   for path in itertools.product(range(len(symbols)), repeat=len(log_probs)):
     runs = [k for k, _ in itertools.groupby(path)]
     text = "".join(symbols[k] for k in runs).replace("-", "")
@@ -87,8 +87,8 @@ def best_by_force(log_probs, table=None, weight=0, word_score=0, unknown=None):
   return max(scores.items(), key=lambda item: item[1])
 
 
-def spelled(hypothesis, letters=LETTERS):
-  return "".join(letters.letters[i - 1] for i in hypothesis.labels)
+def spelled(hypothesis, characters=CHARACTERS):
+  return "".join(characters.characters[i - 1] for i in hypothesis.labels)
 
 
 def test_collapse():
@@ -105,9 +105,9 @@ def test_collapse():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_all_prefixes_give_the_likeliest_letters(seed):
+def test_all_prefixes_give_the_likeliest_characters(seed):
   frames = random_frames(seed)
-  found = BeamSearch(LETTERS, **EXACT)(frames)
+  found = BeamSearch(CHARACTERS, **EXACT)(frames)
   text, score = best_by_force(frames)
   assert spelled(found) == text
   assert found.score == pytest.approx(score, rel=1e-9)
@@ -120,7 +120,7 @@ def test_all_prefixes_with_a_language_model(seed, unknown, tmp_path):
   lm = write_arpa(tmp_path / "lm.arpa", table)
   frames = random_frames(seed)
   search = BeamSearch(
-    LETTERS,
+    CHARACTERS,
     **EXACT,
     lm=lm,
     lm_weight=0.7,
@@ -139,20 +139,20 @@ def test_a_narrow_beam_is_enough_for_sharp_frames(tmp_path):
   for seed in range(5):
     frames = 3 * random_frames(seed, 40)
     frames -= np.logaddexp.reduce(frames, axis=1, keepdims=True)
-    wide = BeamSearch(LETTERS, beam=2000, threshold=100.0, lm=lm)(frames)
-    narrow = BeamSearch(LETTERS, lm=lm)(frames)
+    wide = BeamSearch(CHARACTERS, beam=2000, threshold=100.0, lm=lm)(frames)
+    narrow = BeamSearch(CHARACTERS, lm=lm)(frames)
     assert narrow.labels == wide.labels
     assert narrow.score <= wide.score  # some alignments are missing
 
 
-def test_letters_may_be_likelier_than_the_best_path():
+def test_characters_may_be_likelier_than_the_best_path():
   frames = np.log([[0.6, 1e-9, 0.4, 1e-9]] * 2)
   assert collapse(frames.argmax(1)).tolist() == []  # 0.36
-  found = BeamSearch(LETTERS)(frames)
+  found = BeamSearch(CHARACTERS)(frames)
   assert spelled(found) == "A"  # 2 x 0.24 + 0.16
   assert math.exp(found.score) == pytest.approx(0.64)
   # ln 0.6 / 0.4 is 0.405, so that A is not even tried.
-  assert spelled(BeamSearch(LETTERS, threshold=0.4)(frames)) == ""
+  assert spelled(BeamSearch(CHARACTERS, threshold=0.4)(frames)) == ""
 
 
 def test_the_language_model_chooses_words(tmp_path):
@@ -168,14 +168,16 @@ def test_the_language_model_chooses_words(tmp_path):
   # A, boundary, then A a little rather than B.
   sure, unsure = [0.01, 0.01, 0.97, 0.01], [0.01, 0.01, 0.5, 0.48]
   frames = np.log([sure, [0.01, 0.97, 0.01, 0.01], unsure])
-  assert spelled(BeamSearch(LETTERS)(frames)) == "A|A"
-  assert spelled(BeamSearch(LETTERS, lm=lm)(frames)) == "A|B"
-  assert spelled(BeamSearch(LETTERS, lm=lm, lm_weight=0.001)(frames)) == "A|A"
+  assert spelled(BeamSearch(CHARACTERS)(frames)) == "A|A"
+  assert spelled(BeamSearch(CHARACTERS, lm=lm)(frames)) == "A|B"
+  assert (
+    spelled(BeamSearch(CHARACTERS, lm=lm, lm_weight=0.001)(frames)) == "A|A"
+  )
 
 
 def test_frames_that_are_certainly_blank_change_nothing(tmp_path):
   lm = write_arpa(tmp_path / "lm.arpa", random_ngrams(3, ["A", "AB", "B"]))
-  for search in (BeamSearch(LETTERS), BeamSearch(LETTERS, lm=lm)):
+  for search in (BeamSearch(CHARACTERS), BeamSearch(CHARACTERS, lm=lm)):
     frames = random_frames(1, 10).astype(np.float32)
     filled = np.full((15, 4), -1e9, np.float32)
     filled[:10], filled[10:, 0] = frames, 0
@@ -187,7 +189,7 @@ def test_frames_that_are_certainly_blank_change_nothing(tmp_path):
 def test_incomplete_words_are_left_out_when_there_is_nothing_else(tmp_path):
   table = {("<s>",): (-9, 0), ("</s>",): (-1, 0), ("AB",): (-1, 0)}
   lm = write_arpa(tmp_path / "lm.arpa", table)
-  search = BeamSearch(LETTERS, lm=lm, lm_weight=1.0, word_score=0.0)
+  search = BeamSearch(CHARACTERS, lm=lm, lm_weight=1.0, word_score=0.0)
   one = np.eye(4)
   frames = np.where(one[[2, 3, 1, 2]] > 0, 0.0, -1e9)  # AB|A
   for number, text, words in ((1, "", 0), (2, "AB", 1), (4, "AB|", 1)):
@@ -200,7 +202,7 @@ def test_words_are_spelled_as_the_labels_are(tmp_path, caplog):
   table = random_ngrams(0, ["ab", "AB", "a-b", "c"], order=1)
   table["ab",], table["AB",] = (-1, 0), (-0.5, 0)
   lm = write_arpa(tmp_path / "lm.arpa", table)
-  search = BeamSearch(LETTERS, lm=lm, lm_weight=1.0, word_score=0.0)
+  search = BeamSearch(CHARACTERS, lm=lm, lm_weight=1.0, word_score=0.0)
   assert "2 of the language model's 7 words cannot" in caplog.text
   assert "are left out, such as a-b, c" in caplog.text
   frames = np.where(np.eye(4)[[2, 3]] > 0, 0.0, -1e9)
@@ -212,10 +214,13 @@ def test_a_language_model_is_read_once_and_anew_when_it_changed(tmp_path):
   one = random_ngrams(0, ["A"])
   lm = write_arpa(tmp_path / "lm.arpa", one)
   frames = random_frames(0)
-  first, again = BeamSearch(LETTERS, lm=lm), BeamSearch(LETTERS, lm=lm, beam=9)
+  first, again = (
+    BeamSearch(CHARACTERS, lm=lm),
+    BeamSearch(CHARACTERS, lm=lm, beam=9),
+  )
   assert first._words is again._words
   write_arpa(tmp_path / "lm.arpa", random_ngrams(1, ["A", "AB"]))
-  anew = BeamSearch(LETTERS, lm=lm)
+  anew = BeamSearch(CHARACTERS, lm=lm)
   assert anew(frames).score != first(frames).score
 
 
@@ -228,8 +233,8 @@ def test_a_language_model_is_read_once_and_anew_when_it_changed(tmp_path):
     ({"lm": "none.arpa"}, "lm='none.arpa': Arpa: no such file: none.arpa"),
     ({"unknown_score": -5.0}, r"has no <unk>.* leave unknown_score out"),
     (
-      {"labels": Letters(9, "|xy", case="lower")},
-      r"no word .* such as \['A'\], can be spelled in the letters '\|xy' with",
+      {"labels": Characters(9, "|xy", case="lower")},
+      r"no word .* such as \['A'\], can be spelled in the characters '\|xy' ",
     ),
   ],
 )
@@ -237,14 +242,14 @@ def test_errors(arguments, message, tmp_path):
   table = {("<s>",): (-9, 0), ("</s>",): (-1, 0), ("A",): (-1, 0)}
   lm = write_arpa(tmp_path / "lm.arpa", table)
   with pytest.raises(ValueError, match=f"BeamSearch: .*{message}"):
-    BeamSearch(**({"labels": LETTERS, "lm": lm} | arguments))
+    BeamSearch(**({"labels": CHARACTERS, "lm": lm} | arguments))
 
 
 def test_input_errors():
-  search = BeamSearch(LETTERS)
+  search = BeamSearch(CHARACTERS)
   for frames in (np.zeros((3, 5)), np.zeros(4)):
     with pytest.raises(
-      ValueError, match=r"must be \[N, 4\] for 3 letters, got"
+      ValueError, match=r"must be \[N, 4\] for 3 characters, got"
     ):
       search(frames)
   with pytest.raises(ValueError, match="must be finite"):

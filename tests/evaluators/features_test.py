@@ -360,7 +360,7 @@ class TestPredictions:
     with pytest.raises(ValueError, match="asks for predictions, and the obj"):
       self.extract(make_batches({}), predict=None)
 
-  def test_scores_of_letters_end_with_certain_blanks(self):
+  def test_scores_of_characters_end_with_certain_blanks(self):
     def scores(params, batch):
       return jax.nn.log_softmax(batch["inputs"] @ params["embed"])
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from d2v_jax import config as config_lib
-from d2v_jax.data.labels import Letters, RecordLabel
+from d2v_jax.data.labels import Characters, RecordLabel
 from d2v_jax.evaluators import wer as wer_lib
 from d2v_jax.evaluators.features import Predictions
 from d2v_jax.evaluators.wer import Wer
 
-LETTERS = Letters(16, "|ABC")
+CHARACTERS = Characters(16, "|ABC")
 
 
 def frames(text):
@@ -18,8 +18,8 @@ def frames(text):
 def score(predicted, references, **kwargs):
   width = max(map(len, predicted))
   x = np.array([frames(p.ljust(width, "0")) for p in predicted], np.int32)
-  y = np.stack([LETTERS({"text": text}) for text in references])
-  return Wer(LETTERS, **kwargs)({"test": (x, y)})
+  y = np.stack([CHARACTERS({"text": text}) for text in references])
+  return Wer(CHARACTERS, **kwargs)({"test": (x, y)})
 
 
 def test_edits_counted_by_hand():
@@ -50,11 +50,11 @@ def test_the_last_boundary_may_be_missing_and_there_may_be_many():
 
 
 def make(**fields):
-  return config_lib.call(Wer, fields, "wer", run={"labels": LETTERS})
+  return config_lib.call(Wer, fields, "wer", run={"labels": CHARACTERS})
 
 
 def test_asks_for_predictions_of_its_split():
-  wer = Wer(LETTERS, split="train")
+  wer = Wer(CHARACTERS, split="train")
   assert wer.features == Predictions("train")
   wer = make(split="train", decoder={"beam": 5})
   assert wer.features == Predictions("train", scores=True)
@@ -86,7 +86,7 @@ def test_a_decoder_and_its_language_model(tmp_path, monkeypatch, capsys):
   frames[5, 3:] = 0.49, 0.48
   blanks = np.where(np.arange(5) > 0, -1e9, 0.0) + np.zeros((7, 1))
   x = np.stack([np.log(frames), blanks]).astype(np.float32)
-  y = np.stack([LETTERS({"text": "AB AC"}), LETTERS({"text": "AB"})])
+  y = np.stack([CHARACTERS({"text": "AB AC"}), CHARACTERS({"text": "AB"})])
   splits = {"test": (x, y)}
   wer = make(decoder={"beam": 10})
   assert wer(splits) == {"wer": 2 / 3, "cer": 3 / 7}
@@ -122,9 +122,10 @@ def test_scores_that_are_none():
     wer({"test": (x, y)})
 
 
-def test_labels_that_are_no_letters():
+def test_labels_that_are_no_characters():
   with pytest.raises(
-    ValueError, match=r"config\.data\.labels must be letters, got RecordLabel"
+    ValueError,
+    match=r"config\.data\.labels must be characters, got RecordLabel",
   ):
     Wer(RecordLabel())
 
@@ -136,9 +137,9 @@ def test_labels_that_are_no_letters():
     (np.zeros(1, int), np.zeros((1, 3), int), r"predictions .* int64 \(1,\)"),
     (np.zeros((1, 3)), np.zeros((1, 3), int), r"predictions .* float64 \(1, 3"),
     (np.zeros((1, 3), int), -np.ones((1, 3), int), "no transcript .* a word"),
-    (np.full((1, 3), 9), np.ones((1, 3), int) + 1, "no letter number 9"),
+    (np.full((1, 3), 9), np.ones((1, 3), int) + 1, "no character number 9"),
   ],
 )
 def test_errors(x, y, message):
   with pytest.raises(ValueError, match=message):
-    Wer(LETTERS)({"test": (x, y)})
+    Wer(CHARACTERS)({"test": (x, y)})

@@ -32,7 +32,7 @@ TRACKED = {
   "speech": ("norm", "blocks"),
   "text": ("blocks",),
 }
-LETTERS = dict(name="letters", letters="|ABC'", max_length=7)
+CHARACTERS = dict(name="characters", characters="|ABC'", max_length=7)
 # Modality and kind -> (arguments of the encoder, config.objective).
 KINDS = {
   ("vision", "pretrained"): ({}, None),
@@ -99,7 +99,7 @@ def make(modality: str, kind: str = "pretrained", **changes) -> Imported:
   rng = np.random.default_rng(0)
   data, files = {}, {}
   if objective["name"] == "ctc":
-    data = {"labels": LETTERS}
+    data = {"labels": CHARACTERS}
   if modality == "text":
     files = tokenizer_files.of_run({"name": "kjv"})
   return Imported(

@@ -1,8 +1,8 @@
-"""The head of fairseq's wav2vec_ctc: letters, and the rows that are theirs."""
+"""The head of fairseq's wav2vec_ctc: characters, and their rows."""
 
 from typing import Any
 
-from d2v_jax.data.labels import LETTERS
+from d2v_jax.data.labels import CHARACTERS
 from d2v_jax.interchange.fairseq.checkpoint import Checkpoint, size, without
 from d2v_jax.interchange.options import Options
 from d2v_jax.interchange.weights import Arrays
@@ -24,41 +24,42 @@ def read_head(
     c: options of the model.
 
   Returns:
-    Weights of blank and letters; config.objective; config.data; and what to
+    Weights of blank and characters; config.objective; config.data; and what to
     say about them.
   """
-  rows, letters, notes = _letters(checkpoint, c)
+  rows, characters, notes = _characters(checkpoint, c)
   head = without(PROJ, checkpoint.arrays)
   # One that lacks rows is left as it is, for its shape to be named as wrong.
   arrays = {
     f"proj.{k}": v[rows] if len(v) > max(rows) else v for k, v in head.items()
   }
   labels = {
-    "name": "letters",
-    "letters": letters,
-    "case": _case(letters),
+    "name": "characters",
+    "characters": characters,
+    "case": _case(characters),
     "max_length": _MAX_LABELS,
   }
   objective = {"name": "ctc", "head": {"num_outputs": len(rows)}}
   return arrays, objective, {"labels": labels}, notes
 
 
-def _letters(checkpoint, c):
-  """Rows of the head for blank and letters, the letters, and what to say."""
+def _characters(checkpoint, c):
+  """Rows of the head for blank and characters, these, and what to say."""
   c.require("blank_weight", 0)
   outputs = size(checkpoint, f"{PROJ}weight", 0)
   symbols = checkpoint.symbols("target_dictionary", "dict.ltr.txt")
   notes = []
   if symbols is None:
-    if outputs != _SPECIALS + len(LETTERS):
+    if outputs != _SPECIALS + len(CHARACTERS):
       raise checkpoint.error(
-        f"its head has {outputs} outputs, and nothing says for which letters; "
+        f"its head has {outputs} outputs, and nothing says for which "
+        "characters; "
         "give fairseq's dict.ltr.txt (dictionary)"
       )
-    symbols = list(LETTERS)
+    symbols = list(CHARACTERS)
     notes.append(
       "no dictionary was found: the 32 outputs are taken for <s>, <pad>, </s>, "
-      f"<unk> and {LETTERS}, as in fairseq's dictionary of LibriSpeech"
+      f"<unk> and {CHARACTERS}, as in fairseq's dictionary of LibriSpeech"
     )
   if outputs != _SPECIALS + len(symbols):
     raise checkpoint.error(
@@ -73,7 +74,7 @@ def _letters(checkpoint, c):
   wrong = [s for s in kept if len(s) != 1 or s.isspace()]
   if wrong or "|" not in kept:
     raise checkpoint.error(
-      "only letters can be imported, '|' among them, but its dictionary has "
+      "only characters can be imported, '|' among them, but its dictionary has "
       f"{', '.join(map(repr, (wrong or list(kept))[:8]))}; the encoder alone "
       "can be imported (encoder_only)"
     )
@@ -84,7 +85,7 @@ def _letters(checkpoint, c):
   return [0, *kept.values()], "".join(kept), notes
 
 
-def _case(letters: str) -> str | None:
-  if letters == letters.upper():
+def _case(characters: str) -> str | None:
+  if characters == characters.upper():
     return "upper"
-  return "lower" if letters == letters.lower() else None
+  return "lower" if characters == characters.lower() else None

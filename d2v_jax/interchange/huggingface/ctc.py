@@ -1,8 +1,8 @@
-"""vocab.json of Hugging Face's CTC models <-> our letters."""
+"""vocab.json of Hugging Face's CTC models <-> our characters."""
 
 from typing import Any
 
-from d2v_jax.data.labels import Letters
+from d2v_jax.data.labels import Characters
 from d2v_jax.interchange.files import Folder, to_json
 from d2v_jax.interchange.huggingface.fields import Fields
 from d2v_jax.interchange.weights import InterchangeError
@@ -30,11 +30,11 @@ def read(
     folder: that may have vocab.json.
 
   Returns:
-    Their output numbers in our order (the blank, then the letters);
-    config.data.labels, {} where the letters are not known; and notes.
+    Their output numbers in our order (the blank, then the characters);
+    config.data.labels, {} where the characters are not known; and notes.
 
   Raises:
-    InterchangeError: an output is not one letter.
+    InterchangeError: an output is not one character.
   """
   outputs = fields.integer("vocab_size")
   blank = fields.integer("pad_token_id", 0, outputs - 1)
@@ -44,7 +44,8 @@ def read(
       [blank, *others],
       {},
       [
-        f"there is no {NAME}: which letters the outputs are is not known; set "
+        f"there is no {NAME}: which characters the outputs are is not known; "
+        "set "
         "config.data.labels"
       ],
     )
@@ -60,46 +61,49 @@ def read(
         "must have one of its own, from 0 on."
       )
     by_number[number] = token
-  letters = {
+  characters = {
     i: "|" if token == delimiter else token
     for i, token in sorted(by_number.items())
     if i != blank and token not in specials
   }
-  for i, letter in letters.items():
-    if len(letter) != 1 or i >= outputs:
+  for i, character in characters.items():
+    if len(character) != 1 or i >= outputs:
       raise InterchangeError(
-        f"{folder.path / NAME}: {letter!r} (number {i} of {outputs}) is not "
-        "one letter of the model; only CTC models of letters can be imported."
+        f"{folder.path / NAME}: {character!r} (number {i} of {outputs}) is not "
+        "one character of the model; only CTC models of characters can be "
+        "imported."
       )
   labels = dict(
-    name="letters",
-    letters="".join(letters.values()),
+    name="characters",
+    characters="".join(characters.values()),
     max_length=_MAX_LENGTH,
-    case=_case("".join(letters.values())),
+    case=_case("".join(characters.values())),
   )
   try:
-    Letters(**{k: v for k, v in labels.items() if k != "name"})
+    Characters(**{k: v for k, v in labels.items() if k != "name"})
   except ValueError as e:
     raise InterchangeError(f"{folder.path / NAME}: {e}") from e
-  columns = [blank, *letters]
+  columns = [blank, *characters]
   cut = [by_number.get(i, f"number {i}") for i in range(outputs)]
   cut = [token for i, token in enumerate(cut) if i not in columns]
   notes = []
   if cut:
-    notes.append(f"outputs for {', '.join(cut)} were cut: they are no letters")
+    notes.append(
+      f"outputs for {', '.join(cut)} were cut: they are no characters"
+    )
   if columns != list(range(len(columns))):
-    notes.append("outputs were reordered: the blank is 0, then the letters")
+    notes.append("outputs were reordered: the blank is 0, then the characters")
   return columns, labels, notes
 
 
-def write(letters: Letters) -> dict[str, bytes]:
+def write(labels: Characters) -> dict[str, bytes]:
   """Files of Wav2Vec2CTCTokenizer.
 
   Args:
-    letters: of the run.
+    labels: of the run.
   """
-  tokens = ["<pad>", *letters.letters]
-  lower = letters.case == "lower"
+  tokens = ["<pad>", *labels.characters]
+  lower = labels.case == "lower"
   config = dict(
     _TOKENS,
     tokenizer_class="Wav2Vec2CTCTokenizer",
@@ -124,8 +128,9 @@ def _own_tokens(folder):
   return {k: v for k, v in names.items() if isinstance(v, str)}
 
 
-def _case(letters):
-  upper, lower = letters.upper() == letters, letters.lower() == letters
+def _case(characters):
+  upper = characters.upper() == characters
+  lower = characters.lower() == characters
   if upper == lower:
     return None
   return "upper" if upper else "lower"

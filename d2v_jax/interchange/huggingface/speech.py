@@ -146,7 +146,7 @@ def write(
   """Writes a speech model.
 
   Args:
-    model: with `data`, for the letters of a CTC model.
+    model: with `data`, for the characters of a CTC model.
     encoder: all arguments of `speech`.
     head: the supervised objective's head, or None.
     params: of the encoder, and `head` if there is one.
@@ -203,7 +203,7 @@ def write(
     mask_time_prob=0.05,  # above zero, or there would be no mask vector
     add_adapter=False,
     use_weighted_layer_sum=False,
-    # Output 0 is the blank, and the others are letters.
+    # Output 0 is the blank, and the others are characters.
     pad_token_id=0,
     bos_token_id=None,
     eos_token_id=None,
@@ -211,8 +211,8 @@ def write(
   )
   made, spec = {}, model.data.get("labels")
   if architecture == _CTC and spec:
-    letters = config_lib.build(spec, LABELS, "config.data.labels")
-    made = ctc.write(letters)
+    characters = config_lib.build(spec, LABELS, "config.data.labels")
+    made = ctc.write(characters)
   made[_PREPROCESSOR] = to_json(
     dict(
       _PREPROCESSING,

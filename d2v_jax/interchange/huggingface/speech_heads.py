@@ -1,4 +1,4 @@
-"""Heads of Data2VecAudio: letters by CTC, and classes."""
+"""Heads of Data2VecAudio: characters by CTC, and classes."""
 
 from typing import Any
 

@@ -6,7 +6,7 @@ import pytest
 
 from d2v_jax.data import layout
 from d2v_jax.data.buckets import Buckets
-from d2v_jax.data.labels import Letters, RecordLabel
+from d2v_jax.data.labels import Characters, RecordLabel
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.speech.examples import (
   Utterances,
@@ -117,7 +117,7 @@ def test_labels_longer_than_their_frames():
   # 400 + 320 (n - 1) samples are n frames; "AA" needs A, blank, A and |.
   lengths = [400 + 320 * (n - 1) for n in (4, 3, 3, 2)]
   source = Records(records(*lengths, text=["AA", "aa", "AB", "B"]))
-  labels = Letters(8)
+  labels = Characters(8)
   training = Utterances(source, labels=labels, fit_labels=True)
   assert [training[i]["text"] for i in range(3)] == ["AA", "AB", "B"]
   assert training.left_out == {"fewer frames than their labels need": 1}
@@ -129,9 +129,9 @@ def test_labels_longer_than_their_frames():
 def test_training_and_evaluation():
   buckets = Buckets((1000, 2000))
   source = Records(records(399, 1040, 720, 2001, text=["A", "AAA", "B", "C"]))
-  given = {"labels": Letters(8), "conv_layers": layout.CONV_LAYERS}
+  given = {"labels": Characters(8), "conv_layers": layout.CONV_LAYERS}
   training = training_utterances(source, buckets=buckets, **given)
-  # Three equal letters, two blanks and a boundary do not fit three frames;
+  # Three equal characters, two blanks and a boundary do not fit three frames;
   # what is longer than the largest bucket would lose its end.
   assert [training[i]["text"] for i in range(len(training))] == ["B"]
   pretraining = training_utterances(source, buckets=buckets, min_samples=1000)
@@ -143,16 +143,16 @@ def test_training_and_evaluation():
 def test_texts_are_tried_at_once():
   source = Records(records(4000, 4000, text=["AB", ""]))
   with pytest.raises(ValueError, match="record 1 has no text, which the label"):
-    Utterances(source, labels=Letters(8))
+    Utterances(source, labels=Characters(8))
   assert len(Utterances(source, labels=RecordLabel())) == 2
   with pytest.raises(ValueError, match="record 0 has no text"):
-    Utterances(Records(records(4000)), labels=Letters(8))
+    Utterances(Records(records(4000)), labels=Characters(8))
   source = Records(records(4000, 4000, text=["AB", "A-B"]))
-  with pytest.raises(ValueError, match=r"record 1: Letters: .* '-', not"):
-    Utterances(source, labels=Letters(8))
+  with pytest.raises(ValueError, match=r"record 1: Characters: .* '-', not"):
+    Utterances(source, labels=Characters(8))
   source = Records(records(4000, 4000, text=["AB", "ABCD EFGH"]))
-  with pytest.raises(ValueError, match=r"record 1: Letters: .* 10 labels"):
-    Utterances(source, labels=Letters(8))
+  with pytest.raises(ValueError, match=r"record 1: Characters: .* 10 labels"):
+    Utterances(source, labels=Characters(8))
 
 
 def test_errors():

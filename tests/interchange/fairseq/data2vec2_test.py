@@ -478,7 +478,7 @@ def test_ctc(tmp_path):
   np.testing.assert_array_equal(head["kernel"][:, 0], weight[0])
   np.testing.assert_array_equal(head["kernel"][:, 1:], weight[4:].T)
   assert imported.objective == {"name": "ctc", "head": {"num_outputs": 29}}
-  assert imported.data["labels"]["letters"][:3] == "|ET"
+  assert imported.data["labels"]["characters"][:3] == "|ET"
   assert imported.teacher_params == {}
   e = imported.encoder
   assert (e["dropout"], e["layer_drop"], e["feature_grad_scale"]) == (

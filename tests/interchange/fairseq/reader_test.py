@@ -139,7 +139,7 @@ def test_ctc(tmp_path):
   np.testing.assert_array_equal(head["kernel"][:, 0], weight[0])
   np.testing.assert_array_equal(head["kernel"][:, 1:], weight[4:].T)
   assert imported.objective == {"name": "ctc", "head": {"num_outputs": 29}}
-  assert imported.data["labels"]["letters"][:3] == "|ET"
+  assert imported.data["labels"]["characters"][:3] == "|ET"
   assert imported.encoder["feature_grad_scale"] == 0.0
   assert imported.encoder["activation_dropout"] == 0.1
   notes = "\n".join(imported.notes)
@@ -153,17 +153,17 @@ def test_ctc(tmp_path):
 def test_dictionaries_of_ctc(tmp_path):
   (tmp_path / "dict.ltr.txt").write_text("| 9\na 8\nb 7\nmadeupword0000 0\n")
   imported = read(tmp_path, checkpoints.ctc(8))
-  assert imported.data["labels"]["letters"] == "|ab"
+  assert imported.data["labels"]["characters"] == "|ab"
   assert imported.data["labels"]["case"] == "lower"
   assert imported.params["head"]["fc1"]["bias"].shape == (4,)
   # The file's own one comes first, and one that is asked for before it.
   state = checkpoints.ctc(7, symbols=["X", "|", "É"])
   imported = read(tmp_path, state)
-  assert imported.data["labels"]["letters"] == "X|É"
+  assert imported.data["labels"]["characters"] == "X|É"
   given = tmp_path / "other.txt"
   given.write_text("Q 1\n| 1\nR 1\n")
   imported = read(tmp_path, state, dictionary=given)
-  assert imported.data["labels"]["letters"] == "Q|R"
+  assert imported.data["labels"]["characters"] == "Q|R"
   for outputs, message in (
     (9, "head has 9 outputs, but the dictionary has 3 symbols beside 4"),
     (40, "head has 40 outputs, but the dictionary"),
@@ -171,7 +171,10 @@ def test_dictionaries_of_ctc(tmp_path):
     with pytest.raises(InterchangeError, match=message):
       read(tmp_path, checkpoints.ctc(outputs), dictionary=given)
   for content, message in (
-    ("| 1\nTH 1\nX 1\n", r"only letters can be imported.* 'TH'; the encoder"),
+    (
+      "| 1\nTH 1\nX 1\n",
+      r"only characters can be imported.* 'TH'; the encoder",
+    ),
     ("A 1\nB 1\nX 1\n", "'|' among them"),
     ("what is this\n", "other.txt:1: 'what is this' must be a symbol and its"),
   ):
@@ -182,7 +185,7 @@ def test_dictionaries_of_ctc(tmp_path):
     read(tmp_path, state, dictionary=tmp_path / "none.txt")
 
 
-def test_unknown_letters(tmp_path):
+def test_unknown_characters(tmp_path):
   with pytest.raises(InterchangeError, match="31 outputs, and nothing says"):
     read(tmp_path, checkpoints.ctc(31))
 

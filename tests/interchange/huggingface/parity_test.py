@@ -12,7 +12,7 @@ transformers = pytest.importorskip(
   "transformers", reason="the extra `parity` has transformers"
 )
 
-from d2v_jax.data.labels import Letters  # noqa: E402
+from d2v_jax.data.labels import Characters  # noqa: E402
 from d2v_jax.data.text import tokenizer  # noqa: E402
 from d2v_jax.interchange.huggingface import parity  # noqa: E402
 from d2v_jax.interchange.huggingface import reader as huggingface  # noqa: E402
@@ -200,10 +200,10 @@ def test_auto_classes_open_an_export(tmp_path):
   assert extractor.do_normalize and extractor.sampling_rate == 16_000
 
 
-def test_letters_of_an_export_mean_the_same(tmp_path):
+def test_characters_of_an_export_mean_the_same(tmp_path):
   huggingface.write(tmp_path, small_models.make("speech", "ctc"))
   theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
-  ours = Letters(letters="|ABC'", max_length=20)
+  ours = Characters(characters="|ABC'", max_length=20)
   text = "A CAB CA'B"
   ids = ours.ids(text)
   assert theirs(f"{text}|").input_ids == ids

@@ -389,7 +389,7 @@ def test_damaged_weights(exported, tmp_path):
     huggingface.read(folder)
 
 
-def test_letters(exported):
+def test_characters(exported):
   folder = exported("speech", "ctc")
   plain = huggingface.read(folder)
   kernel = plain.params["head"]["fc1"]["kernel"]
@@ -397,7 +397,7 @@ def test_letters(exported):
   (folder / "vocab.json").write_text(json.dumps(vocab))
   edit(folder, pad_token_id=5)
   model = huggingface.read(folder)
-  assert model.data["labels"]["letters"] == "B|A"
+  assert model.data["labels"]["characters"] == "B|A"
   assert model.data["labels"]["case"] == "upper"
   assert model.objective == dict(name="ctc", head=dict(num_outputs=4))
   np.testing.assert_array_equal(
@@ -407,7 +407,7 @@ def test_letters(exported):
   assert "outputs were reordered" in str(model.notes)
 
   for gone, changed, message in (
-    ("<s>", {"CH": 0}, r"'CH' \(number 0 of 6\) is not one letter"),
+    ("<s>", {"CH": 0}, r"'CH' \(number 0 of 6\) is not one character"),
     ("A", {"C": 9}, r"'C' \(number 9 of 6\)"),
     ("A", {"C": 3}, "'C' has the number 3"),
     ("A", {"C": "4"}, "'C' has the number '4'"),
@@ -418,7 +418,7 @@ def test_letters(exported):
       huggingface.read(folder)
   del vocab["|"]
   (folder / "vocab.json").write_text(json.dumps(vocab))
-  with pytest.raises(InterchangeError, match="letters must hold"):
+  with pytest.raises(InterchangeError, match="characters must hold"):
     huggingface.read(folder)
   (folder / "vocab.json").unlink()
   model = huggingface.read(folder)
@@ -426,12 +426,12 @@ def test_letters(exported):
   assert "there is no vocab.json" in str(model.notes)
 
 
-def test_letters_are_written(exported):
+def test_characters_are_written(exported):
   folder = exported("speech", "ctc")
   vocab = json.loads((folder / "vocab.json").read_text())
   assert vocab == {"<pad>": 0, "|": 1, "A": 2, "B": 3, "C": 4, "'": 5}
   labels = huggingface.read(folder).data["labels"]
-  assert labels["letters"] == small_models.LETTERS["letters"]
+  assert labels["characters"] == small_models.CHARACTERS["characters"]
 
 
 def test_token_types_go_into_the_words(exported):
