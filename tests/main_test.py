@@ -242,7 +242,7 @@ WRONG = {
   ],
   "data.mask.num_masked=16": ["config.data", "16"],
   "data.channels=2": ["channels must be 1 or 3, got 2"],
-  "data.num_threads=0": ["num_threads must be >= 1, got 0"],
+  "data.num_threads=0": ["config.data: ", "num_threads must be 1 to 1024"],
   "schedule.warmup_steps=13": ["config.schedule: cosine", "total_steps 12"],
   "evaluation.batch_size=30": ["config.evaluation.batch_size 30", "8 devices"],
   "evaluation.test=None": ["both a `train` and a `test`", "['train']"],

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 
+from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example, Source
 
 _EPOCH_LOCK = threading.Lock()
@@ -32,6 +33,7 @@ class Buckets:
         "Buckets: lengths must be one or more positive numbers in ascending "
         f"order, got {self.lengths}"
       )
+    check_range("Buckets", "lengths", ascending[-1], 1, 2**31 - 1)  # int32
 
   def assign(self, lengths: np.ndarray) -> np.ndarray:
     """Returns the index of the smallest bucket that holds each example.

@@ -15,6 +15,7 @@ from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.labels import Labels, RecordLabel
+from d2v_jax.data.pipeline import check_reading
 
 Example = dict[str, Any]
 Section = Mapping[str, Any]
@@ -69,6 +70,9 @@ class Dataset(abc.ABC):
 
   sources: ClassVar[Mapping[str, Callable]]
   needs_buckets: ClassVar[bool] = False
+
+  def __post_init__(self) -> None:
+    check_reading(self.num_threads, self.num_workers, self.max_corrupt)
 
   # Fields, where a modality has such things.
 

@@ -10,9 +10,15 @@ from absl import flags
 from etils import epath
 
 from d2v_jax.data.buckets import Buckets, BucketStream, SortedByLength
+from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example, Source
 
 Batch = dict[str, np.ndarray]
+
+_LARGEST_BATCH = 2**20
+_MOST_THREADS = 1024
+_MOST_WORKERS = 256
+_MOST_CORRUPT = 10**9
 
 
 def train_batches(
@@ -70,14 +76,9 @@ def train_batches(
       corrupt.
   """
   rows = _local_batch_size(batch_size, process_index, process_count)
-  for name, value, least in (
-    ("start_step", start_step, 0),
-    ("num_threads", num_threads, 1),
-    ("num_workers", num_workers, 0),
-    ("max_corrupt", max_corrupt, 0),
-  ):
-    if value < least:
-      raise ValueError(f"train_batches: {name} must be >= {least}, got {value}")
+  check_reading(num_threads, num_workers, max_corrupt)
+  check_range("train_batches", "seed", seed, 0, 2**32 - 1)  # Grain's range
+  check_range("train_batches", "start_step", start_step, 0, 2**63 - 1)
   corrupt = _CorruptRecords(source, max_corrupt, corrupt_log)
   if buckets is None:
     examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None)
@@ -162,6 +163,7 @@ def eval_batches(
     ValueError: an argument is outside its range.
   """
   rows = _local_batch_size(batch_size, process_index, process_count)
+  check_reading(num_threads)
   if buckets is not None:
     source = SortedByLength(source, buckets, batch_size)
   num_batches = -(-len(source) // batch_size)
@@ -250,10 +252,26 @@ class _CorruptRecords:
       )
 
 
+def check_reading(
+  num_threads: int, num_workers: int = 0, max_corrupt: int = 0
+) -> None:
+  """Raises ValueError where so many threads and workers cannot be meant.
+
+  Args:
+    num_threads: threads that read, over all workers.
+    num_workers: worker processes.
+    max_corrupt: corrupt records to pass over.
+  """
+  check_range("batches", "num_threads", num_threads, 1, _MOST_THREADS)
+  check_range("batches", "num_workers", num_workers, 0, _MOST_WORKERS)
+  check_range("batches", "max_corrupt", max_corrupt, 0, _MOST_CORRUPT)
+
+
 def _local_batch_size(
   batch_size: int, process_index: int, process_count: int
 ) -> int:
-  if batch_size < 1 or batch_size % process_count:
+  check_range("batches", "batch_size", batch_size, 1, _LARGEST_BATCH)
+  if batch_size % process_count:
     raise ValueError(
       f"batch_size={batch_size} must be a positive multiple of the "
       f"{process_count} processes"

@@ -146,6 +146,8 @@ def test_evaluation_says_what_it_cuts(caplog):
 def test_wrong_buckets(lengths):
   with pytest.raises(ValueError, match="positive numbers in ascending order"):
     Buckets(lengths)
+  with pytest.raises(ValueError, match="lengths must be 1 to 2147483647, got"):
+    Buckets((4, 2**31))
 
 
 def test_too_few_examples():

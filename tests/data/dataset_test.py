@@ -129,7 +129,7 @@ def test_batches_of_two_views(modality, augment, added):
     (
       "vision",
       {"mask": {"num_masks": 0}},
-      "config.data.mask: InverseBlockMask: num_masks must be >= 1, got 0",
+      "config.data.mask: InverseBlockMask: num_masks must be 1 to 1024, got 0",
     ),
     (
       "vision",

@@ -249,10 +249,15 @@ def test_evaluation_leaves_out_corrupt_records(spoiled, caplog):
   [
     ({"process_count": 3}, "batch_size=8 must be a positive multiple of the 3"),
     ({"process_index": 2, "process_count": 2}, "below process_count=2"),
-    ({"start_step": -1}, "start_step must be >= 0, got -1"),
-    ({"num_threads": 0}, "num_threads must be >= 1, got 0"),
-    ({"num_workers": -1}, "num_workers must be >= 0"),
-    ({"max_corrupt": -1}, "max_corrupt must be >= 0"),
+    ({"start_step": -1}, "start_step must be 0 to .*, got -1"),
+    ({"num_threads": 0}, "num_threads must be 1 to 1024, got 0"),
+    ({"num_threads": 10**6}, "num_threads must be 1 to 1024, got 1000000"),
+    ({"num_workers": -1}, "num_workers must be 0 to 256, got -1"),
+    ({"num_workers": 257}, "num_workers must be 0 to 256, got 257"),
+    ({"max_corrupt": -1}, "max_corrupt must be 0 to 1000000000, got -1"),
+    ({"batch_size": 10**9}, "batch_size must be 1 to 1048576, got 1000000000"),
+    ({"seed": -1}, "seed must be 0 to 4294967295, got -1"),
+    ({"seed": 2**32}, "seed must be 0 to 4294967295, got 4294967296"),
   ],
 )
 def test_errors(digits, options, message):

@@ -7,8 +7,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from d2v_jax.data.ranges import check_range
+
 _PROBABILITY = 0.5
-_LARGEST = 10.0
+_LARGEST = 10
+_MOST_LAYERS = 100
 # Weights of red, green and blue in grey, in 65536ths, as Pillow has them.
 _LUMA = np.array([19595, 38470, 7471], np.int32)
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32)
@@ -46,20 +49,19 @@ class RandAugment:
   fill: tuple[int, ...] = (124, 116, 104)
 
   def __post_init__(self):
-    if not 0 <= self.magnitude <= _LARGEST:
+    for name, least, most in (
+      ("magnitude", 0, _LARGEST),
+      ("std", 0, _LARGEST),
+      ("layers", 1, _MOST_LAYERS),
+    ):
+      check_range("RandAugment", name, getattr(self, name), least, most)
+    if len(self.fill) not in (1, 3) or not all(
+      0 <= x <= 255 for x in self.fill
+    ):
       raise ValueError(
-        f"RandAugment: magnitude must be 0 to 10, got {self.magnitude}"
+        "RandAugment: fill must be one or three levels, 0 to 255, got "
+        f"{self.fill}"
       )
-    if self.std < 0:
-      raise ValueError(f"RandAugment: std must be >= 0, got {self.std}")
-    if self.layers < 1:
-      raise ValueError(f"RandAugment: layers must be >= 1, got {self.layers}")
-    fill = tuple(self.fill)
-    if len(fill) not in (1, 3) or not all(0 <= x <= 255 for x in fill):
-      raise ValueError(
-        f"RandAugment: fill must be one or three levels, 0 to 255, got {fill}"
-      )
-    object.__setattr__(self, "fill", fill)
 
   def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Changes one image.

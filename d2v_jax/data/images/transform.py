@@ -10,10 +10,11 @@ from d2v_jax.data.images import colors
 from d2v_jax.data.images.rand_augment import RandAugment
 from d2v_jax.data.images.view_augment import ViewAugment
 from d2v_jax.data.masks.mask import Mask
-from d2v_jax.data.sections import built
+from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example
 
 _CROP_ATTEMPTS = 10
+_LARGEST = 2**15 - 1  # what OpenCV can warp
 
 # The pipeline's own threads keep the cores busy; OpenCV's would get in the way.
 cv2.setNumThreads(1)
@@ -36,8 +37,8 @@ class ImageTrainTransform:
     flip: probability of a horizontal flip.
     color_jitter: strengths x of brightness, contrast and saturation, each a
       factor drawn from U(max(0, 1 - x), 1 + x), in random order.
-    rand_augment: RandAugment, or its arguments, in place of colour jitter.
-    view_augment: ViewAugment, or its arguments, in place of colour jitter.
+    rand_augment: changes of images, in place of colour jitter.
+    view_augment: changes that tell views apart, in place of colour jitter.
     views: 1, or 2 views of each image, made independently, for BYOL.
 
   Raises:
@@ -64,6 +65,7 @@ class ImageTrainTransform:
   views: int = 1
 
   def __post_init__(self):
+    _check_size("ImageTrainTransform", self.image_size)
     if self.patch_size < 1 or self.image_size % self.patch_size:
       raise ValueError(
         f"ImageTrainTransform: image_size={self.image_size} is not a multiple "
@@ -73,31 +75,25 @@ class ImageTrainTransform:
       self.mask.check(self.grid)
     if self.crop_scale is not None:
       _check_range("crop_scale", self.crop_scale, 1.0)
-    _check_range("crop_ratio", self.crop_ratio, math.inf)
+    _check_range("crop_ratio", self.crop_ratio, 1000.0)
     if not 0 <= self.flip <= 1:
       raise ValueError(
         f"ImageTrainTransform: flip is a probability, 0 to 1, got {self.flip}"
       )
     jitter = self.color_jitter
-    if jitter is not None and (len(jitter) != 3 or min(jitter) < 0):
+    if jitter is not None and (
+      len(jitter) != 3 or not all(0 <= x < math.inf for x in jitter)
+    ):
       raise ValueError(
         "ImageTrainTransform: color_jitter must be None or three strengths >= "
         f"0 (brightness, contrast, saturation), got {jitter}"
       )
-    for name, kind in (
-      ("rand_augment", RandAugment),
-      ("view_augment", ViewAugment),
-    ):
-      choice = getattr(self, name)
-      if choice is None:
-        continue
-      if jitter is not None:
+    for name in ("rand_augment", "view_augment"):
+      if jitter is not None and getattr(self, name) is not None:
         raise ValueError(
           f"ImageTrainTransform: color_jitter is {jitter}, but {name} changes "
           "colours itself; set one of them to None"
         )
-      # A config has a dict of its arguments.
-      object.__setattr__(self, name, built(kind, choice))
     if self.rand_augment is not None and self.view_augment is not None:
       raise ValueError(
         "ImageTrainTransform: rand_augment and view_augment both change "
@@ -181,13 +177,10 @@ class ImageEvalTransform:
   resize_ratio: float | None = 256 / 224
 
   def __post_init__(self):
-    if self.image_size < 1:
+    _check_size("ImageEvalTransform", self.image_size)
+    if self.resize_ratio is not None and not 1 <= self.resize_ratio <= 10:
       raise ValueError(
-        f"ImageEvalTransform: image_size must be >= 1, got {self.image_size}"
-      )
-    if self.resize_ratio is not None and self.resize_ratio < 1:
-      raise ValueError(
-        "ImageEvalTransform: resize_ratio must be None or >= 1, "
+        "ImageEvalTransform: resize_ratio must be None or 1 to 10, "
         f"got {self.resize_ratio}"
       )
 
@@ -279,6 +272,10 @@ def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def _check_range(name: str, pair: tuple[float, float], most: float) -> None:
   if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= most:
     raise ValueError(
-      f"ImageTrainTransform: {name} must be (low, high) with 0 < low <= high"
-      f"{'' if math.isinf(most) else f' <= {most:g}'}, got {pair}"
+      f"ImageTrainTransform: {name} must be (low, high) with 0 < low <= high "
+      f"<= {most:g}, got {pair}"
     )
+
+
+def _check_size(name: str, image_size: int) -> None:
+  check_range(name, "image_size", image_size, 1, _LARGEST)

@@ -1,6 +1,7 @@
 """What makes two views of an image differ, beside crop and flip."""
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -41,9 +42,6 @@ class ViewAugment:
   solarize: tuple[float, float] = (0.0, 0.2)
 
   def __post_init__(self):
-    for name in ("strengths", "blur", "sigma", "solarize"):
-      # A config may have a list.
-      object.__setattr__(self, name, tuple(getattr(self, name)))
     for name, pair in (("blur", self.blur), ("solarize", self.solarize)):
       if len(pair) != 2:
         raise ValueError(
@@ -57,17 +55,19 @@ class ViewAugment:
         "ViewAugment: jitter, grey, blur and solarize are probabilities, 0 to "
         f"1, got {self.jitter}, {self.grey}, {self.blur} and {self.solarize}"
       )
-    if len(self.strengths) != 4 or not (
-      min(self.strengths) >= 0 and self.strengths[3] <= 0.5
+    if (
+      len(self.strengths) != 4
+      or not all(0 <= x < math.inf for x in self.strengths)
+      or self.strengths[3] > 0.5
     ):
       raise ValueError(
         "ViewAugment: strengths must be four numbers >= 0 (brightness, "
         f"contrast, saturation, hue; hue at most 0.5), got {self.strengths}"
       )
-    if len(self.sigma) != 2 or not 0 < self.sigma[0] <= self.sigma[1]:
+    if len(self.sigma) != 2 or not 0 < self.sigma[0] <= self.sigma[1] <= 1000:
       raise ValueError(
-        "ViewAugment: sigma must be (low, high) with 0 < low <= high, got "
-        f"{self.sigma}"
+        "ViewAugment: sigma must be (low, high) with 0 < low <= high <= 1000, "
+        f"got {self.sigma}"
       )
 
   def __call__(

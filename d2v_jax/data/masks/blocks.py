@@ -10,6 +10,11 @@ import math
 
 import numpy as np
 
+from d2v_jax.data.ranges import check_range
+
+_LONGEST = 1000  # a block with more tokens along a side fills any input
+_MOST_ADJUST = 10.0  # so many times as many blocks as tokens overlap anyway
+
 
 def draw_blocks(
   rng: np.random.Generator,
@@ -119,10 +124,9 @@ def block_masks(
 
 def check_blocks(name: str, share: float, adjust: float, length: int) -> None:
   """Raises ValueError unless the arguments describe blocks."""
-  if length < 1:
-    raise ValueError(f"{name}: length must be >= 1, got {length}")
-  if share + adjust < 0:
+  check_range(name, "length", length, 1, _LONGEST)
+  if not 0 <= share + adjust <= share + _MOST_ADJUST:
     raise ValueError(
       f"{name}: adjust must be at least -{share:g} (minus the share that "
-      f"blocks are for), got {adjust}"
+      f"blocks are for) and at most {_MOST_ADJUST:g}, got {adjust}"
     )

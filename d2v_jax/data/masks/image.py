@@ -14,11 +14,13 @@ import numpy as np
 from d2v_jax.data.masks import blocks
 from d2v_jax.data.masks.beit_blocks import draw_beit_blocks
 from d2v_jax.data.masks.mask import (
+  MOST_MASKS,
   Mask,
   check_versions,
   check_visible,
   keep_ids,
 )
+from d2v_jax.data.ranges import check_range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +105,8 @@ class RandomPatchMask:
 
   def __post_init__(self) -> None:
     _check_amount("RandomPatchMask", self.num_masked, self.ratio)
-    if self.num_masks is not None and self.num_masks < 1:
-      raise ValueError(
-        f"RandomPatchMask: num_masks must be None or >= 1, got {self.num_masks}"
-      )
+    if self.num_masks is not None:
+      check_range("RandomPatchMask", "num_masks", self.num_masks, 1, MOST_MASKS)
 
   def count(self, grid: tuple[int, ...]) -> int:
     """Returns the number of hidden patches, which is the same in each mask."""

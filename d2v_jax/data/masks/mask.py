@@ -5,6 +5,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from d2v_jax.data.ranges import check_range
+
+MOST_MASKS = 1024  # of one example
+
 
 class Mask(Protocol):
   """Chooses the tokens of an example that are hidden from the student."""
@@ -71,8 +75,7 @@ def unpadded(padding: np.ndarray) -> int:
 
 def check_versions(name: str, num_masks: int, ratio: float) -> None:
   """Raises ValueError unless there are masks, and their share is one."""
-  if num_masks < 1:
-    raise ValueError(f"{name}: num_masks must be >= 1, got {num_masks}")
+  check_range(name, "num_masks", num_masks, 1, MOST_MASKS)
   if not 0 < ratio < 1:
     raise ValueError(
       f"{name}: ratio must be between 0 and 1 (both excluded), got {ratio}"

@@ -5,6 +5,10 @@ import math
 
 import numpy as np
 
+from d2v_jax.data.ranges import check_range
+
+_LONGEST = 100_000  # a longer span fills any input
+
 
 def draw_spans(
   rng: np.random.Generator, size: int, num_starts: int, length: int, count: int
@@ -83,5 +87,4 @@ def check_spans(name: str, prob: float, length: int) -> None:
   """Raises ValueError unless `prob` and `length` describe spans."""
   if not 0 < prob <= 1:
     raise ValueError(f"{name}: prob must be above 0 and at most 1, got {prob}")
-  if length < 1:
-    raise ValueError(f"{name}: length must be >= 1, got {length}")
+  check_range(name, "length", length, 1, _LONGEST)

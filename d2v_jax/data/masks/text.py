@@ -61,7 +61,7 @@ class TokenMask:
 
   def __post_init__(self) -> None:
     spans.check_spans("TokenMask", self.prob, self.length)
-    if min(self.random, self.keep) < 0 or self.random + self.keep >= 1:
+    if not (self.random >= 0 and self.keep >= 0 and self._shown < 1):
       raise ValueError(
         "TokenMask: random and keep must be >= 0 and together below 1, got "
         f"{self.random} and {self.keep}"
@@ -71,6 +71,11 @@ class TokenMask:
         f"TokenMask: unknown teacher_sees {self.teacher_sees!r}; choose one "
         "of: everything, selected"
       )
+
+  @property
+  def _shown(self) -> float:
+    """Share of the selected tokens that are not hidden."""
+    return self.random + self.keep
 
   def counts(self, num_tokens: int) -> tuple[int, int, int]:
     """Returns how many tokens are selected, hidden, and replaced at random."""
@@ -83,9 +88,8 @@ class TokenMask:
       num_tokens, num_tokens, self.prob, self.length, 0
     )
     selected = min(max(1, round(expected)), num_tokens - 1)
-    other = self.random + self.keep
-    hidden = max(1, round(selected * (1 - other)))
-    share = self.random / other if other else 0
+    hidden = max(1, round(selected * (1 - self._shown)))
+    share = self.random / self._shown if self._shown else 0
     return selected, hidden, round((selected - hidden) * share)
 
   def check(self, shape: tuple[int, ...], shortest: int | None = None) -> None:

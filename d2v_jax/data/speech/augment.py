@@ -4,6 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from d2v_jax.data.ranges import check_range
+
+_LOUDEST = 100  # dB; 16 bits span 96
+
 
 @dataclasses.dataclass(frozen=True)
 class WaveAugment:
@@ -41,14 +45,13 @@ class WaveAugment:
         "WaveAugment: piece must be (low, high) with 0 < low <= high <= 1, got "
         f"{self.piece}"
       )
-    if self.gain < 0:
-      raise ValueError(f"WaveAugment: gain must be >= 0 dB, got {self.gain}")
+    check_range("WaveAugment", "gain", self.gain, 0, _LOUDEST)
     if self.noise is not None:
       low, high = _pair("noise", self.noise)
-      if low > high:
+      if not -_LOUDEST <= low <= high <= _LOUDEST:
         raise ValueError(
-          "WaveAugment: noise must be None or (low, high) in dB with low <= "
-          f"high, got {self.noise}"
+          "WaveAugment: noise must be None or (low, high) in dB with "
+          f"{-_LOUDEST} <= low <= high <= {_LOUDEST}, got {self.noise}"
         )
     if not 0 <= self.gap < 1:
       raise ValueError(

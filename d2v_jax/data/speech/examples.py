@@ -63,6 +63,10 @@ class Utterances:
     conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
     sample_rate: int = decoding.SAMPLE_RATE,
   ):
+    if min_samples < 0:
+      raise ValueError(
+        f"Utterances: min_samples must be >= 0, got {min_samples}"
+      )
     if max_samples is not None and max_samples < max(1, min_samples):
       raise ValueError(
         f"Utterances: max_samples={max_samples} is below "

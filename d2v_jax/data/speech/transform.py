@@ -8,7 +8,6 @@ import numpy as np
 from d2v_jax.data import layout
 from d2v_jax.data.layout import ConvLayers
 from d2v_jax.data.masks.mask import Mask
-from d2v_jax.data.sections import built
 from d2v_jax.data.source import Example
 from d2v_jax.data.speech.augment import WaveAugment
 
@@ -27,7 +26,7 @@ class SpeechTrainTransform:
       frames; None for none.
     width: the model's number of channels D; for `channel_mask`.
     labels: example -> label; None for no label.
-    wave_augment: WaveAugment, or its arguments; None leaves the sound as it is.
+    wave_augment: changes of sound; None leaves it as it is.
     views: 1, or 2 views of each utterance, made independently, for BYOL.
 
   Raises:
@@ -53,10 +52,6 @@ class SpeechTrainTransform:
       raise ValueError(
         f"SpeechTrainTransform: views must be 1 or 2, got {self.views}"
       )
-    if self.wave_augment is not None:
-      # A config has a dict of its arguments.
-      wave_augment = built(WaveAugment, self.wave_augment)
-      object.__setattr__(self, "wave_augment", wave_augment)
     if self.channel_mask is not None:
       self._check_channel_mask(self.channel_mask)
 

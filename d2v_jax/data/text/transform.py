@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from d2v_jax.data.layout import PAD
+from d2v_jax.data.layout import PAD, UNK
 from d2v_jax.data.masks.mask import Mask
+from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example
 from d2v_jax.data.text import examples
 
@@ -30,6 +31,9 @@ class TextTrainTransform:
   vocab_size: int
   mask: Mask | None = None
   labels: Labels | None = None
+
+  def __post_init__(self) -> None:
+    _check_vocab_size("TextTrainTransform", self.vocab_size)
 
   def check_length(self, length: int, shortest: int | None = None) -> None:
     """Raises ValueError where examples of a batch cannot be masked.
@@ -84,6 +88,9 @@ class TextEvalTransform:
   vocab_size: int
   labels: Labels | None = None
 
+  def __post_init__(self) -> None:
+    _check_vocab_size("TextEvalTransform", self.vocab_size)
+
   def __call__(self, example: Example) -> Example:
     """Prepares one example.
 
@@ -99,6 +106,11 @@ class TextEvalTransform:
     if self.labels is not None:
       out["label"] = self.labels(example)
     return out
+
+
+def _check_vocab_size(name: str, vocab_size: int) -> None:
+  """There are four special tokens and <mask>; ids are int32."""
+  check_range(name, "vocab_size", vocab_size, UNK + 2, 2**31 - 1)
 
 
 def _cut(tokens: np.ndarray, length: int, vocab_size: int) -> np.ndarray:

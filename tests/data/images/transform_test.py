@@ -6,6 +6,7 @@ from PIL import Image
 
 from d2v_jax.data.images import transform as image_transform
 from d2v_jax.data.images.rand_augment import RandAugment
+from d2v_jax.data.images.view_augment import ViewAugment
 from d2v_jax.data.masks.image import (
   BeitBlockMask,
   InverseBlockMask,
@@ -83,7 +84,7 @@ def test_views_are_made_unlike():
   off = {"jitter": 0.0, "grey": 0.0, "blur": (0, 0)}
   augment = off | {"solarize": (0.0, 1.0)}
   image = picture(64, 64)
-  transform = plain(view_augment=augment, views=2)
+  transform = plain(view_augment=ViewAugment(**augment), views=2)
   out = transform({"image": image, **MARKS}, np.random.default_rng(0))
   np.testing.assert_array_equal(out["inputs"], image)
   inverted = np.where(image < 128, image, 255 - image)
@@ -92,7 +93,7 @@ def test_views_are_made_unlike():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_views_of_the_paper(channels):
-  settings = {"color_jitter": None, "view_augment": {}, "views": 2}
+  settings = {"color_jitter": None, "view_augment": ViewAugment(), "views": 2}
   transform = image_transform.ImageTrainTransform(64, 16, **settings)
   example = {"image": picture(channels=channels), **MARKS}
   out = transform(example, np.random.default_rng(0))
@@ -142,9 +143,7 @@ def test_flip():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rand_augment_comes_after_the_flip(channels):
   image = picture(64, 64, channels)
-  settings = {"magnitude": 8, "std": 0.2, "layers": 3}
-  transform = plain(flip=1.0, rand_augment=settings)
-  assert transform.rand_augment == RandAugment(8, 0.2, 3)
+  transform = plain(flip=1.0, rand_augment=RandAugment(8, 0.2, 3))
   for seed in range(10):
     out = transform({"image": image, **MARKS}, np.random.default_rng(seed))
     rng = np.random.default_rng(seed)
@@ -250,13 +249,17 @@ def test_evaluation_without_a_crop_keeps_the_whole_image():
       {"mask": InverseBlockMask(ratio=0.95)},
       "0 of 16 patches stay visible; allowed are 1 to 15",
     ),
+    ({"size": 0}, "image_size must be 1 to 32767, got 0"),
+    ({"size": -16}, "image_size must be 1 to 32767, got -16"),
+    ({"size": 2**20}, "image_size must be 1 to 32767, got 1048576"),
+    ({"color_jitter": (0.4, float("nan"), 0.4)}, "three strengths"),
     ({"views": 3}, "views must be 1 or 2, got 3"),
     (
-      {"color_jitter": (0.4, 0.4, 0.4), "view_augment": {}},
+      {"color_jitter": (0.4, 0.4, 0.4), "view_augment": ViewAugment()},
       "view_augment changes colours itself; set one of them to None",
     ),
     (
-      {"rand_augment": {}, "view_augment": {}},
+      {"rand_augment": RandAugment(), "view_augment": ViewAugment()},
       "rand_augment and view_augment both change colours",
     ),
     ({"crop_scale": (0.5, 1.5)}, "crop_scale must be"),
@@ -264,17 +267,13 @@ def test_evaluation_without_a_crop_keeps_the_whole_image():
     ({"flip": 2.0}, "flip is a probability"),
     ({"color_jitter": (0.4, 0.4)}, "three strengths"),
     (
-      {"color_jitter": (0.4, 0.4, 0.4), "rand_augment": {}},
+      {"color_jitter": (0.4, 0.4, 0.4), "rand_augment": RandAugment()},
       "rand_augment changes colours itself; set one of them to None",
-    ),
-    (
-      {"rand_augment": {"depth": 2}},
-      "choose from: fill, layers, magnitude, std",
     ),
   ],
 )
 def test_errors(changes, message):
   with pytest.raises(ValueError, match=message):
     plain(**changes)
-  with pytest.raises(ValueError, match="resize_ratio must be None or >= 1"):
+  with pytest.raises(ValueError, match="resize_ratio must be None or 1 to"):
     image_transform.ImageEvalTransform(32, resize_ratio=0.5)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from d2v_jax import config as config_lib
 from d2v_jax.data.images.view_augment import ViewAugment
-from d2v_jax.data.sections import built
 from tests.data.images.pictures import picture
 
 DRAWS = 1000
@@ -136,7 +136,9 @@ def test_only_the_generator_is_random():
 
 
 def test_from_a_config():
-  augment = built(ViewAugment, {"blur": [0.5, 0.5], "grey": 0.1})
+  augment = config_lib.call(
+    ViewAugment, {"blur": [0.5, 0.5], "grey": 0.1}, "config"
+  )
   assert augment == ViewAugment(blur=(0.5, 0.5), grey=0.1)
   hash(augment)
 
@@ -149,10 +151,11 @@ def test_from_a_config():
     ({"solarize": (0.2,)}, "solarize must be two probabilities, of the first"),
     ({"strengths": (0.4, 0.4, 0.4)}, "strengths must be four numbers >= 0"),
     ({"strengths": (0.4, 0.4, 0.4, 0.6)}, "hue at most 0.5"),
-    ({"sigma": (2.0, 0.1)}, r"0 < low <= high, got \(2.0, 0.1\)"),
-    ({"hue": 0.1}, "choose from: blur, grey, jitter, sigma, solarize, stren"),
+    ({"sigma": (2.0, 0.1)}, r"low <= high <= 1000, got \(2.0, 0.1\)"),
+    ({"strengths": (0.4, float("nan"), 0.2, 0.1)}, "four numbers >= 0"),
+    ({"sigma": (0.1, 1e9)}, r"low <= high <= 1000, got"),
   ],
 )
 def test_errors(arguments, message):
   with pytest.raises(ValueError, match=message):
-    built(ViewAugment, arguments)
+    ViewAugment(**arguments)

@@ -127,11 +127,14 @@ def test_several_random_masks():
     (lambda: draw(BeitBlockMask(16), (4, 4)), "16 patches of a 4 x 4 grid"),
     (
       lambda: RandomPatchMask(3, num_masks=0),
-      "RandomPatchMask: num_masks must be None or >= 1, got 0",
+      "RandomPatchMask: num_masks must be 1 to 1024, got 0",
     ),
-    (lambda: InverseBlockMask(num_masks=0), "num_masks must be >= 1, got 0"),
+    (
+      lambda: InverseBlockMask(num_masks=0),
+      "num_masks must be 1 to 1024, got 0",
+    ),
     (lambda: InverseBlockMask(ratio=1.0), "ratio must be between 0 and 1"),
-    (lambda: InverseBlockMask(length=0), "length must be >= 1, got 0"),
+    (lambda: InverseBlockMask(length=0), "length must be 1 to 1000, got 0"),
     (
       lambda: InverseBlockMask(adjust=-0.3),
       r"adjust must be at least -0.2 .*got -0.3",

@@ -140,16 +140,19 @@ def test_what_cannot_be_masked_is_known_before():
   [
     (lambda: SpanMask(prob=0), "SpanMask: prob must be above 0 and at most 1"),
     (lambda: SpanMask(prob=1.1), "prob must be above 0 and at most 1, got 1.1"),
-    (lambda: SpanMask(length=0), "SpanMask: length must be >= 1, got 0"),
+    (lambda: SpanMask(length=0), "SpanMask: length must be 1 to 100000, got 0"),
     (lambda: SpanMask(min_masks=-1), "min_masks must be >= 0, got -1"),
     (lambda: SpanMask().count(1), "of 1 none can be hidden"),
     (
       lambda: SpanMask()(np.random.default_rng(0), padded(0, 5)),
       "of 0 none can be",
     ),
-    (lambda: FrameBlockMask(num_masks=0), "num_masks must be >= 1, got 0"),
+    (lambda: FrameBlockMask(num_masks=0), "num_masks must be 1 to 1024, got 0"),
     (lambda: FrameBlockMask(ratio=0), "FrameBlockMask: ratio must be between"),
-    (lambda: FrameBlockMask(length=0), "length must be >= 1, got 0"),
+    (lambda: FrameBlockMask(length=0), "length must be 1 to 1000, got 0"),
+    (lambda: FrameBlockMask(num_masks=10**9), "1 to 1024, got 1000000000"),
+    (lambda: FrameBlockMask(adjust=float("nan")), "at most 10, got nan"),
+    (lambda: FrameBlockMask(adjust=1e9), "at most 10, got 1000000000.0"),
     (lambda: FrameBlockMask(adjust=-0.6), "adjust must be at least -0.5"),
     (lambda: FrameBlockMask().num_visible(1), "1 of 1 frames stay visible"),
     (

@@ -169,8 +169,10 @@ def test_random_tokens_have_an_exact_share(ratio, visible):
 
 
 def test_random_tokens_are_uniform():
-  mask = RandomTokenMask(DRAWS, 0.5)
-  drawn = mask(np.random.default_rng(0), padded(12, 14))["mask"]
+  mask, rng = RandomTokenMask(1000, 0.5), np.random.default_rng(0)
+  drawn = np.concatenate(
+    [mask(rng, padded(12, 14))["mask"] for _ in range(DRAWS // 1000)]
+  )
   z = (drawn[:, :12].sum(0) - DRAWS / 2) / np.sqrt(DRAWS / 4)
   assert np.abs(z).max() < stats.norm.isf(LEVEL / 2 / 12)
   both = (drawn[:, :11] & drawn[:, 1:12]).sum(0)
@@ -209,15 +211,22 @@ def test_what_cannot_be_masked_is_known_before():
   ("make", "message"),
   [
     (lambda: TokenMask(prob=0), "TokenMask: prob must be above 0 and at most"),
-    (lambda: TokenMask(length=0), "TokenMask: length must be >= 1, got 0"),
+    (
+      lambda: TokenMask(length=0),
+      "TokenMask: length must be 1 to 100000, got 0",
+    ),
     (lambda: TokenMask(random=-0.1), ">= 0 and together below 1, got -0.1 and"),
+    (lambda: TokenMask(keep=float("nan")), "together below 1, got 0.1 and nan"),
     (lambda: TokenMask(random=0.5, keep=0.5), "below 1, got 0.5 and 0.5"),
     (lambda: TokenMask().counts(1), "TokenMask: .* so of 1 none can be hidden"),
     (
       lambda: TokenMask(teacher_sees="all"),
       "unknown teacher_sees 'all'; choose one of: everything, selected",
     ),
-    (lambda: RandomTokenMask(0), "RandomTokenMask: num_masks must be >= 1, g"),
+    (
+      lambda: RandomTokenMask(0),
+      "RandomTokenMask: num_masks must be 1 to 1024, got 0",
+    ),
     (lambda: RandomTokenMask(ratio=1), "ratio must be between 0 and 1"),
     (lambda: RandomTokenMask(ratio=0.9).num_visible(9), "0 of 9 tokens stay"),
     (

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from d2v_jax.data.sections import built
 from d2v_jax.data.speech.augment import WaveAugment
 
 DRAWS = 1000
@@ -115,13 +114,13 @@ def test_only_the_generator_is_random():
   [
     ({"piece": (0.0, 1.0)}, r"0 < low <= high <= 1, got \(0.0, 1.0\)"),
     ({"piece": (0.5,)}, r"piece must be \(low, high\), got"),
-    ({"gain": -1.0}, "gain must be >= 0 dB, got -1.0"),
+    ({"gain": -1.0}, "gain must be 0 to 100, got -1.0"),
     ({"noise": (30.0, 10.0)}, "noise must be None or .* low <= high"),
     ({"gap": 1.0}, "gap must be at least 0 and below 1, got 1.0"),
-    ({"pieces": 1}, "choose from: gain, gap, noise, piece"),
-    ("all", "WaveAugment: got 'all'; give a section"),
+    ({"gain": float("nan")}, "gain must be 0 to 100, got nan"),
+    ({"noise": (10.0, float("inf"))}, "with -100 <= low <= high <= 100"),
   ],
 )
 def test_errors(arguments, message):
   with pytest.raises(ValueError, match=message):
-    built(WaveAugment, arguments)
+    WaveAugment(**arguments)

@@ -157,6 +157,8 @@ def test_texts_are_tried_at_once():
 
 def test_errors():
   source = Records(records(300, 5000))
+  with pytest.raises(ValueError, match="min_samples must be >= 0, got -1"):
+    Utterances(source, min_samples=-1)
   with pytest.raises(ValueError, match="max_samples=10 is below min_samples=2"):
     Utterances(source, min_samples=20, max_samples=10)
   with pytest.raises(

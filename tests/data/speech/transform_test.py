@@ -158,8 +158,9 @@ def test_two_crops():
 def test_pieces_of_views():
   """Each piece stands somewhere in the utterance, and is padded."""
   off = {"gain": 0.0, "noise": None, "gap": 0.0}
-  transform = SpeechTrainTransform(LAYERS, wave_augment=off, views=2)
-  assert transform.wave_augment == WaveAugment(**off)
+  transform = SpeechTrainTransform(
+    LAYERS, wave_augment=WaveAugment(**off), views=2
+  )
   rng = np.random.default_rng(0)
   sizes = {"inputs": set(), "inputs_b": set()}
   for samples in (8, 10, 60, 200):
@@ -180,7 +181,7 @@ def test_pieces_of_views():
 
 
 def test_views_sound_different():
-  transform = SpeechTrainTransform(LAYERS, wave_augment={}, views=2)
+  transform = SpeechTrainTransform(LAYERS, wave_augment=WaveAugment(), views=2)
   transform = pickle.loads(pickle.dumps(transform))
   out = transform(example(300, 102), np.random.default_rng(0))
   for view in ("inputs", "inputs_b"):
@@ -227,8 +228,6 @@ def test_errors():
     )
   with pytest.raises(ValueError, match="views must be 1 or 2, got 0"):
     SpeechTrainTransform(views=0)
-  with pytest.raises(ValueError, match="choose from: gain, gap, noise, piece"):
-    SpeechTrainTransform(wave_augment={"loudness": 1})
   with pytest.raises(ValueError, match="1 of 1 frames stay visible"):
     SpeechTrainTransform(mask=FrameBlockMask()).check_length(400)
   SpeechTrainTransform(mask=FrameBlockMask()).check_length(720)
@@ -238,7 +237,7 @@ def test_errors():
     short.check_length(8000, shortest=719)
   with pytest.raises(ValueError, match="SpanMask: one frame has to stay"):
     short.check_length(719, shortest=8000)
-  pieces = SpeechTrainTransform(mask=SpanMask(), wave_augment={})
+  pieces = SpeechTrainTransform(mask=SpanMask(), wave_augment=WaveAugment())
   pieces.check_length(8000, shortest=1200)  # 0.6 of it at least
   with pytest.raises(ValueError, match="SpanMask: one frame has to stay"):
     pieces.check_length(8000, shortest=1190)

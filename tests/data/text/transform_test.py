@@ -147,6 +147,12 @@ def test_transform_errors():
   with pytest.raises(ValueError, match="0 of 1 tokens stay visible"):
     text_transform.TextTrainTransform(100, RandomTokenMask()).check_length(1)
   text_transform.TextTrainTransform(100, RandomTokenMask()).check_length(2)
+  for kind in (
+    text_transform.TextTrainTransform,
+    text_transform.TextEvalTransform,
+  ):
+    with pytest.raises(ValueError, match=r"vocab_size must be 5 to .*, got 4"):
+      kind(4)
   one = text_transform.TextTrainTransform(100, TokenMask())
   one.check_length(8, shortest=2)
   with pytest.raises(ValueError, match="TokenMask: one token has to stay"):
