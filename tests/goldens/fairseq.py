@@ -5,6 +5,7 @@ import dataclasses
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.ema import Ema
 from d2v_jax.objectives.targets import Targets
+from tests.goldens.options import Options
 from tests.goldens.torch_names import Names, Rule
 
 
@@ -63,7 +64,7 @@ def norm(pattern: str, path: str) -> tuple[Rule, Rule]:
 
 
 def objective(
-  c: dict, encoder, head, tracked: tuple[str, ...], scale: str | float
+  c: Options, encoder, head, tracked: tuple[str, ...], scale: str | float
 ) -> Data2Vec:
   """data2vec with the options that speech and text share."""
   options = {

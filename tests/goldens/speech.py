@@ -2,11 +2,10 @@
 
 import re
 
-import pytest
-
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.speech import speech
-from tests.goldens import fairseq
+from tests.goldens import fairseq, inert
+from tests.goldens.options import Options
 from tests.goldens.torch_names import Names, Rule
 
 _CONV = r"feature_extractor\.conv_layers\.(?P<i>\d+)\."
@@ -27,6 +26,7 @@ RULES = (
   *fairseq.layer_rules(r"encoder\."),
   *fairseq.linear("final_proj", "head/fc1"),
 )
+NORMS = {"layer_norm": "layer", "default": "group"}
 _OFF = (
   "dropout",
   "attention_dropout",
@@ -36,24 +36,23 @@ _OFF = (
   "dropout_features",
   "mask_channel_prob",
   "group_norm_target_layer",
+  "fp16",
 )
 
 
 def audio_v1(meta: dict, shapes: dict, dtype: str) -> fairseq.Case:
   """fairseq's data2vec_audio."""
-  c = meta["resolved_config"]
-  for name in _OFF:
-    if c[name]:
-      pytest.skip(f"option {name}: random, or not here")
-  if c["layer_type"] != "transformer" or c["activation_fn"] != "gelu":
-    pytest.skip("options layer_type, activation_fn: not here")
-  if not c["ema_transformer_only"]:
-    pytest.skip("option ema_transformer_only=False: not in the reference")
+  c = Options(meta["resolved_config"], inert.AUDIO_V1)
+  c.off(*_OFF)
+  c.only("layer_type", "transformer")
+  c.only("activation_fn", "gelu")
+  c.only("ema_transformer_only", True)
+  c.only("crop_seq_to_multiple", 1)
   layers = conv_layers(c["conv_feature_layers"])
   width = c["encoder_embed_dim"]
   encoder = speech(
     conv_layers=layers,
-    conv_norm={"layer_norm": "layer", "default": "group"}[c["extractor_mode"]],
+    conv_norm=NORMS[c.only("extractor_mode", *NORMS)],
     conv_bias=c["conv_bias"],
     feature_grad_scale=c["feature_grad_mult"],
     width=width,
@@ -78,6 +77,7 @@ def audio_v1(meta: dict, shapes: dict, dtype: str) -> fairseq.Case:
     tracked,
     "rsqrt" if scale is None else scale,
   )
+  c.finish()
 
   def batch(step, dtype):
     out = {

@@ -1,10 +1,9 @@
 """How the reference's text cases are expressed in our terms."""
 
-import pytest
-
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.text import text
-from tests.goldens import fairseq
+from tests.goldens import fairseq, inert
+from tests.goldens.options import Options
 from tests.goldens.torch_names import Names, Rule
 
 _PREFIX = r"(?:encoder\.)?sentence_encoder\."
@@ -24,16 +23,15 @@ RULES = (
 
 def text_v1(meta: dict, shapes: dict, dtype: str) -> fairseq.Case:
   """fairseq's data2vec_text."""
-  c = meta["resolved_config"]
-  t = c["transformer"]
-  e = t["encoder"]
-  for name in ("dropout", "attention_dropout", "activation_dropout"):
-    if t[name]:
-      pytest.skip(f"option {name}: random numbers differ")
-  if e["layerdrop"] or t["activation_fn"] != "gelu":
-    pytest.skip("options layerdrop, activation_fn: not here")
-  if t["no_token_positional_embeddings"]:
-    pytest.skip("option no_token_positional_embeddings: not here")
+  c = Options(meta["resolved_config"], inert.TEXT_V1)
+  t = c.section("transformer", inert.TEXT_V1_TRANSFORMER)
+  e = t.section("encoder", inert.TEXT_V1_ENCODER)
+  t.off("dropout", "attention_dropout", "activation_dropout", "relu_dropout")
+  t.off("no_token_positional_embeddings", "adaptive_input", "char_inputs")
+  t.only("activation_fn", "gelu")
+  t.only("max_source_positions", c["max_positions"])
+  t.section("quant_noise", inert.TEXT_V1_QUANT_NOISE).off("pq", "scalar")
+  e.off("layerdrop", "layers_to_keep", "embed_path", "xformers_att_config")
   width = e["embed_dim"]
   encoder = text(
     vocab_size=meta["data"]["vocab"],
@@ -65,6 +63,7 @@ def text_v1(meta: dict, shapes: dict, dtype: str) -> fairseq.Case:
     tracked,
     "rsqrt" if scale <= 0 else scale,
   )
+  c.finish()
 
   def batch(step, dtype):
     return {

@@ -4,7 +4,6 @@ import dataclasses
 
 import jax
 import numpy as np
-import pytest
 
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.encoder import Encoder
@@ -14,8 +13,9 @@ from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec2 import Data2Vec2
 from d2v_jax.objectives.ema import Ema
 from d2v_jax.objectives.targets import Targets
-from tests.goldens import fairseq
-from tests.goldens.speech import conv_layers
+from tests.goldens import fairseq, inert
+from tests.goldens.options import Options
+from tests.goldens.speech import NORMS, conv_layers
 from tests.goldens.torch_names import Names, Rule
 
 _FIXED = "fixed_positional_encoder.positions"
@@ -116,7 +116,6 @@ _OFF_MODALITY = (
   "start_drop_path_rate",
   "end_drop_path_rate",
   "mask_channel_prob",
-  "mask_dropout",
   "keep_masked_pct",
   "learned_alibi",
   "alibi_max_pos",
@@ -128,14 +127,6 @@ _OFF_MODALITY = (
   "dropout",
 )
 _OFF_DECODER = ("input_dropout", "add_positions_masked", "add_positions_all")
-
-
-def _check_off(options: dict, names: tuple[str, ...], where: str) -> None:
-  for name in names:
-    if options.get(name):
-      pytest.skip(
-        f"option {where}{name}={options[name]!r}: not here, or random"
-      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,23 +163,25 @@ class _WithNoise:
 
 def v2(meta: dict, shapes: dict, dtype: str) -> fairseq.Case:
   """fairseq's data2vec_multi with one modality."""
-  c = meta["resolved_config"]
-  ((name, m),) = ((k, v) for k, v in c["modalities"].items() if v)
-  d = m["decoder"]
-  _check_off(c, _OFF, "")
-  _check_off(m, _OFF_MODALITY, f"{name}.")
-  if d is None:
-    pytest.skip(f"option {name}.decoder=None: not here")
-  _check_off(d, _OFF_DECODER, f"{name}.decoder.")
-  if not c["norm_affine"]:
-    pytest.skip("option norm_affine=False: not here")
-  if not m["encoder_zero_mask"]:
-    pytest.skip(f"option {name}.encoder_zero_mask=False: not here")
+  c = Options(meta["resolved_config"], inert.V2)
+  modalities = {k: v for k, v in c["modalities"].items() if v}
+  if len(modalities) != 1:
+    c.skip("modalities", "ours has one at a time")
+  (name,) = modalities
+  m = Options(modalities[name], inert.V2_MODALITY, f"modalities.{name}.")
+  if m["decoder"] is None:
+    m.skip("decoder")
+  d = m.section("decoder")
+  c.off(*_OFF)
+  m.off(*_OFF_MODALITY)
+  d.off(*_OFF_DECODER)
+  c.only("norm_affine", True)
+  m.only("encoder_zero_mask", True)
+  if not c["d2v_loss"]:
+    c.skip("d2v_loss")
   encoder = _ENCODERS[name](c, m, meta, dtype)
   width = c["embed_dim"]
   scale = width**-0.5 if c["loss_scale"] is None else c["loss_scale"]
-  if not c["d2v_loss"]:
-    pytest.skip("option d2v_loss=0: not here")
   # Theirs is a sum over rows; and d2v_loss is of the regression only.
   rows = meta["data"]["B"] * c["clone_batch"]
   objective = Data2Vec2(
@@ -221,6 +214,8 @@ def v2(meta: dict, shapes: dict, dtype: str) -> fairseq.Case:
     loss_scale=scale * c["d2v_loss"],
     cls_loss=c["cls_loss"] * rows / c["d2v_loss"],
   )
+  c.finish()
+  m.finish()
   unused = [n for n in shapes if n.endswith(_FIXED)]
 
   def batch(step, dtype):
@@ -250,11 +245,12 @@ def _batch(step, num_masks, name, dtype):
 
 def _projection(d, name):
   # Their 2-D decoder ignores the option.
-  if name == "image" or d["projection_layers"] == 1:
+  layers, ratio = d["projection_layers"], d["projection_ratio"]
+  if name == "image" or layers == 1:
     return 1
-  if d["projection_ratio"] != 2:
-    pytest.skip(f"option decoder.projection_ratio={d['projection_ratio']}")
-  return d["projection_layers"]
+  if ratio != 2:
+    d.skip("projection_ratio")
+  return layers
 
 
 def _norms(c, suffix, *order):
@@ -263,6 +259,7 @@ def _norms(c, suffix, *order):
 
 def _tracked(c, m, encoder: Encoder) -> tuple[str, ...]:
   """Top-level sub-trees of the teacher."""
+  local = m["ema_local_encoder"]
   if c["ema_encoder_only"]:
     return ("blocks",)
   module = encoder.module
@@ -274,14 +271,14 @@ def _tracked(c, m, encoder: Encoder) -> tuple[str, ...]:
     "prenet": module.prenet_depth,
   }
   tracked = (*(k for k, v in parts.items() if v), "blocks")
-  if not m["ema_local_encoder"]:
+  if not local:
     return tracked
-  if "dropout" in m:
-    pytest.skip("option ema_local_encoder=True of text: not in the reference")
+  if m.get("max_source_positions"):
+    m.skip("ema_local_encoder", "not in the reference for text")
   return (*encoder.feature_parts, *tracked)
 
 
-def _encoder(constructor, c: dict, m: dict, **arguments) -> Encoder:
+def _encoder(constructor, c: Options, m: Options, **arguments) -> Encoder:
   """With the options that the constructor gives no name to."""
   encoder = constructor(
     width=c["embed_dim"],
@@ -297,22 +294,29 @@ def _encoder(constructor, c: dict, m: dict, **arguments) -> Encoder:
     "extra_tokens": m["num_extra_tokens"],
   }
   if m["use_alibi_encoder"]:
-    if not m["learned_alibi_scale"]:
-      pytest.skip("option learned_alibi_scale=False: ours learns it")
+    m.only("learned_alibi_scale", True)
+    m.only("num_alibi_heads", c["num_heads"])
     if not m["learned_alibi_scale_per_head"]:
       changes["alibi_scales"] = 1
+  else:
+    m.ignore(
+      "there is no ALiBi",
+      "learned_alibi_scale",
+      "learned_alibi_scale_per_head",
+      "num_alibi_heads",
+      "alibi_dims",
+      "alibi_distance",
+    )
   return dataclasses.replace(encoder, module=encoder.module.clone(**changes))
 
 
 def _image(c, m, meta, dtype):
-  if not m["fixed_positions"]:
-    pytest.skip("option fixed_positions=False: no positions at all")
-  if m["local_grad_mult"] != 1:
-    pytest.skip("option local_grad_mult: not here for images")
-  if m["use_alibi_encoder"] and (
-    m["alibi_dims"] != 2 or m["alibi_distance"] != "manhattan"
-  ):
-    pytest.skip("options alibi_dims, alibi_distance: ours are 2, manhattan")
+  m.only("fixed_positions", True)
+  m.only("local_grad_mult", 1)
+  m.only("embed_dim", c["embed_dim"])
+  if m["use_alibi_encoder"]:
+    m.only("alibi_dims", 2)
+    m.only("alibi_distance", "manhattan")
   return _encoder(
     vit,
     c,
@@ -330,7 +334,7 @@ def _audio(c, m, meta, dtype):
     c,
     m,
     conv_layers=conv_layers(m["feature_encoder_spec"]),
-    conv_norm={"layer_norm": "layer", "default": "group"}[m["extractor_mode"]],
+    conv_norm=NORMS[m.only("extractor_mode", *NORMS)],
     feature_grad_scale=max(m["local_grad_mult"], 0.0),
     position_depth=m["conv_pos_depth"],
     position_width=m["conv_pos_width"],
@@ -341,8 +345,7 @@ def _audio(c, m, meta, dtype):
 
 
 def _text(c, m, meta, dtype):
-  if m["local_grad_mult"] != 1:
-    pytest.skip("option local_grad_mult: not here for text")
+  m.only("local_grad_mult", 1)
   return _encoder(
     text,
     c,

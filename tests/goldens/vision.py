@@ -3,14 +3,17 @@
 import dataclasses
 
 import numpy as np
-import pytest
 
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.ema import Ema
 from d2v_jax.objectives.targets import Targets
+from tests.goldens import inert, schedules
+from tests.goldens.options import Options
 from tests.goldens.torch_names import Names, Rule
+
+_TARGETS = {"end": "block", "fc": "ffn"}
 
 _BLOCK = r"(?:encoder\.)?blocks\.(?P<layer>\d+)\."
 RULES = (
@@ -70,11 +73,9 @@ class Case:
 
 def vision_v1(meta: dict, shapes: dict, dtype: str) -> Case:
   """fairseq's data2vec_vision: no head, LayerNorm 1e-5, sum over D."""
-  c = meta["resolved_config"]
-  if not c["shared_rel_pos_bias"]:
-    pytest.skip("option shared_rel_pos_bias=False: no positions at all")
-  if c["drop_path"] or c["attention_dropout"]:
-    pytest.skip("options drop_path, attention_dropout: random numbers differ")
+  c = Options(meta["resolved_config"], inert.VISION_V1)
+  c.only("shared_rel_pos_bias", True)
+  c.off("drop_path", "attention_dropout")
   scale = c["loss_scale"]
   if scale is None:
     scale = "rsqrt"
@@ -113,6 +114,7 @@ def vision_v1(meta: dict, shapes: dict, dtype: str) -> Case:
       tracked=tracked,
     ),
   )
+  c.finish()
   return Case(
     objective, Names(shapes, RULES, ("final_proj.weight", "final_proj.bias"))
   )
@@ -120,26 +122,24 @@ def vision_v1(meta: dict, shapes: dict, dtype: str) -> Case:
 
 def vision_beit(meta: dict, shapes: dict, dtype: str) -> Case:
   """The released vision code: linear head, LayerNorm 1e-6, mean over D."""
-  c, t = meta["resolved_config"]["model"], meta["resolved_config"]["train"]
-  if c.get("use_rel_pos_bias"):
-    pytest.skip("option use_rel_pos_bias: a table of its own for each layer")
+  config = Options(meta["resolved_config"])
+  c = config.section("model", inert.VISION_BEIT_MODEL)
+  t = config.section("train", inert.VISION_BEIT_TRAIN)
+  c.off("use_rel_pos_bias", "drop_rate", "attn_drop_rate", "drop_path_rate")
+  c.only("qkv_bias", True)
   absolute, relative = c["use_abs_pos_emb"], c["use_shared_rel_pos_bias"]
   if absolute == relative:
-    pytest.skip(
-      f"options use_abs_pos_emb={absolute} with use_shared_rel_pos_bias="
-      f"{relative}: we have exactly one kind of positions"
+    c.skip(
+      "use_shared_rel_pos_bias",
+      f"with use_abs_pos_emb={absolute}; ours has one kind of positions",
     )
-  if t["var_w0"]:
-    pytest.skip("option var_w0: variance term of the loss")
-  if not (t["l2_loss"] or t["l1_beta"] > 0):
-    pytest.skip("option l1_beta=0 without l2_loss: L1 loss")
+  t.off("var_w0")
+  squared, beta = t["l2_loss"], t["l1_beta"]
+  if not (squared or beta > 0):
+    t.skip("l1_beta", "without l2_loss that is an L1 loss, not built here")
   depth, layers = c["depth"], sorted(t["target_layers"])
   if layers != list(range(depth - len(layers), depth)):
-    pytest.skip(f"option target_layers={layers}: not the last ones")
-  # Their clock starts at 0 and ours at 1: the same line, one step longer.
-  start, end, steps = t["ema_decay_init"], t["ema_decay"], t["ema_start_at"]
-  if steps:
-    start, steps = start - (end - start) / steps, steps + 1
+    t.skip("target_layers", "not the last ones")
   scale = t["loss_scale"]
   width = c["embed_dim"]
   objective = Data2Vec(
@@ -153,7 +153,7 @@ def vision_beit(meta: dict, shapes: dict, dtype: str) -> Case:
     head=RegressionHead(1, dtype),
     targets=Targets(
       top_k=len(layers),
-      output={"end": "block", "fc": "ffn"}[t["layer_results"]],
+      output=_TARGETS[t.only("layer_results", *_TARGETS)],
       layer_norms=_norms(
         batch=t["target_batch_norm"],
         instance=t["target_instance_norm"],
@@ -164,15 +164,15 @@ def vision_beit(meta: dict, shapes: dict, dtype: str) -> Case:
         layer=t["post_target_layer_norm"],
       ),
     ),
-    loss_beta=0.0 if t["l2_loss"] else t["l1_beta"],
+    loss_beta=0.0 if squared else beta,
     loss_scale="mean" if scale == -1 else scale / width,
-    ema=Ema(start=start, end=end, anneal_steps=steps),
+    ema=schedules.ema_of_vision_port(t),
   )
+  config.finish()
   return Case(objective, Names(shapes, RULES))
 
 
 def _sizes(config, shapes, first_mlp_weight):
-  # From the shapes: the reference ignores its own mlp_ratio in places.
   return {
     "patch_size": config["patch_size"],
     "width": config["embed_dim"],

@@ -86,8 +86,9 @@ def span_masks(
   prob: float,
   length: int,
   min_masks: int = 1,
+  equal: bool = True,
 ) -> np.ndarray:
-  """Returns bool [B, total] with as many hidden frames in each row.
+  """Returns bool [B, total]; if `equal`, each row hides as many frames.
 
   Source: the span masking of data2vec's speech model. Rows that hide more than
   the row that hides least show single frames again, drawn by the last row's
@@ -100,7 +101,7 @@ def span_masks(
   fewest = min(len(row) for row in rows)
   masks = np.zeros((len(rows), total), bool)
   for mask, row in zip(masks, rows, strict=True):
-    if len(row) > fewest:
+    if equal and len(row) > fewest:
       row = rngs[-1].choice(row, fewest, replace=False)
     mask[row] = True
   return masks
