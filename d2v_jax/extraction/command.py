@@ -27,6 +27,7 @@ from collections.abc import Sequence
 
 from d2v_jax.extraction import arguments
 from d2v_jax.extraction.formats import FORMATS
+from d2v_jax.training.stored_run import StoredRun
 
 EXIT_BAD_INPUT = 2
 
@@ -59,7 +60,7 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
   from d2v_jax.extraction.log import Log
 
   config, changes = request.fitted_config(args)
-  source = pretrained.Source(args.run, args.step)
+  source = StoredRun(args.run, args.step)
   name = args.model or ("teacher" if source.averaged else "student")
   wanted = compute.Wanted(name, args.layers, args.pool)
   records = inputs.open_input(

@@ -9,6 +9,7 @@ from d2v_jax.interchange import jax_export, model_card, native
 from d2v_jax.interchange import run as runs
 from d2v_jax.interchange.huggingface import reader as huggingface
 from d2v_jax.interchange.huggingface import tokenizer_files
+from d2v_jax.training.stored_run import StoredRun
 
 
 def run(args: argparse.Namespace) -> None:
@@ -46,7 +47,7 @@ def _write_safetensors(args):
 def _write_jax(args):
   which = args.model
   if which is None:
-    averaged = pretrained.Source(args.run, args.step).averaged
+    averaged = StoredRun(args.run, args.step).averaged
     which = "teacher" if averaged else "student"
   model = pretrained.load(args.run, which, step=args.step, num_devices=1)
   return jax_export.write(

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from d2v_jax import pretrained
 from d2v_jax.evaluators import evaluate
 from d2v_jax.evaluators.feature_extractor import FeatureExtractor
 from d2v_jax.objectives.objective import Params
@@ -19,6 +18,7 @@ from d2v_jax.training.build import Experiment
 from d2v_jax.training.checkpoint_leaves import require_match
 from d2v_jax.training.state import TrainState
 from d2v_jax.training.step import train_step
+from d2v_jax.training.stored_run import StoredRun
 
 
 class CompiledRun:
@@ -110,7 +110,7 @@ class CompiledRun:
       return {}, {}
     fresh, name = self.abstract_state.params, run.config["objective"]["name"]
     try:
-      source = pretrained.Source(run.init_from)
+      source = StoredRun(run.init_from)
       source.require(run.init_model)
       taken = source.taken_by(run.objective, name, fresh)
       read = functools.partial(
