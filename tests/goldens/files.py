@@ -5,6 +5,7 @@ folders of further ones, separated by ':'; a file there comes before one of the
 same name here.
 """
 
+import copy
 import functools
 import json
 import os
@@ -12,6 +13,7 @@ import pathlib
 from typing import Any
 
 import numpy as np
+import pytest
 
 HERE = pathlib.Path(__file__).parent
 
@@ -32,6 +34,15 @@ def load(path: pathlib.Path) -> tuple[dict[str, Any], Arrays]:
   with np.load(path) as z:
     arrays = {name: z[name] for name in z.files if name != "meta"}
     return json.loads(str(z["meta"])), arrays
+
+
+def case(name: str) -> tuple[dict[str, Any], Arrays]:
+  """The case of that name; without it the test is skipped."""
+  for path in find():
+    if path.stem == name:
+      meta, arrays = load(path)
+      return copy.deepcopy(meta), dict(arrays)
+  pytest.skip(f"{name}.npz is neither here nor in a folder of D2V_GOLDENS")
 
 
 def group(arrays: Arrays, prefix: str) -> Arrays:

@@ -2,10 +2,7 @@
 
 import argparse
 import copy
-import functools
 import json
-import os
-import pathlib
 
 import jax
 import numpy as np
@@ -19,11 +16,10 @@ from d2v_jax.modalities import MODALITIES
 from d2v_jax.training import build, checkpoint
 from tests import runs
 from tests.goldens import recipe, v2
+from tests.goldens.files import case as golden
 from tests.interchange.fairseq import checkpoints2 as files
 from tests.interchange.torch_file import torch_files
 
-ROOT = pathlib.Path(__file__).parents[3]
-FOLDERS = os.environ.get("D2V_GOLDENS", str(ROOT.parent / "shared/goldens"))
 KINDS = ("image", "audio", "text")
 
 
@@ -559,16 +555,6 @@ def test_classification_of_texts(tmp_path):
     del state["model"][name]
   with pytest.raises(InterchangeError, match=r"it has 0 heads"):
     read(tmp_path, state)
-
-
-@functools.cache
-def golden(name):
-  path = pathlib.Path(FOLDERS.split(":")[0]) / f"{name}.npz"
-  if not path.exists():
-    pytest.skip(f"no {name}.npz in {FOLDERS}; set D2V_GOLDENS")
-  with np.load(path) as z:
-    arrays = {k: z[k] for k in z.files if k != "meta"}
-    return json.loads(str(z["meta"])), arrays
 
 
 def group(arrays, prefix):

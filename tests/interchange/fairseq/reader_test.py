@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import pathlib
 
 import jax
 import numpy as np
@@ -14,11 +12,9 @@ from d2v_jax.interchange.weights import InterchangeError, flatten
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.training import build
 from tests.goldens import recipe
+from tests.goldens.files import case as golden
 from tests.interchange.fairseq import checkpoints
 from tests.interchange.torch_file import torch_files
-
-ROOT = pathlib.Path(__file__).parents[3]
-FOLDERS = os.environ.get("D2V_GOLDENS", str(ROOT.parent / "shared/goldens"))
 
 
 def read(folder, state, **kwargs):
@@ -427,15 +423,6 @@ def test_other_files(tmp_path):
   path.write_text("not a checkpoint")
   with pytest.raises(InterchangeError, match=r"text\.pt"):
     fairseq.read(path)
-
-
-def golden(name):
-  path = pathlib.Path(FOLDERS.split(":")[0]) / f"{name}.npz"
-  if not path.exists():
-    pytest.skip(f"no {name}.npz in {FOLDERS}; set D2V_GOLDENS")
-  with np.load(path) as z:
-    arrays = {k: z[k] for k in z.files if k != "meta"}
-    return json.loads(str(z["meta"])), arrays
 
 
 def group(arrays, prefix):
