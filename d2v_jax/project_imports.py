@@ -2,7 +2,8 @@
 
 Python keeps one module of each name. But two projects may each have a folder
 `configs`, and a file may change between two loads. So what a config imports
-from its project is read anew, and forgotten when the config is made.
+from its project is read anew, and forgotten when the config is made: imports
+belong to the top of its files, not into functions that run later.
 """
 
 import contextlib
