@@ -13,7 +13,7 @@ TINY = runs.ROOT / runs.TINY
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory, cached_compilation):
+def workdir(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("actions") / "run"
   config = config_file.load(str(TINY))
   config.num_devices = 1

@@ -2,41 +2,35 @@
 
 XLA compiles without most of its optimizations: that is where most of the time
 of these small programs goes. Where numbers are compared with the reference's
-(test_goldens.py) it has all of them.
+(test_goldens.py) it has all of them. What is compiled once is kept for later
+tests, for the processes that they start, and, in a folder that the environment
+variable D2V_TEST_CACHE names, for later runs of the tests.
 """
 
 import os
+import pathlib
+import shutil
+import tempfile
 
-import pytest
+_CACHE = "D2V_TEST_CACHE"
+_OWN_CACHE = None if _CACHE in os.environ else tempfile.mkdtemp(prefix="d2v_")
+if _OWN_CACHE is not None:
+  os.environ[_CACHE] = _OWN_CACHE
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
+# A folder for each worker: one process may read what another is writing.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
+  pathlib.Path(os.environ[_CACHE], os.environ.get("PYTEST_XDIST_WORKER", ""))
+)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
-@pytest.fixture(scope="session")
-def compilation_cache(tmp_path_factory):
-  """A folder in which runs leave what they have compiled to later ones."""
-  return tmp_path_factory.mktemp("compilation_cache")
-
-
-@pytest.fixture(scope="module")
-def cached_compilation(compilation_cache):
-  """Runs within this process use the folder, too."""
-  import jax
-  from jax.experimental.compilation_cache import compilation_cache as cache
-
-  options = {
-    "jax_compilation_cache_dir": str(compilation_cache),
-    "jax_persistent_cache_min_compile_time_secs": 0,
-    "jax_persistent_cache_min_entry_size_bytes": -1,
-  }
-  before = {name: getattr(jax.config, name) for name in options}
-  for name, value in options.items():
-    jax.config.update(name, value)
-  yield
-  for name, value in before.items():
-    jax.config.update(name, value)
-  cache.reset_cache()
+def pytest_unconfigure():
+  """Workers inherit the folder, so that only who made it removes it."""
+  if _OWN_CACHE is not None:
+    shutil.rmtree(_OWN_CACHE, ignore_errors=True)

@@ -202,9 +202,7 @@ WRITE = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_works(
-  page, tmp_path, monkeypatch, capsys, cached_compilation
-):
+def test_every_command_works(page, tmp_path, monkeypatch, capsys):
   WRITE.get(page, lambda folder: None)(tmp_path)
   monkeypatch.chdir(tmp_path)
   for block in blocks(f"docs/{page}.md"):
@@ -293,9 +291,7 @@ class TestObjectives:
     assert rows == list(OBJECTIVES)
 
   @pytest.mark.slow
-  def test_the_example_runs(
-    self, tmp_path, monkeypatch, tables, cached_compilation, capsys
-  ):
+  def test_the_example_runs(self, tmp_path, monkeypatch, tables, capsys):
     found = (b for b in blocks("docs/objectives.md") if "gist" in b)
     example, shell = found
     (tmp_path / "configs").mkdir()

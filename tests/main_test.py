@@ -342,7 +342,7 @@ def test_evaluate_a_damaged_record(refused, tmp_path):
 # A run
 
 
-def test_a_run_in_plain_lines(tmp_path, compilation_cache):
+def test_a_run_in_plain_lines(tmp_path):
   status, out, err = runs.run(
     "--config.total_steps=4",
     "--config.log_every=2",
@@ -352,7 +352,6 @@ def test_a_run_in_plain_lines(tmp_path, compilation_cache):
     "--config.health.patience=50",
     "--config.evaluation.evaluators.effective_rank=None",
     workdir=tmp_path / "run",
-    cache=compilation_cache,
   )
   assert status == 0, err
   assert err == ""
@@ -374,7 +373,7 @@ def test_a_run_in_plain_lines(tmp_path, compilation_cache):
   assert record["starts"][0]["devices"] == "1 x cpu"
 
 
-def test_a_run_from_another_ones_weights(tmp_path, capsys, cached_compilation):
+def test_a_run_from_another_ones_weights(tmp_path, capsys):
   old, new = tmp_path / "old", tmp_path / "new"
   arguments = [
     f"--config={runs.TINY}",

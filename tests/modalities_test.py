@@ -24,8 +24,6 @@ FROM_CLASSES = {
   ),
 }
 
-pytestmark = pytest.mark.usefixtures("cached_compilation")
-
 
 def train(modality, workdir, *arguments):
   return main.main(
@@ -34,7 +32,7 @@ def train(modality, workdir, *arguments):
 
 
 @pytest.fixture(scope="module")
-def pretrained(tmp_path_factory, cached_compilation):
+def pretrained(tmp_path_factory):
   """Workdirs of finished runs."""
   workdirs = {}
   for modality in CONFIGS:

@@ -15,8 +15,6 @@ from d2v_jax.training.checkpoint import Checkpoints
 from d2v_jax.training.compiled_run import CompiledRun
 from tests import random_runs, runs
 
-pytestmark = pytest.mark.usefixtures("cached_compilation")
-
 
 def tiny(**overrides):
   config = config_file.load(str(runs.ROOT / runs.TINY))

@@ -5,13 +5,11 @@ import pytest
 from d2v_jax import config_file, main, probe
 from tests import docs_test, runs
 
-pytestmark = pytest.mark.usefixtures("cached_compilation")
-
 PROBE = str(runs.ROOT / "configs/probe_digits.py")
 
 
 @pytest.fixture(scope="module")
-def pretrained(tmp_path_factory, cached_compilation):
+def pretrained(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("pretrained") / "run"
   arguments = [f"--config={runs.TINY}", f"--workdir={workdir}"]
   assert main.main([*arguments, "--config.evaluation.every=0"]) == 0

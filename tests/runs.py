@@ -18,7 +18,7 @@ TINY = "tests/configs/tiny.py"
 TIMEOUT = 240
 
 
-def environment(devices=1, cache=None):
+def environment(devices=1):
   """This process's, with so many simulated devices."""
   flags = re.sub(
     r"--xla_force_host_platform_device_count=\d+",
@@ -26,24 +26,16 @@ def environment(devices=1, cache=None):
     os.environ.get("XLA_FLAGS", ""),
   )
   flags += f" --xla_force_host_platform_device_count={devices}"
-  env = os.environ | {
+  return os.environ | {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": flags,
     "PYTHONWARNINGS": "default",
   }
-  if cache is not None:
-    env |= {
-      "JAX_COMPILATION_CACHE_DIR": str(cache),
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-      "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-  return env
 
 
 def start(
   *arguments,
   workdir,
-  cache,
   devices=1,
   moment="never",
   count=1,
@@ -57,7 +49,7 @@ def start(
   return subprocess.Popen(
     [*command, f"--workdir={workdir}", *arguments],
     cwd=ROOT,
-    env=environment(devices, cache),
+    env=environment(devices),
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,

@@ -22,13 +22,11 @@ from tests import docs_test, random_runs, runs
 from tests.data.images import pictures
 from tests.data.speech import recordings
 
-pytestmark = pytest.mark.usefixtures("cached_compilation")
-
 WORDS = ("the", "and", "of")  # each is one token
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, cached_compilation):
+def trained(tmp_path_factory):
   """Modality -> workdir."""
   return {
     modality: random_runs.save(tmp_path_factory.mktemp(modality), modality)

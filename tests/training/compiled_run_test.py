@@ -14,8 +14,6 @@ from d2v_jax.training.checkpoint import Checkpoints
 from d2v_jax.training.compiled_run import CompiledRun
 from tests import runs
 
-pytestmark = pytest.mark.usefixtures("cached_compilation")
-
 
 @pytest.fixture(scope="module")
 def pretraining() -> Experiment:

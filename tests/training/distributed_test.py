@@ -18,11 +18,9 @@ WIDE = (
 )
 FSDP = "--config.sharding=fsdp"
 
-pytestmark = pytest.mark.usefixtures("cached_compilation")
-
 
 @pytest.fixture
-def pair(compilation_cache):
+def pair():
   """Runs the two processes; returns (status, stdout, stderr) of each."""
 
   def pair(workdir, *arguments, moments=({}, {})):
@@ -36,7 +34,6 @@ def pair(compilation_cache):
         "--num_processes=2",
         f"--process_id={i}",
         workdir=workdir,
-        cache=compilation_cache,
         devices=2,
         report=f"{workdir}.report{i}",
         **moments[i],
@@ -49,7 +46,7 @@ def pair(compilation_cache):
 
 
 @pytest.fixture(scope="module")
-def single(tmp_path_factory, cached_compilation):
+def single(tmp_path_factory):
   """The workdir of the same run in one process."""
   workdir = tmp_path_factory.mktemp("single") / "run"
   assert alone(workdir) == 0

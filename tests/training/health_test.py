@@ -131,7 +131,7 @@ def assert_checkpoints_are_finite(workdir):
   return steps
 
 
-def test_a_diverging_run_stops(tmp_path, capsys, cached_compilation):
+def test_a_diverging_run_stops(tmp_path, capsys):
   status = main.main(
     [
       *ARGUMENTS,
@@ -157,7 +157,7 @@ def test_a_diverging_run_stops(tmp_path, capsys, cached_compilation):
   assert [x["step"] for x in runs.metrics(tmp_path)] == steps
 
 
-def test_a_collapsed_run_stops(tmp_path, capsys, cached_compilation):
+def test_a_collapsed_run_stops(tmp_path, capsys):
   status = main.main(
     [
       *ARGUMENTS,

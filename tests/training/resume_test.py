@@ -27,7 +27,6 @@ pytestmark = [
   pytest.mark.filterwarnings(
     "ignore:(?s)Exception ignored in.*Event loop is closed"
   ),
-  pytest.mark.usefixtures("cached_compilation"),
 ]
 
 
@@ -56,7 +55,7 @@ def run(monkeypatch, capsys):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, cached_compilation):
+def uninterrupted(tmp_path_factory):
   """The workdir of a run in this process that nothing has stopped."""
   workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
   arguments = [f"--config={runs.TINY}", f"--workdir={workdir}"]
@@ -102,11 +101,9 @@ def starts(workdir):
 # Processes of their own, killed.
 
 
-def test_killed_at_any_moment(tmp_path, compilation_cache):
+def test_killed_at_any_moment(tmp_path):
   def start(name, **moment):
-    return runs.run(
-      *RANDOM, workdir=tmp_path / name, cache=compilation_cache, **moment
-    )
+    return runs.run(*RANDOM, workdir=tmp_path / name, **moment)
 
   status, _, err = start("whole")
   assert status == 0, err
@@ -185,12 +182,11 @@ def test_signals_are_handled_as_before_after_a_run():
   assert [signal.getsignal(s) for s in both] == before
 
 
-def test_ctrl_c_in_a_terminal(tmp_path, compilation_cache):
+def test_ctrl_c_in_a_terminal(tmp_path):
   process = runs.start(
     "--config.total_steps=100000",
     "--config.evaluation.evaluators=None",
     workdir=tmp_path / "run",
-    cache=compilation_cache,
   )
   try:
     first = process.stdout.readline()

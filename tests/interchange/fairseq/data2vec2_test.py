@@ -630,7 +630,7 @@ def check_features(imported, kind, arrays, layers="ffn"):
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory, cached_compilation):
+def digits(tmp_path_factory):
   """A run that was imported, of images like the digits."""
   folder = tmp_path_factory.mktemp("digits")
   torch_files.save(folder / "base.pt", files.uneven("image"))
