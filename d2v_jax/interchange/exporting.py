@@ -7,8 +7,9 @@ import sys
 from d2v_jax import pretrained
 from d2v_jax.interchange import jax_export, model_card, native
 from d2v_jax.interchange import run as runs
-from d2v_jax.interchange.huggingface import reader as huggingface
-from d2v_jax.interchange.huggingface import tokenizer_files
+from d2v_jax.interchange.huggingface import folder as huggingface
+from d2v_jax.interchange.huggingface import text_tokenizer
+from d2v_jax.interchange.model import Model
 from d2v_jax.training.stored_run import StoredRun
 
 
@@ -24,27 +25,26 @@ def run(args: argparse.Namespace) -> None:
     raise ValueError(f"{', '.join(given)}: for --format=jax only.")
   runs.require_free(args.dest)
   print(f"reading {args.run}", file=sys.stderr, flush=True)
-  notes = _WRITERS[args.format](args)
-  for note in notes:
+  for note in _WRITERS[args.format](args):
     print(f"note: {note}")
   print(f"wrote {args.dest}: {args.format}")
 
 
-def _write_hf(args):
-  model = _run(args)
+def _write_hf(args: argparse.Namespace) -> tuple[str, ...]:
+  model = _model(args)
   which = args.model or "teacher"
   if args.model == "teacher" and not model.teacher_params:
     raise ValueError(f"{args.run} has no teacher; leave --model out.")
   return huggingface.write(args.dest, model, which, model_card.facts(args.run))
 
 
-def _write_safetensors(args):
+def _write_safetensors(args: argparse.Namespace) -> tuple[str, ...]:
   if args.model:
     raise ValueError("--model: safetensors hold both student and teacher.")
-  return native.write(args.dest, _run(args), model_card.facts(args.run))
+  return native.write(args.dest, _model(args), model_card.facts(args.run))
 
 
-def _write_jax(args):
+def _write_jax(args: argparse.Namespace) -> tuple[str, ...]:
   which = args.model
   if which is None:
     averaged = StoredRun(args.run, args.step).averaged
@@ -55,13 +55,11 @@ def _write_jax(args):
   )
 
 
-def _run(args):
+def _model(args: argparse.Namespace) -> Model:
   """The run; the tokenizer that it only names becomes files."""
   model = runs.read(args.run, step=args.step)
   spec = model.data.get("tokenizer")
-  if not spec:
-    return model
-  files = tokenizer_files.of_run(spec)
+  files = text_tokenizer.of_run(spec) if spec else {}
   return dataclasses.replace(model, files=files)
 
 

@@ -12,10 +12,10 @@ from etils import epath
 from d2v_jax.interchange import native
 from d2v_jax.interchange import run as runs
 from d2v_jax.interchange.fairseq import reader as fairseq
+from d2v_jax.interchange.huggingface import folder as huggingface
 from d2v_jax.interchange.huggingface import parity
-from d2v_jax.interchange.huggingface import reader as huggingface
-from d2v_jax.interchange.model import Imported
-from d2v_jax.interchange.weights import InterchangeError, flatten
+from d2v_jax.interchange.model import Model
+from d2v_jax.interchange.weights import InterchangeError, Tree, flatten
 from d2v_jax.objectives import SUB_TREES
 
 _RUN_FILE = "run.json"
@@ -31,26 +31,26 @@ def run(args: argparse.Namespace) -> None:
   runs.require_free(dest)
   kind = _kind(source)
   _say(f"reading {source}")
-  imported = _READERS[kind](source, args)
-  for line in describe(imported):
+  model = _read(kind, source, args)
+  for line in describe(model):
     print(line)
   if source.is_dir():
     print(f"licence, by its README: {_licence(source) or 'not stated'}")
-  compared = _compare(kind, source, imported, required=args.check)
+  compared = _compare(kind, source, model, required=args.check)
   print(compared)
   _say(f"writing {dest}")
   origin = {
     "source": str(source),
     "sha256": _sha256(source),
     "format": kind,
-    "description": imported.description,
-    "notes": [*imported.notes, compared],
+    "description": model.description,
+    "notes": [*model.notes, compared],
   }
-  written = runs.write(dest, imported, origin)
+  written = runs.write(dest, model, origin)
   print(f"wrote {written}")
 
 
-def _kind(source) -> str:
+def _kind(source: epath.Path) -> str:
   """What a source is: 'fairseq', 'hf' or 'safetensors'."""
   if not source.exists():
     raise ValueError(f"{source} does not exist; check SOURCE.")
@@ -72,91 +72,69 @@ def _kind(source) -> str:
   )
 
 
-def _read_fairseq(source, args):
-  return fairseq.read(
-    source, dictionary=args.dictionary, encoder_only=args.encoder_only
-  )
-
-
-def _read_hf(source, args):
-  return _adjusted(huggingface.read(source), args)
-
-
-def _read_safetensors(source, args):
-  return _adjusted(native.read(source), args)
-
-
-_READERS = {
-  "fairseq": _read_fairseq,
-  "hf": _read_hf,
-  "safetensors": _read_safetensors,
-}
-
-
-def _adjusted(imported, args):
-  """Applies flags that a reader does not know."""
+def _read(kind: str, source: epath.Path, args: argparse.Namespace) -> Model:
+  if kind == "fairseq":
+    return fairseq.read(
+      source, dictionary=args.dictionary, encoder_only=args.encoder_only
+    )
   if args.dictionary is not None:
     raise ValueError(
       "--dictionary is for fairseq's files only: the folder has its own."
     )
-  if not args.encoder_only:
-    return imported
-
-  return _encoder_alone(imported)
+  model = {"hf": huggingface, "safetensors": native}[kind].read(source)
+  return _encoder_alone(model) if args.encoder_only else model
 
 
-def _encoder_alone(imported):
-  def encoder(tree):
+def _encoder_alone(model: Model) -> Model:
+  def encoder(tree: Tree) -> Tree:
     return {name: part for name, part in tree.items() if name not in SUB_TREES}
 
   return dataclasses.replace(
-    imported,
+    model,
     objective={},
-    params=encoder(imported.params),
-    teacher_params=encoder(imported.teacher_params),
+    params=encoder(model.params),
+    teacher_params=encoder(model.teacher_params),
   )
 
 
-def describe(imported: Imported) -> list[str]:
+def describe(model: Model) -> list[str]:
   """What a model is, a line each, and its notes."""
 
-  def count(tree):
-    return sum(leaf.size for leaf in flatten(tree).values())
+  def size(tree: Tree) -> str:
+    return f"{sum(x.size for x in flatten(tree).values()):,} parameters"
 
-  def size(tree):
-    return f"{count(tree):,} parameters"
-
-  e, averaged = imported.encoder, imported.teacher_params
+  e, averaged = model.encoder, model.teacher_params
   teacher = "no teacher in it; pretraining on begins with a copy of the student"
   if averaged:
     teacher = f"{size(averaged)} in {', '.join(sorted(averaged))}"
   depth = str(e["depth"])
   if e.get("prenet_depth"):
     depth = f"{e['prenet_depth']} + {depth}"
-  objective = imported.objective.get("name", "none: the encoder alone")
   return [
-    f"model: {imported.description}",
-    f"modality: {imported.modality}",
+    f"model: {model.description}",
+    f"modality: {model.modality}",
     f"encoder: {depth} layers of width {e['width']}",
-    f"student: {size(imported.params)}",
+    f"student: {size(model.params)}",
     f"teacher: {teacher}",
-    f"objective: {objective}",
-    *(f"note: {note}" for note in imported.notes),
+    f"objective: {model.objective.get('name', 'none: the encoder alone')}",
+    *(f"note: {note}" for note in model.notes),
   ]
 
 
-def _licence(folder):
+def _licence(folder: epath.Path) -> str | None:
   """What the front matter of a folder's README states, or None."""
   path = folder / "README.md"
   if not path.exists() or path.stat().length > 2**20:
     return None
   content = path.read_bytes().decode("utf-8", "replace")
   front = re.match(r"---\r?\n(.*?)\r?\n---", content, re.DOTALL)
-  found = front and re.search(r"^license:[ \t]*(\S.*)$", front[1], re.MULTILINE)
-  return found and found[1].strip()[:80]
+  line = front and re.search(r"^license:[ \t]*(\S.*)$", front[1], re.MULTILINE)
+  return line[1].strip()[:80] if line else None
 
 
-def _compare(kind, source, imported, *, required):
+def _compare(
+  kind: str, source: epath.Path, model: Model, *, required: bool | None
+) -> str:
   """The largest difference from other activations, in a line."""
   if required is False:
     return "not compared with other activations: --no-check"
@@ -164,33 +142,29 @@ def _compare(kind, source, imported, *, required):
   whose = "the source's own activations"
   try:
     if kind == "hf":
-      found, reason = parity.check(source, imported)
+      differences, reason = parity.check(source, model)
     else:
       # There is no other implementation of the file's own kind; but there is
       # one of the network, which these weights must fit, too.
       whose = "those of transformers with the same weights"
-      found, reason = _check_in_transformers(imported)
+      alone = _encoder_alone(model)
+      with tempfile.TemporaryDirectory() as folder:
+        huggingface.write(f"{folder}/model", alone, "student")
+        differences, reason = parity.check(f"{folder}/model", alone)
   except InterchangeError as e:
-    found, reason = None, str(e)
-  if found is None:
+    differences, reason = None, str(e)
+  if differences is None:
     if required:
       raise ValueError(f"--check: {reason}")
     return f"not compared with other activations: {reason}"
-  name = max(found, key=found.get)
+  difference, name = max((x, name) for name, x in differences.items())
   return (
-    f"largest difference of activations from {whose}: {found[name]:.2g} "
-    f"({name}, of {len(found)} compared)"
+    f"largest difference of activations from {whose}: {difference:.2g} "
+    f"({name}, of {len(differences)} compared)"
   )
 
 
-def _check_in_transformers(imported):
-  alone = _encoder_alone(imported)
-  with tempfile.TemporaryDirectory() as folder:
-    huggingface.write(f"{folder}/model", alone, "student")
-    return parity.check(f"{folder}/model", alone)
-
-
-def _sha256(source):
+def _sha256(source: epath.Path) -> str:
   """Of a file, or of the names and hashes of a folder's files."""
   if source.is_dir():
     files = sorted(p for p in source.iterdir() if not p.is_dir())
@@ -200,5 +174,5 @@ def _sha256(source):
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _say(text):
+def _say(text: str) -> None:
   print(text, file=sys.stderr, flush=True)

@@ -1,6 +1,5 @@
 """What a network takes: shapes and dtypes of its inputs."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +8,6 @@ import jax.numpy as jnp
 
 from d2v_jax.data.layout import ConvLayers
 from d2v_jax.interchange.weights import InterchangeError, flatten
-from d2v_jax.models.encoder import Params
 
 # The map of patches, whose rows are their pixels.
 _PATCHES = "feature_encoder/proj/kernel"
@@ -18,30 +16,28 @@ _PATCHES = "feature_encoder/proj/kernel"
 def example(
   modality: str,
   encoder: Mapping[str, Any],
-  params: Params,
   length: int | None = None,
+  channels: int = 3,
 ) -> jax.ShapeDtypeStruct:
   """One example's input, as a batch.
 
   Args:
     modality: a key of MODALITIES.
-    encoder: all arguments of the encoder.
-    params: its parameters, or their shapes.
+    encoder: arguments of the encoder.
     length: samples or tokens; None: as few as it takes.
+    channels: of images.
 
   Returns:
     [1, ...]: bytes of an image, samples or token ids.
 
   Raises:
-    InterchangeError: the parameters have no place for images, or the length is
-      not one that the network takes.
+    InterchangeError: the length is not one that the network takes.
   """
   if modality == "vision":
     if length is not None:
       raise InterchangeError("images have no length; leave it out.")
     side = encoder["image_size"]
-    shape = (1, side, side, _channels(encoder, params))
-    return jax.ShapeDtypeStruct(shape, jnp.uint8)
+    return jax.ShapeDtypeStruct((1, side, side, channels), jnp.uint8)
   shortest, longest = lengths(modality, encoder)
   length = shortest if length is None else length
   if length < shortest or (longest is not None and length > longest):
@@ -60,16 +56,22 @@ def lengths(
   """Fewest and most samples or tokens; most is None where there is no limit."""
   if modality == "text":
     return 1, encoder["max_tokens"]
-  return _samples_of_a_frame(encoder["conv_layers"]), None
+  return samples(1, encoder["conv_layers"]), None
 
 
-def _samples_of_a_frame(conv_layers: ConvLayers) -> int:
-  return functools.reduce(
-    lambda n, layer: (n - 1) * layer[2] + layer[1], reversed(conv_layers), 1
-  )
+def samples(frames: int, conv_layers: ConvLayers) -> int:
+  """The fewest samples of which the feature encoder makes so many frames."""
+  for _, kernel, stride in reversed(conv_layers):
+    frames = (frames - 1) * stride + kernel
+  return frames
 
 
-def _channels(encoder, params):
+def channels(encoder: Mapping[str, Any], params: Mapping[str, Any]) -> int:
+  """Channels of the images that an encoder of all arguments takes.
+
+  Raises:
+    InterchangeError: the parameters, or their shapes, have no place for images.
+  """
   kernel = flatten(params).get(_PATCHES)
   pixels = encoder["patch_size"] ** 2
   if kernel is None or kernel.shape[0] % pixels:

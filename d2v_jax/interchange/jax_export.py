@@ -12,7 +12,7 @@ from etils import epath
 
 from d2v_jax.evaluators.features import Features, pool_features
 from d2v_jax.interchange import input_shapes
-from d2v_jax.interchange.huggingface.exact import resolved
+from d2v_jax.interchange.model import resolved
 from d2v_jax.interchange.weights import InterchangeError
 from d2v_jax.pretrained import Pretrained
 
@@ -71,13 +71,17 @@ def write(
   )
 
 
-def _spec(model, length):
+def _spec(model: Pretrained, length: int | None) -> jax.ShapeDtypeStruct:
   """Shape of the inputs, with what is free in it as a symbol."""
   arguments = resolved(model.modality, model.config["encoder"])
-  if model.modality == "vision":  # it may have been loaded for another size
+  channels = 3
+  if model.modality == "vision":
+    # It may have been loaded for another size.
     arguments["image_size"] = model.encoder.grid[0] * arguments["patch_size"]
-  one = input_shapes.example(model.modality, arguments, model.params, length)
-  sizes, limits = [str(n) for n in one.shape[1:]], []
+    channels = input_shapes.channels(arguments, model.params)
+  one = input_shapes.example(model.modality, arguments, length, channels)
+  sizes = [str(n) for n in one.shape[1:]]
+  limits: list[str] = []
   if model.modality != "vision" and length is None:
     shortest, longest = input_shapes.lengths(model.modality, arguments)
     sizes, limits = ["n"], [f"n >= {shortest}"]

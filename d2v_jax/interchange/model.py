@@ -1,31 +1,32 @@
 """A model on its way in or out, and how a foreign one becomes ours."""
 
 import dataclasses
+import inspect
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from d2v_jax import config as config_lib
+from d2v_jax.interchange import input_shapes
 from d2v_jax.interchange.weights import Arrays, InterchangeError, Rule, to_tree
 from d2v_jax.modalities import MODALITIES
+from d2v_jax.models import vision
 from d2v_jax.models.encoder import Encoder
 from d2v_jax.objectives import OBJECTIVES
 
 
-@dataclasses.dataclass(frozen=True)
-class Imported:
-  """A model from elsewhere, on the way to become a run of ours.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Description:
+  """All of a model but its weights.
 
   Attributes:
-    modality: 'vision', 'speech' or 'text'.
+    modality: a key of MODALITIES.
     encoder: arguments of the modality's encoder constructor.
-    objective: config.objective as far as the file tells it, its `name` first;
-      `{}` for an encoder alone.
-    params: the student's tree of float32 arrays: the encoder's sub-trees, and
-      `head` where there is one.
-    teacher_params: sub-trees of which the file has an average of its own; `{}`
-      where it has none.
+    objective: config.objective as far as it is known, its `name` first; `{}`
+      for an encoder alone.
     data: what config.data must have for this model, such as `labels`.
     files: name -> bytes of files to put beside the run, such as a tokenizer.
     description: what the model is, in one line.
@@ -34,51 +35,53 @@ class Imported:
 
   modality: str
   encoder: dict[str, Any]
-  objective: dict[str, Any]
-  params: dict[str, Any]
-  teacher_params: dict[str, Any]
+  objective: dict[str, Any] = dataclasses.field(default_factory=dict)
   data: dict[str, Any] = dataclasses.field(default_factory=dict)
   files: dict[str, bytes] = dataclasses.field(default_factory=dict)
   description: str = ""
   notes: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Foreign:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model(Description):
+  """A model in our terms.
+
+  Attributes:
+    params: the student's tree of float32 arrays: the encoder's sub-trees, and
+      `head` where there is one.
+    teacher_params: sub-trees of which there is an average of its own; `{}`
+      where there is none.
+  """
+
+  params: dict[str, Any]
+  teacher_params: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Foreign(Description):
   """A model under its own names.
 
   Attributes:
-    modality: a key of MODALITIES.
-    encoder: arguments of its constructor.
-    objective: config.objective; {} for an encoder alone.
-    inputs: an example of the encoder's input, [1, ...].
     arrays: the student's weights.
     rules: their names <-> our paths.
+    channels: of images; None: `arrays` have our names and tell it.
     teacher: weights of the file's own average, as far as it has one.
     tracked: sub-trees that are averaged; () for all.
     unused: regular expressions of names that are left out on purpose.
     absent: sub-trees of ours that this model does not have and that are not
       part of what it computes; they become zeros.
-    data, files, description, notes: as in `Imported`.
   """
 
-  modality: str
-  encoder: dict[str, Any]
-  objective: dict[str, Any]
-  inputs: jax.ShapeDtypeStruct
   arrays: Arrays
   rules: tuple[Rule, ...]
+  channels: int | None = 3
   teacher: Arrays = dataclasses.field(default_factory=dict)
   tracked: tuple[str, ...] = ()
   unused: tuple[str, ...] = ()
   absent: tuple[str, ...] = ()
-  data: dict[str, Any] = dataclasses.field(default_factory=dict)
-  files: dict[str, bytes] = dataclasses.field(default_factory=dict)
-  description: str = ""
-  notes: tuple[str, ...] = ()
 
 
-def assemble(model: Foreign, source: str) -> Imported:
+def assemble(model: Foreign, source: str) -> Model:
   """Gives every weight its place.
 
   Args:
@@ -97,8 +100,14 @@ def assemble(model: Foreign, source: str) -> Imported:
       "data",
       run={"inputs": encoder.inputs},
     )
+    channels = model.channels
+    if channels is None:
+      channels = input_shapes.channels(model.encoder, model.arrays)
+    example = input_shapes.example(
+      model.modality, model.encoder, channels=channels
+    )
     shapes = jax.eval_shape(
-      (objective or encoder).init, jax.random.key(0), {"inputs": model.inputs}
+      (objective or encoder).init, jax.random.key(0), {"inputs": example}
     )
   except ValueError as e:
     raise InterchangeError(f"{source}: {e}") from e
@@ -122,20 +131,15 @@ def assemble(model: Foreign, source: str) -> Imported:
     )
     if "head" in averaged:
       teacher_params.setdefault("head", {})
-  return Imported(
-    modality=model.modality,
-    encoder=model.encoder,
-    objective=model.objective,
-    params=jax.tree.map(_own, params),
-    teacher_params=jax.tree.map(_own, teacher_params),
-    data=model.data,
-    files=model.files,
-    description=model.description,
-    notes=model.notes,
+  shared = dataclasses.fields(Description)
+  return Model(
+    **{field.name: getattr(model, field.name) for field in shared},
+    params=jax.tree.map(_owned, params),
+    teacher_params=jax.tree.map(_owned, teacher_params),
   )
 
 
-def _own(x: np.ndarray) -> np.ndarray:
+def _owned(x: np.ndarray) -> np.ndarray:
   """Not a view of a file, which may change."""
   return x if x.flags.owndata else x.copy()
 
@@ -165,3 +169,36 @@ def build(
       f"objective: it averages {top_k} layers, and there are {depth}."
     )
   return network, whole
+
+
+def resolved(modality: str, encoder: Mapping[str, Any]) -> dict[str, Any]:
+  """Arguments of an encoder, those that are left out among them."""
+  defaults = inspect.signature(MODALITIES[modality].encoder).parameters
+  given = {
+    k: p.default for k, p in defaults.items() if p.default is not p.empty
+  }
+  given |= encoder
+  if modality == "vision":
+    return {**given, **vision.by_version(given)}
+  return given
+
+
+def mlp_ratio(hidden: int, width: int) -> float:
+  """Hidden width over D; times D it is `hidden`, rounded or cut off."""
+  ratio = hidden / max(width, 1)
+  while math.floor(width * ratio) < hidden:
+    ratio = math.nextafter(ratio, math.inf)
+  return ratio
+
+
+def character_labels(characters: str) -> dict[str, Any]:
+  """config.data.labels of a CTC model with these outputs after the blank."""
+  upper, lower = characters == characters.upper(), characters == characters.lower()
+  case = None if upper == lower else "upper" if upper else "lower"
+  return {
+    "name": "characters",
+    "characters": characters,
+    "case": case,
+    # Longer than any sentence; only labels that are longer are an error.
+    "max_length": 1024,
+  }

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from d2v_jax.interchange.huggingface import exact
-from d2v_jax.interchange.model import Imported
+from d2v_jax.interchange.model import Model, resolved
 from d2v_jax.interchange.weights import flatten
 from d2v_jax.training import provenance
 
@@ -60,7 +59,7 @@ def facts(workdir: epath.PathLike) -> dict[str, Any]:
 
 
 def text(
-  model: Imported,
+  model: Model,
   which: str,
   architecture: str,
   notes: Sequence[str],
@@ -80,11 +79,12 @@ def text(
   facts = _public(dict(facts or {}))
   objective = model.objective.get("name")
   config = facts.get("config", {})
-  task = _TASKS.get((model.modality, objective), "feature-extraction")
+  kind = (model.modality, objective or "")
+  task = _TASKS.get(kind, "feature-extraction")
   count = sum(np.size(x) for x in flatten(model.params).values())
   made = f"fine-tuned ({objective})" if task != "feature-extraction" else ""
   sizes = {"Layers": "depth", "Width": "width", "Heads": "num_heads"}
-  encoder = exact.resolved(model.modality, model.encoder)
+  encoder = resolved(model.modality, model.encoder)
   source = config.get("data", {}).get("source")
   rows = {
     "What": f"{_PAPER} encoder of {_WHAT[model.modality]} {made}".strip(),

@@ -8,50 +8,46 @@ the layout that they have in a run; d2v_jax.json says what model they are of.
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 from d2v_jax import config as config_lib
-from d2v_jax.interchange import input_shapes, run
+from d2v_jax.interchange import run
 from d2v_jax.interchange.files import Folder, to_bytes, to_json
-from d2v_jax.interchange.huggingface.exact import resolved
-from d2v_jax.interchange.model import Foreign, Imported, assemble
+from d2v_jax.interchange.model import Foreign, Model, assemble, resolved
 from d2v_jax.interchange.weights import (
+  Arrays,
   InterchangeError,
   Rule,
   flatten,
-  unflatten,
 )
 from d2v_jax.modalities import MODALITIES
 
 CONFIG = "d2v_jax.json"
 WEIGHTS = "weights.safetensors"
+TREES = ("params", "teacher_params")
 _FORMAT = "d2v_jax safetensors"
 _VERSION = 1
 # Of any size of an encoder; beyond are mistakes, or worse.
 _LARGEST = 2**20
-_TREES = ("params", "teacher_params")
 # What of config.data belongs to the model.
 _DATA = ("labels", "channels", "tokenizer")
-_FIELDS = {
+_DESCRIPTION = {
   "modality": str,
   "encoder": dict,
   "objective": dict,
   "data": dict,
   "tracked": list,
-  "files": list,
-  "description": str,
-  "sha256": str,
 }
 _FILE = re.compile(r"tokenizer/[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def write(
   dest: epath.PathLike,
-  model: Imported,
+  model: Model,
   facts: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
   """Writes the folder; `read` gives the model back, bit for bit.
@@ -59,8 +55,8 @@ def write(
   Args:
     dest: the folder; there must be none, or an empty one.
     model: a run, as `run.read` gives it, for text with the `files` of its
-      tokenizer, as `huggingface_tokenizer.of_run` gives them. Student and
-      teacher are written; of `data`, labels, channels and tokenizer.
+      tokenizer, as `text_tokenizer.of_run` gives them. Student and teacher are
+      written; of `data`, labels, channels and tokenizer.
     facts: of the run, as `model_card.facts` gives them.
 
   Returns:
@@ -71,12 +67,7 @@ def write(
   """
   dest = epath.Path(dest)
   run.require_free(dest)
-  arrays = {
-    f"{tree}/{path}": np.asarray(leaf)
-    for tree in _TREES
-    for path, leaf in flatten(getattr(model, tree)).items()
-  }
-  weights = to_bytes(arrays, {"format": _FORMAT})
+  weights = to_bytes(leaves(model), {"format": _FORMAT})
   data = {k: v for k, v in model.data.items() if k in _DATA}
   if model.files:
     data["tokenizer"] = {"path": "tokenizer"}
@@ -87,11 +78,8 @@ def write(
     "format": _FORMAT,
     "version": _VERSION,
     "description": model.description,
-    "modality": model.modality,
-    "encoder": model.encoder,
-    "objective": model.objective,
+    **described(model),
     "data": data,
-    "tracked": sorted(model.teacher_params),
     "files": sorted(model.files),
     "sha256": hashlib.sha256(weights).hexdigest(),
     "origin": {
@@ -107,57 +95,56 @@ def write(
   return ()
 
 
-def read(folder: epath.PathLike) -> Imported:
+def read(folder: epath.PathLike) -> Model:
   """Reads a folder that `write` has made.
 
   Raises:
     InterchangeError: it is no such folder, is damaged, or its weights are not
       those of the model that it describes; then nothing is loaded.
   """
-  found = Folder(epath.Path(folder))
-  content = _content(found)
-  modality = content["modality"]
-  encoder = config_lib.plain(content["encoder"])
-  trees = _trees(found, content["sha256"])
-  source = str(found.path)
-  try:
-    arguments = resolved(modality, encoder)
-    takes = input_shapes.example(
-      modality, arguments, unflatten(trees["params"])
-    )
-    whole = assemble(
-      Foreign(
-        modality=modality,
-        encoder=arguments,
-        objective=config_lib.plain(content["objective"]),
-        inputs=takes,
-        arrays=trees["params"],
-        rules=tuple(Rule(path, path) for path in trees["params"]),
-        teacher=trees["teacher_params"],
-        tracked=tuple(content["tracked"]),
-        data=config_lib.plain(content["data"]),
-        files={name: _file(found, name) for name in content["files"]},
-        description=content["description"],
-      ),
-      source,
-    )
-  except (KeyError, TypeError, IndexError) as e:
-    raise InterchangeError(
-      f"{source}/{CONFIG} does not describe a model of ours ({e!r}); export "
-      "the run again."
-    ) from e
-  return dataclasses.replace(whole, encoder=encoder)
-
-
-def _content(folder):
-  source = folder.path / CONFIG
-  content = folder.json(CONFIG)
+  there = Folder(epath.Path(folder))
+  source = there.path / CONFIG
+  content = there.json(CONFIG)
   if (content.get("format"), content.get("version")) != (_FORMAT, _VERSION):
     raise InterchangeError(
       f"{source} is not of version {_VERSION} of an export to safetensors; "
       "export the run again."
     )
-  wrong = [k for k, kind in _FIELDS.items() if type(content.get(k)) is not kind]
+  kinds = {"files": list, "description": str, "sha256": str}
+  check(content, _DESCRIPTION | kinds, source)
+  trees = _trees(there, content["sha256"])
+  files = {name: _file(there, name) for name in content["files"]}
+  model = restored(content, trees, source)
+  return dataclasses.replace(
+    model, files=files, description=content["description"]
+  )
+
+
+def leaves(model: Model) -> Arrays:
+  """All parameters of a model: params/PATH and teacher_params/PATH -> array."""
+  return {
+    f"{tree}/{path}": np.asarray(leaf)
+    for tree in TREES
+    for path, leaf in flatten(getattr(model, tree)).items()
+  }
+
+
+def described(model: Model) -> dict[str, Any]:
+  """What d2v_jax.json says of a model's configuration."""
+  return {
+    "modality": model.modality,
+    "encoder": model.encoder,
+    "objective": model.objective,
+    "data": model.data,
+    "tracked": sorted(model.teacher_params),
+  }
+
+
+def check(
+  content: Mapping[str, Any], kinds: Mapping[str, type], source: epath.Path
+) -> None:
+  """Raises InterchangeError unless a d2v_jax.json has what it must have."""
+  wrong = [k for k, kind in kinds.items() if type(content.get(k)) is not kind]
   if wrong or content["modality"] not in MODALITIES:
     raise InterchangeError(
       f"{source} is damaged: {', '.join(wrong) or 'modality'} is not what "
@@ -167,18 +154,57 @@ def _content(folder):
     raise InterchangeError(
       f"{source}: refused a size of the encoder above {_LARGEST}."
     )
-  return content
 
 
-def _integers(value):
+def restored(
+  content: Mapping[str, Any], trees: Mapping[str, Arrays], source: epath.Path
+) -> Model:
+  """The model that a d2v_jax.json describes.
+
+  Args:
+    content: of the file, as `described` makes it; nothing more is certain.
+    trees: 'params' and 'teacher_params' -> arrays by our paths.
+    source: the file, for errors.
+
+  Raises:
+    InterchangeError: it describes no model of ours, or one of other weights.
+  """
+  check(content, _DESCRIPTION, source)
+  encoder = config_lib.plain(content["encoder"])
+  params = trees["params"]
+  try:
+    model = assemble(
+      Foreign(
+        modality=content["modality"],
+        encoder=resolved(content["modality"], encoder),
+        objective=config_lib.plain(content["objective"]),
+        arrays=params,
+        rules=tuple(Rule(path, path) for path in params),
+        channels=None if content["modality"] == "vision" else 3,
+        teacher=trees["teacher_params"],
+        tracked=tuple(content["tracked"]),
+        data=config_lib.plain(content["data"]),
+      ),
+      str(source),
+    )
+  except (KeyError, TypeError, IndexError) as e:
+    raise InterchangeError(
+      f"{source} is damaged: it does not describe a model of ours ({e!r}); "
+      "export the run again."
+    ) from e
+  return dataclasses.replace(model, encoder=encoder)
+
+
+def _integers(value: Any) -> Iterator[int]:
   """All integers of nested dicts and lists."""
-  if isinstance(value, dict | list):
-    parts = value.values() if isinstance(value, dict) else value
-    return [n for part in parts for n in _integers(part)]
-  return [value] if isinstance(value, int) else []
+  if isinstance(value, int):
+    yield value
+  elif isinstance(value, dict | list):
+    for part in value.values() if isinstance(value, dict) else value:
+      yield from _integers(part)
 
 
-def _trees(folder, digest):
+def _trees(folder: Folder, digest: str) -> dict[str, Arrays]:
   """Tree -> arrays by path."""
   path = folder.path / WEIGHTS
   arrays = folder.arrays(WEIGHTS)
@@ -187,18 +213,18 @@ def _trees(folder, digest):
       f"{path} is not the file that {CONFIG} belongs to (their SHA-256 "
       "differ); export the run again, or copy both files again."
     )
-  trees = {tree: {} for tree in _TREES}
+  trees: dict[str, Arrays] = {tree: {} for tree in TREES}
   for name, array in arrays.items():
     tree, _, leaf = name.partition("/")
     if tree not in trees or not leaf:
       raise InterchangeError(
-        f"{path}: {name} is in none of {', '.join(_TREES)}."
+        f"{path}: {name} is in none of {', '.join(TREES)}."
       )
     trees[tree][leaf] = array
   return trees
 
 
-def _file(folder, name):
+def _file(folder: Folder, name: Any) -> bytes:
   if not isinstance(name, str) or not _FILE.fullmatch(name):
     raise InterchangeError(
       f"{folder.path / CONFIG}: refused the file {ascii(name)[:100]}; only "

@@ -1,4 +1,4 @@
-"""Options of a foreign configuration, with errors that say where they stand."""
+"""Options of a foreign configuration: typed, bounded, refused by name."""
 
 import dataclasses
 import math
@@ -7,12 +7,14 @@ from typing import Any
 
 from d2v_jax.interchange.weights import InterchangeError
 
-_LARGEST = 1_000_000
+_LARGEST = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
   """One section of a configuration.
+
+  An option that is not there has the default that is asked for, or None.
 
   Attributes:
     values: name -> value, as read from a file: nothing about it is certain.
@@ -23,53 +25,92 @@ class Options:
   where: str
 
   def __contains__(self, name: str) -> bool:
-    return self.values.get(name) is not None
+    return name in self.values
+
+  def __getitem__(self, name: str) -> Any:
+    return self.values.get(name)
 
   def section(self, name: str) -> "Options":
     """A section within; an empty one where there is none."""
-    value = self.values.get(name)
-    if value is None:
-      value = {}
+    value = self.values.get(name, {})
     if not isinstance(value, Mapping):
       raise self.error(name, "it must be a section")
     return Options(value, f"{self.where}.{name}")
 
   def inner(self, name: str) -> "Options":
     """A section within, or this one: old command lines have no sections."""
-    if isinstance(self.values.get(name), Mapping):
-      return self.section(name)
-    return self
+    return self.section(name) if isinstance(self[name], Mapping) else self
 
   def integer(
-    self, name: str, default: int, *, least: int = 0, most: int = _LARGEST
+    self,
+    name: str,
+    default: int | None = None,
+    *,
+    least: int = 0,
+    most: int = _LARGEST,
   ) -> int:
     """An integer within bounds."""
-    value = self._get(name, default)
+    value = self.values.get(name, default)
     if isinstance(value, float) and value.is_integer():
       value = int(value)
     if type(value) is not int or not least <= value <= most:
       raise self.error(name, f"it must be an integer of {least} to {most}")
     return value
 
-  def number(self, name: str, default: float | None) -> float | None:
-    """A finite number; None only where that is the default."""
-    value = self._get(name, default)
-    if value is None:
-      return None
-    if type(value) not in (int, float) or not math.isfinite(value):
-      raise self.error(name, "it must be a number")
+  def integers(self, name: str, most: int) -> tuple[int, ...]:
+    """A list of 1 to 64 integers of 1 to `most`."""
+    value = self[name]
+    fits = isinstance(value, list | tuple) and 1 <= len(value) <= 64
+    if not fits or any(type(x) is not int or not 1 <= x <= most for x in value):
+      raise self.error(name, f"it must be a list of integers of 1 to {most}")
+    return tuple(value)
+
+  def number(
+    self,
+    name: str,
+    default: float | None = None,
+    *,
+    least: float = -math.inf,
+    most: float = math.inf,
+  ) -> float:
+    """A finite number within bounds."""
+    value = self.values.get(name, default)
+    fits = type(value) in (int, float) and math.isfinite(value)
+    if not fits or not least <= value <= most:
+      bounded = "" if most == math.inf else f" of {least} to {most}"
+      raise self.error(name, f"it must be a number{bounded}")
     return float(value)
 
-  def flag(self, name: str, default: bool) -> bool:
+  def numbers(
+    self, name: str, count: int, above: float = -1e6
+  ) -> tuple[float, ...]:
+    """As many numbers above a bound as asked for; one stands for all."""
+    value = self[name]
+    value = value if isinstance(value, list) else [value]
+    fits = len(value) in (1, count) and all(
+      type(x) in (int, float) and above < x < 1e6 for x in value
+    )
+    if not fits:
+      raise self.error(name, f"it must be 1 or {count} numbers above {above}")
+    return tuple(float(x) for x in value)
+
+  def rate(self, name: str) -> float:
+    """A rate of dropout, in [0, 1)."""
+    value = self.number(name, least=0, most=1)
+    if value == 1:
+      raise self.error(name, "it must be a rate below 1")
+    return value
+
+  def flag(self, name: str, default: bool | None = None) -> bool:
     """True or False."""
-    value = self._get(name, default)
+    value = self.values.get(name, default)
     if not isinstance(value, bool):
       raise self.error(name, "it must be True or False")
     return value
 
   def text(self, name: str, default: str) -> str:
     """A string."""
-    value = self._get(name, default)
+    value = self.values.get(name, default)
     if not isinstance(value, str):
       raise self.error(name, "it must be a string")
     return value
@@ -81,23 +122,20 @@ class Options:
       raise self.error(name, f"only {', '.join(choices)} can be imported")
     return choices[value]
 
-  def require(self, name: str, wanted: Any) -> None:
-    """Raises unless the option has this value, or is absent.
+  def require(self, name: str, *allowed: Any) -> None:
+    """Raises unless the option is absent, or has one of these values.
 
     Raises:
       InterchangeError: this library computes something else.
     """
-    value = self._get(name, wanted)
-    plain = isinstance(value, bool | int | float | str)
-    if not plain or value != wanted:
-      raise self.error(name, f"this library has only {wanted!r}")
+    value = self.values.get(name, allowed[0])
+    plain = isinstance(value, bool | int | float | str | None)
+    if not plain or value not in allowed:
+      only = " or ".join(map(repr, allowed))
+      raise self.error(name, f"this library has only {only}")
 
   def error(self, name: str, reason: str) -> InterchangeError:
     """An error about one of the options."""
-    value = repr(self.values.get(name))
+    value = repr(self[name])
     shown = value if len(value) <= 80 else f"{value[:77]}..."
     return InterchangeError(f"{self.where}.{name}={shown}: {reason}.")
-
-  def _get(self, name, default):
-    value = self.values.get(name)
-    return default if value is None else value

@@ -12,7 +12,8 @@ import numpy as np
 from etils import epath
 
 from d2v_jax import config as config_lib
-from d2v_jax.interchange.model import Imported
+from d2v_jax.interchange.model import Model
+from d2v_jax.interchange.weights import InterchangeError
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.training import checkpoint, provenance
 
@@ -20,7 +21,7 @@ _OWN_FILES = ("run.json", "checkpoints")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
-def read(workdir: epath.PathLike, *, step: int | None = None) -> Imported:
+def read(workdir: epath.PathLike, *, step: int | None = None) -> Model:
   """Reads a run's newest valid checkpoint.
 
   Args:
@@ -51,7 +52,7 @@ def read(workdir: epath.PathLike, *, step: int | None = None) -> Imported:
     if item in items
   }
   objective = config.get("objective", {})
-  return Imported(
+  return Model(
     modality=modality,
     encoder=config["encoder"],
     objective=objective,
@@ -63,7 +64,7 @@ def read(workdir: epath.PathLike, *, step: int | None = None) -> Imported:
 
 
 def write(
-  workdir: epath.PathLike, imported: Imported, origin: dict[str, Any]
+  workdir: epath.PathLike, model: Model, origin: dict[str, Any]
 ) -> epath.Path:
   """Writes run.json, checkpoints/0 and the model's files, or nothing.
 
@@ -71,7 +72,7 @@ def write(
 
   Args:
     workdir: a folder that does not exist yet, or is empty.
-    imported: the model.
+    model: what becomes a run.
     origin: where it comes from, for run.json; anything JSON can hold.
 
   Returns:
@@ -87,7 +88,7 @@ def write(
   try:
     workdir.parent.mkdir(parents=True, exist_ok=True)
     unfinished.mkdir()
-    _write(unfinished, imported, origin, workdir)
+    _write(unfinished, model, origin, workdir)
     if workdir.exists():
       workdir.rmdir()
     unfinished.rename(workdir)
@@ -100,30 +101,30 @@ def write(
 
 
 def require_free(workdir: epath.PathLike) -> None:
-  """Raises ValueError if the folder holds something already."""
+  """Raises InterchangeError if the folder holds something already."""
   workdir = epath.Path(workdir)
   if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-    raise ValueError(
+    raise InterchangeError(
       f"{workdir} exists and is not empty; nothing is overwritten, choose "
       "another folder."
     )
 
 
-def _write(folder, imported, origin, workdir):
-  for name, content in imported.files.items():
+def _write(
+  folder: epath.Path, model: Model, origin: dict[str, Any], workdir: epath.Path
+) -> None:
+  for name, content in model.files.items():
     parts = name.split("/")
     if parts[0] in _OWN_FILES or not all(map(_PLAIN.fullmatch, parts)):
       raise ValueError(f"a file beside a run cannot be called {name!r}.")
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-  config = _config(imported, workdir)
+  config = _config(model, workdir)
   checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
   with contextlib.closing(checkpoints):
-    items = {
-      "params": imported.params,
-      "teacher_params": imported.teacher_params,
-    }
+    trees = ("params", "teacher_params")
+    items = {item: getattr(model, item) for item in trees}
     loop = {"config": config, "num_examples": 0}
     checkpoints.save(0, jax.tree.map(jnp.array, items), loop)
   provenance.record_start(folder, config, 0)
@@ -131,16 +132,16 @@ def _write(folder, imported, origin, workdir):
   (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _config(imported, workdir):
+def _config(model: Model, workdir: epath.Path) -> dict[str, Any]:
   """What a config of ours would say of the model."""
-  data = dict(imported.data)
+  data = dict(model.data)
   tokenizer = data.get("tokenizer", {})
   path = tokenizer.get("path")
-  if any(path == name.split("/")[0] for name in imported.files):
+  if any(path == name.split("/")[0] for name in model.files):
     data["tokenizer"] = {**tokenizer, "path": str(workdir / path)}
   return {
-    "modality": imported.modality,
-    "encoder": imported.encoder,
-    "objective": imported.objective,
+    "modality": model.modality,
+    "encoder": model.encoder,
+    "objective": model.objective,
     "data": data,
   }

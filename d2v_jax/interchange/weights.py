@@ -9,6 +9,8 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 Tree = dict[str, Any]
+# Layer or None -> part or None -> array.
+Pieces = dict[int | None, dict[int | None, np.ndarray]]
 
 # As many names as a message has room for.
 _SHOWN = 12
@@ -31,9 +33,8 @@ class Rule:
     layout: 'same'; 'linear' [out, in] <-> [in, out]; 'conv' [out, in, k, ...]
       <-> [k, ..., in, out]; 'patch' [D, C, P, P] <-> [P * P * C, D]; 'scalars'
       [1, 1, D], with ones wherever, <-> [D].
-    part: of ours, which has several side by side along its last axis, the
-      parameter is this one; None: it is all of ours.
-    parts: how many there are.
+    part: of ours, which has three side by side along its last axis (queries,
+      keys and values), the parameter is this one; None: it is all of ours.
     patch_size: P of layout 'patch'.
   """
 
@@ -41,7 +42,6 @@ class Rule:
   path: str
   layout: str = "same"
   part: int | None = None
-  parts: int = 3
   patch_size: int = 16
 
 
@@ -58,6 +58,19 @@ def norm(name: str, path: str) -> tuple[Rule, Rule]:
   return (
     Rule(f"{name}.weight", f"{path}/scale"),
     Rule(f"{name}.bias", f"{path}/bias"),
+  )
+
+
+def qkv(*names: str) -> tuple[Rule, ...]:
+  """Rules of the blocks' maps to queries, keys and values, by their names."""
+  attention = "blocks/attention"
+  return tuple(
+    rule
+    for part, (x, name) in enumerate(zip("qkv", names, strict=True))
+    for rule in (
+      Rule(f"{name}.weight", f"{attention}/qkv/kernel", "linear", part),
+      Rule(f"{name}.bias", f"{attention}/{x}_bias"),
+    )
   )
 
 
@@ -86,39 +99,37 @@ def to_tree(
     InterchangeError: lists arrays that no rule knows, parameters that no array
       gave, and shapes that differ, by name.
   """
-  rules = [(_pattern(rule.name), rule) for rule in rules]
+  patterns = [(_pattern(rule.name), rule) for rule in rules]
   left_out = [re.compile(pattern) for pattern in unused]
-  found: dict[str, dict] = {}
+  given: dict[str, Pieces] = {}
   unknown = []
   for name, array in arrays.items():
     if any(p.fullmatch(name) for p in left_out):
       continue
-    matches = [(rule, m) for p, rule in rules if (m := p.fullmatch(name))]
-    if not matches:
+    matches = ((rule, p.fullmatch(name)) for p, rule in patterns)
+    rule, match = next((x for x in matches if x[1]), (None, None))
+    if rule is None or match is None:
       unknown.append(f"{name} {list(array.shape)}")
       continue
-    rule, match = matches[0]
     groups = match.groupdict()
     layer = int(groups["layer"]) if "layer" in groups else None
-    layers = found.setdefault(rule.path.format(**groups), {})
+    pieces = given.setdefault(rule.path.format(**groups), {})
     value = _to_ours(np.asarray(array), rule.layout)
-    layers.setdefault(layer, {})[rule.part] = value
-  wanted = flatten(expected)
-  tree, problems = {}, {}
-  for path in found.keys() - wanted.keys():
-    unknown.append(f"{path} (ours)")
-  missing = sorted(wanted.keys() - found.keys())
-  for path in sorted(wanted.keys() & found.keys()):
+    pieces.setdefault(layer, {})[rule.part] = value
+  shapes = {path: tuple(x.shape) for path, x in flatten(expected).items()}
+  leaves, problems = {}, {}
+  unknown += [f"{path} (ours)" for path in given.keys() - shapes.keys()]
+  missing = sorted(shapes.keys() - given.keys())
+  for path in sorted(shapes.keys() & given.keys()):
     try:
-      value = _join(found[path])
-      if value.shape != tuple(wanted[path].shape):
-        raise ValueError(
-          f"{list(value.shape)}, expected {list(wanted[path].shape)}"
-        )
+      value = _join(given[path])
     except ValueError as e:
       problems[path] = str(e)
       continue
-    _set(tree, path, np.ascontiguousarray(value, np.float32))
+    if value.shape == shapes[path]:
+      leaves[path] = np.ascontiguousarray(value, np.float32)
+    else:
+      problems[path] = f"{list(value.shape)}, expected {list(shapes[path])}"
   if unknown or missing or problems:
     raise InterchangeError(
       f"{source} does not fit the model that its configuration describes; "
@@ -127,7 +138,7 @@ def to_tree(
       + _listed("missing", missing)
       + _listed("misshapen", [f"{k}: {v}" for k, v in problems.items()])
     )
-  return tree
+  return unflatten(leaves)
 
 
 def to_torch(tree: Tree, rules: Iterable[Rule]) -> Arrays:
@@ -149,7 +160,7 @@ def to_torch(tree: Tree, rules: Iterable[Rule]) -> Arrays:
       stacked = "{layer}" in rule.name
       for i, value in enumerate(leaf) if stacked else ((None, leaf),):
         if rule.part is not None:
-          value = np.split(value, rule.parts, axis=-1)[rule.part]
+          value = np.split(value, 3, axis=-1)[rule.part]
         name = rule.name.format(**{**match.groupdict(), "layer": i})
         arrays[name] = _to_torch(value, rule)
   unknown = sorted(leaves.keys() - known)
@@ -161,9 +172,9 @@ def to_torch(tree: Tree, rules: Iterable[Rule]) -> Arrays:
   return arrays
 
 
-def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   """'blocks/norm1/scale' -> leaf, for nested dicts."""
-  leaves = {}
+  leaves: dict[str, Any] = {}
   for key, value in tree.items():
     if isinstance(value, Mapping):
       leaves |= flatten(value, f"{prefix}{key}/")
@@ -174,9 +185,13 @@ def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
 
 def unflatten(leaves: Mapping[str, Any]) -> Tree:
   """The inverse of `flatten`, without empty dicts."""
-  tree = {}
+  tree: Tree = {}
   for path, leaf in leaves.items():
-    _set(tree, path, leaf)
+    *parents, name = path.split("/")
+    branch = tree
+    for parent in parents:
+      branch = branch.setdefault(parent, {})
+    branch[name] = leaf
   return tree
 
 
@@ -189,28 +204,34 @@ def _pattern(template: str) -> re.Pattern:
   )
 
 
-def _join(layers):
+def _join(pieces: Pieces) -> np.ndarray:
   """Parts side by side, then layers on top of each other."""
   values = {}
-  for layer, parts in layers.items():
+  for layer, parts in pieces.items():
     if None in parts:
       values[layer] = parts[None]
-    elif sorted(parts) != list(range(len(parts))):
-      raise ValueError(f"only parts {sorted(parts)} are there")
     else:
-      values[layer] = np.concatenate([parts[i] for i in sorted(parts)], -1)
+      values[layer] = np.concatenate(_in_order(parts, "parts"), -1)
   if None in values:
     return values[None]
-  if sorted(values) != list(range(len(values))):
-    raise ValueError(f"only layers {sorted(values)} are there")
-  if len({v.shape for v in values.values()}) > 1:
+  layers = _in_order(values, "layers")
+  if len({v.shape for v in layers}) > 1:
     raise ValueError("its layers differ in shape")
-  return np.stack([values[i] for i in sorted(values)])
+  return np.stack(layers)
 
 
-def _to_ours(x, layout):
-  wanted = {"linear": (2,), "conv": (3, 4), "patch": (4,)}.get(layout)
-  if wanted is not None and x.ndim not in wanted:
+def _in_order(
+  numbered: dict[int | None, np.ndarray], what: str
+) -> list[np.ndarray]:
+  there = sorted(n for n in numbered if n is not None)
+  if there != list(range(len(there))):
+    raise ValueError(f"only {what} {there} are there")
+  return [numbered[n] for n in there]
+
+
+def _to_ours(x: np.ndarray, layout: str) -> np.ndarray:
+  dimensions = {"linear": (2,), "conv": (3, 4), "patch": (4,)}.get(layout)
+  if dimensions is not None and x.ndim not in dimensions:
     return x  # its shape will be named as wrong
   if layout == "linear":
     return x.T
@@ -232,13 +253,6 @@ def _to_torch(x, rule):
   elif rule.layout == "scalars":
     x = x.reshape(1, 1, -1)
   return np.ascontiguousarray(x)
-
-
-def _set(tree, path, leaf):
-  *parents, name = path.split("/")
-  for parent in parents:
-    tree = tree.setdefault(parent, {})
-  tree[name] = leaf
 
 
 def _listed(what, names):

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from d2v_jax import pretrained
-from d2v_jax.interchange import command, model, run
+from d2v_jax.interchange import command, run
 from d2v_jax.interchange.fairseq import reader as fairseq
-from d2v_jax.interchange.huggingface import reader as huggingface
-from d2v_jax.interchange.model import Imported
+from d2v_jax.interchange.huggingface import folder as huggingface
+from d2v_jax.interchange.model import Model, build
 from tests.interchange.fairseq import checkpoints
 from tests.interchange.torch_file import torch_files
 
@@ -39,12 +39,12 @@ def _small():
     "head": {"layers": 1},
     "ema": {"tracked": ("blocks",)},
   }
-  _, built = model.build("text", ENCODER, objective)
+  _, built = build("text", ENCODER, objective)
   tokens = np.zeros((1, 4), np.int32)
   params = built.init(jax.random.key(0), {"inputs": tokens})
   params = jax.tree.map(np.asarray, params)
   teacher = {"blocks": jax.tree.map(lambda x: 1.1 * x + 0.01, params["blocks"])}
-  return Imported(
+  return Model(
     modality="text",
     encoder=ENCODER,
     objective=objective,

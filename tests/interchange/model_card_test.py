@@ -3,7 +3,7 @@ import json
 import pytest
 
 from d2v_jax.interchange import model_card
-from d2v_jax.interchange.huggingface import reader as huggingface
+from d2v_jax.interchange.huggingface import folder as huggingface
 from tests.interchange import small_models
 
 

@@ -320,4 +320,4 @@ def test_errors_of_the_function(runs, tmp_path):
 
 def test_no_place_for_images():
   with pytest.raises(InterchangeError, match=r"multiple of 16 rows.*got none"):
-    input_shapes.example("vision", {"image_size": 8, "patch_size": 4}, {})
+    input_shapes.channels({"patch_size": 4}, {})

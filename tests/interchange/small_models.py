@@ -1,12 +1,14 @@
-"""Small random runs of every kind, as `Imported`."""
+"""Small random runs of every kind, as `Model`; each call makes its own."""
+
+import copy
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from d2v_jax import config as config_lib
-from d2v_jax.interchange.huggingface import tokenizer_files
-from d2v_jax.interchange.model import Imported
+from d2v_jax.interchange.huggingface import text_tokenizer
+from d2v_jax.interchange.model import Model
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES
 
@@ -77,13 +79,14 @@ KINDS = {
 }
 
 
-def make(modality: str, kind: str = "pretrained", **changes) -> Imported:
+def make(modality: str, kind: str = "pretrained", **changes) -> Model:
   """A run of random parameters, each of its own value.
 
   `changes` are arguments of the encoder.
   """
-  own, objective = KINDS[modality, kind]
-  encoder = {**ENCODERS[modality], **own, **changes}
+  # A copy: what a test does to its model is no other test's.
+  arguments, objective = copy.deepcopy(KINDS[modality, kind])
+  encoder = copy.deepcopy(ENCODERS[modality]) | arguments | changes
   if objective is None:
     objective = dict(
       name="data2vec",
@@ -99,10 +102,10 @@ def make(modality: str, kind: str = "pretrained", **changes) -> Imported:
   rng = np.random.default_rng(0)
   data, files = {}, {}
   if objective["name"] == "ctc":
-    data = {"labels": CHARACTERS}
+    data = {"labels": dict(CHARACTERS)}
   if modality == "text":
-    files = tokenizer_files.of_run({"name": "kjv"})
-  return Imported(
+    files = text_tokenizer.of_run({"name": "kjv"})
+  return Model(
     modality=modality,
     encoder=encoder,
     objective=objective,

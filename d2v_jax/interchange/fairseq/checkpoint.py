@@ -1,12 +1,12 @@
-"""What readers of fairseq's modalities share."""
+"""A file of fairseq or of the vision release, and what all its readers ask."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
+from d2v_jax.interchange.model import mlp_ratio
 from d2v_jax.interchange.options import Options
 from d2v_jax.interchange.weights import Arrays, InterchangeError
 
@@ -68,13 +68,30 @@ class Checkpoint:
         + (f" and {more} more" if more > 0 else "")
       )
 
+  def size(self, name: str, axis: int) -> int:
+    """Length of a weight's axis, which says more than options do.
+
+    Raises:
+      InterchangeError: there is no such weight or axis.
+    """
+    array = self.arrays.get(name)
+    if array is None:
+      raise self.error(f"the weight {name} is missing")
+    if array.ndim <= axis or not array.size:
+      raise self.error(f"the weight {name} has shape {list(array.shape)}")
+    return array.shape[axis]
+
+  def mlp_ratio(self, fc1: str, width: int) -> float:
+    """Hidden width of the feed-forward parts, weights [hidden, D], over D."""
+    return mlp_ratio(self.size(fc1, 0), width)
+
   def symbols(self, task_key: str, *file_names: str) -> list[str] | None:
     """Symbols of a dictionary after its special ones, in order.
 
     From the file that the user names, else from the checkpoint itself, else
     from one of these files beside it; None if there is none.
     """
-    path = self.beside(*file_names)
+    path = self._beside(*file_names)
     stored = self.kept.get(task_key)
     if self.dictionary is None and isinstance(stored, Mapping):
       return self._stored_symbols(stored)
@@ -83,9 +100,9 @@ class Checkpoint:
         f"{self.dictionary} is not a dictionary: give a file such as "
         f"{file_names[0]}, or a folder that has it."
       )
-    return None if path is None else read_dictionary(path)
+    return None if path is None else _read_dictionary(path)
 
-  def beside(self, *names: str) -> epath.Path | None:
+  def _beside(self, *names: str) -> epath.Path | None:
     """The first such file: what the user names or has, else by the weights."""
     given = self.dictionary
     if given is not None and not given.exists():
@@ -95,47 +112,22 @@ class Checkpoint:
     folder = self.path.parent if given is None else given
     return next((folder / n for n in names if (folder / n).exists()), None)
 
-  def _stored_symbols(self, stored):
+  def _stored_symbols(self, stored: Mapping[str, Any]) -> list[str]:
     symbols, special = stored.get("symbols"), stored.get("nspecial", 4)
-    strings = isinstance(symbols, list) and all(
-      isinstance(s, str) for s in symbols
-    )
-    if not strings or type(special) is not int or not 0 <= special <= 8:
+    if (
+      not isinstance(symbols, list)
+      or not all(isinstance(symbol, str) for symbol in symbols)
+      or type(special) is not int
+      or not 0 <= special <= 8
+    ):
       raise self.error("its dictionary is damaged; give one: dictionary")
     return symbols[special:]
 
 
 def model_name(section: Options) -> str | None:
   """Under which name fairseq registers the model that a section describes."""
-  for key in ("_name", "arch"):
-    if isinstance(section.values.get(key), str):
-      return section.values[key]
-  return None
-
-
-def read_dictionary(path: epath.Path) -> list[str]:
-  """Symbols of fairseq's dict.txt, whose lines are 'symbol count'.
-
-  Raises:
-    InterchangeError: it is something else.
-  """
-  try:
-    lines = path.read_bytes().decode("utf-8").split("\n")
-  except UnicodeDecodeError as e:
-    raise InterchangeError(f"{path} is not a dictionary: {e}.") from e
-  symbols = []
-  for number, line in enumerate(lines, 1):
-    line = line.rstrip()
-    if not line:
-      continue
-    line = line.removesuffix(" #fairseq:overwrite")
-    symbol, _, count = line.rpartition(" ")
-    if not symbol or not count.lstrip("-").isdigit():
-      raise InterchangeError(
-        f"{path}:{number}: {line[:80]!r} must be a symbol and its count."
-      )
-    symbols.append(symbol)
-  return symbols
+  names = (section["_name"], section["arch"])
+  return next((name for name in names if isinstance(name, str)), None)
 
 
 def data2vec_objective(
@@ -143,31 +135,26 @@ def data2vec_objective(
   *,
   output: str,
   tracked: tuple[str, ...],
-  loss_scale: str | float,
   name: str = "data2vec",
   **parts: Any,
 ) -> dict[str, Any]:
   """config.objective of fairseq's data2vec models; `parts` are as they are."""
-  names = {
-    "layer_norms": [
-      n
-      for n in ("batch", "instance", "layer")
-      if c.flag(f"{n}_norm_target_layer", False)
-    ],
-    "average_norms": [
-      n for n in ("layer", "instance") if c.flag(f"{n}_norm_targets", False)
-    ],
-  }
+
+  def chosen(kinds: tuple[str, ...], option: str) -> tuple[str, ...]:
+    return tuple(k for k in kinds if c.flag(f"{k}_norm_{option}", False))
+
+  scaled = "loss_scale" in c
   return {
     "name": name,
     "targets": {
       "output": output,
       "top_k": c.integer("average_top_k_layers", 8, least=1, most=1000),
-      **{key: tuple(value) for key, value in names.items()},
+      "layer_norms": chosen(("batch", "instance", "layer"), "target_layer"),
+      "average_norms": chosen(("layer", "instance"), "targets"),
       "norm_padding": True,
     },
     "loss_beta": c.number("loss_beta", 0.0),
-    "loss_scale": loss_scale,
+    "loss_scale": c.number("loss_scale") if scaled else "rsqrt",
     **parts,
     "ema": {
       "start": c.number("ema_decay", 0.999),
@@ -187,33 +174,22 @@ def without(prefix: str, arrays: Arrays) -> Arrays:
   }
 
 
-def mlp_ratio(checkpoint: Checkpoint, fc1: str, width: int) -> float:
-  """Hidden width of the feed-forward parts over D.
-
-  Args:
-    checkpoint: the file.
-    fc1: name of the weight [hidden, D].
-    width: D.
-
-  Returns:
-    A ratio that, times D, gives the hidden width rounded and cut off alike.
-  """
-  hidden = size(checkpoint, fc1, 0)
-  ratio = hidden / max(width, 1)
-  while math.floor(width * ratio) < hidden:
-    ratio = math.nextafter(ratio, math.inf)
-  return ratio
-
-
-def size(checkpoint: Checkpoint, name: str, axis: int) -> int:
-  """Length of a weight's axis, which says more than options do.
-
-  Raises:
-    InterchangeError: there is no such weight or axis.
-  """
-  array = checkpoint.arrays.get(name)
-  if array is None:
-    raise checkpoint.error(f"the weight {name} is missing")
-  if array.ndim <= axis or not array.size:
-    raise checkpoint.error(f"the weight {name} has shape {list(array.shape)}")
-  return array.shape[axis]
+def _read_dictionary(path: epath.Path) -> list[str]:
+  """Symbols of fairseq's dict.txt, whose lines are 'symbol count'."""
+  try:
+    lines = path.read_bytes().decode("utf-8").split("\n")
+  except UnicodeDecodeError as e:
+    raise InterchangeError(f"{path} is not a dictionary: {e}.") from e
+  symbols = []
+  for number, line in enumerate(lines, 1):
+    line = line.rstrip()
+    if not line:
+      continue
+    line = line.removesuffix(" #fairseq:overwrite")
+    symbol, _, count = line.rpartition(" ")
+    if not symbol or not count.lstrip("-").isdigit():
+      raise InterchangeError(
+        f"{path}:{number}: {line[:80]!r} must be a symbol and its count."
+      )
+    symbols.append(symbol)
+  return symbols

@@ -1,4 +1,4 @@
-"""What readers of data2vec 2.0's modalities share (fairseq's data2vec_multi).
+"""fairseq's data2vec_multi, data2vec 2.0: what its modalities share.
 
 Options that change what a network computes, or what it is trained for, are
 refused if we have no like. Rates that act in training only, of which fairseq
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from d2v_jax.interchange.fairseq import names
 from d2v_jax.interchange.fairseq.checkpoint import (
   Checkpoint,
-  mlp_ratio,
-  size,
+  data2vec_objective,
   without,
 )
 from d2v_jax.interchange.options import Options
-from d2v_jax.interchange.weights import Arrays
+from d2v_jax.interchange.weights import Arrays, Rule
 
 ENCODERS = "modality_encoders."
 _BIAS = ".attn.qkv.bias"
@@ -68,15 +68,16 @@ def find(
   """
   inside, registered, config = around
   pattern = re.compile(rf"(.*?){re.escape(ENCODERS)}(\w+)\.")
-  found = [pattern.match(weight) for weight in checkpoint.arrays]
-  places = {match.groups() for match in found if match}
-  names = sorted({modality for _, modality in places})
-  if names != [name]:
+  matches = [pattern.match(weight) for weight in checkpoint.arrays]
+  begins = {match.groups() for match in matches if match}
+  modalities = sorted({modality for _, modality in begins})
+  if modalities != [name]:
+    there = " and ".join(modalities) or "no modality"
     raise checkpoint.error(
-      f"it has {ENCODERS}* for {' and '.join(names) or 'no modality'}; only "
-      "models of one modality, AUDIO, IMAGE or TEXT, can be imported"
+      f"it has {ENCODERS}* for {there}; only models of one modality, AUDIO, "
+      "IMAGE or TEXT, can be imported"
     )
-  starts = sorted({start for start, _ in places})
+  starts = sorted({start for start, _ in begins})
   if starts not in ([""], [inside]):
     raise checkpoint.error(
       f"names of its network begin with {', '.join(map(repr, starts))}; there "
@@ -101,14 +102,12 @@ def find(
 
 def biases_apart(arrays: Arrays) -> Arrays:
   """The bias of queries, keys and values as three, which it is with us."""
-  apart = {}
-  for name, value in arrays.items():
-    if name.endswith(_BIAS) and value.ndim == 1:
-      parts = zip("qkv", np.array_split(value, 3), strict=True)
-      apart |= {f"{name}.{x}": part for x, part in parts}
-    else:
-      apart[name] = value
-  return apart
+  split = [n for n, x in arrays.items() if n.endswith(_BIAS) and x.ndim == 1]
+  return {k: v for k, v in arrays.items() if k not in split} | {
+    f"{name}.{x}": part
+    for name in split
+    for x, part in zip("qkv", np.array_split(arrays[name], 3), strict=True)
+  }
 
 
 def encoder(model: Multi) -> dict[str, Any]:
@@ -120,7 +119,7 @@ def encoder(model: Multi) -> dict[str, Any]:
   c, m, checkpoint = model.c, model.m, model.checkpoint
   c.require("layer_norm_first", False)
   c.require("norm_affine", True)
-  width = size(checkpoint, "blocks.0.norm1.weight", 0)
+  width = checkpoint.size("blocks.0.norm1.weight", 0)
   if c.integer("embed_dim", 768, least=1) != width:
     raise c.error("embed_dim", f"its weights have a width of {width}")
   num_heads = c.integer("num_heads", 12, least=1)
@@ -129,25 +128,21 @@ def encoder(model: Multi) -> dict[str, Any]:
     "depth": c.integer("depth", 8, least=1, most=1000),
     "prenet_depth": m.integer("prenet_depth", 4, most=1000),
     "num_heads": num_heads,
-    "mlp_ratio": mlp_ratio(checkpoint, "blocks.0.mlp.fc1.weight", width),
+    "mlp_ratio": checkpoint.mlp_ratio("blocks.0.mlp.fc1.weight", width),
     "alibi": _alibi(model, num_heads),
   }
 
 
-def _alibi(model, num_heads):
+def _alibi(model: Multi, num_heads: int) -> bool:
   m = model.m
   if not m.flag("use_alibi_encoder", False):
     return False
-  wanted = {
-    "learned_alibi": False,
-    "learned_alibi_scale_per_head": True,
-    "learned_alibi_scale_per_layer": False,
-    "num_alibi_heads": num_heads,
-  }
+  m.require("learned_alibi", False)
+  m.require("learned_alibi_scale_per_head", True)
+  m.require("learned_alibi_scale_per_layer", False)
+  m.require("num_alibi_heads", num_heads)
   if model.outer is None:
-    wanted["learned_alibi_scale"] = True
-  for name, value in wanted.items():
-    m.require(name, value)
+    m.require("learned_alibi_scale", True)
   return True
 
 
@@ -179,3 +174,141 @@ def description(model: Multi) -> str:
   if model.outer is None:
     return "data2vec_multi (data2vec 2.0) of fairseq, pretrained"
   return "data2vec_multi (data2vec 2.0) of fairseq, fine-tuned"
+
+
+def teacher(
+  model: Multi, arguments: dict[str, Any], own: tuple[str, ...]
+) -> tuple[Arrays, tuple[str, ...]]:
+  """The file's average, by the student's names, and its sub-trees.
+
+  Args:
+    model: the model.
+    arguments: of the encoder.
+    own: sub-trees of the modality that are averaged with the whole encoder.
+  """
+  if model.outer is not None:
+    return {}, ()
+  average = model.checkpoint.averages.get("_ema", {})
+  if model.c.flag("ema_encoder_only", True):
+    average = {f"blocks.{name}": value for name, value in average.items()}
+    return biases_apart(average), ("blocks",)
+  has_prenet = arguments["prenet_depth"] > 0
+  parts = {
+    "alibi_scale": arguments["alibi"],
+    # A norm comes first: always but in text without a prenet.
+    "prenet_norm": has_prenet or not model.prefix.endswith("TEXT."),
+    "prenet": has_prenet,
+    "blocks": True,
+  }
+  there = (name for name, is_there in parts.items() if is_there)
+  return biases_apart(average), (*own, *there)
+
+
+def objective(
+  model: Multi,
+  tracked: tuple[str, ...],
+  *,
+  initial: str,
+  grid: bool,
+  cls_loss: float = 0.0,
+) -> dict[str, Any]:
+  """config.objective of a pretrained model.
+
+  Args:
+    model: the model.
+    tracked: sub-trees that are averaged.
+    initial: initial values of the decoder's linear maps.
+    grid: the decoder sees images.
+    cls_loss: weight of the CLS token's loss, ours.
+
+  Raises:
+    InterchangeError: its loss or its decoder is another one.
+  """
+  c, m = model.c, model.m
+  c.require("recon_loss", 0)
+  c.require("d2v_loss", 1)
+  if "shared_decoder" in c:
+    raise c.error("shared_decoder", "this library has the modality's own only")
+  return data2vec_objective(
+    c,
+    name="data2vec2",
+    output="block" if c.flag("end_of_block_targets", False) else "ffn",
+    tracked=tracked,
+    cls_loss=cls_loss,
+    decoder=_decoder(model, m.section("decoder"), initial, grid),
+  )
+
+
+def _decoder(
+  model: Multi, d: Options, initial: str, grid: bool
+) -> dict[str, Any]:
+  start = f"{model.prefix}decoder."
+  if not any(name.startswith(start) for name in model.checkpoint.arrays):
+    raise model.checkpoint.error(
+      "it has no decoder, without which it cannot be trained on; the encoder "
+      "alone can be imported (encoder_only)"
+    )
+  for name in ("add_positions_masked", "add_positions_all", "final_layer_norm"):
+    d.require(name, False)
+  layers = projection_layers(model)
+  if layers > 1:
+    d.require("projection_ratio", 2)
+  arguments = {
+    "width": d.integer("decoder_dim", 384, least=1),
+    "layers": d.integer("decoder_layers", 5, least=1, most=100),
+    "kernel": d.integer("decoder_kernel", 5, least=1, most=1000),
+    "groups": d.integer("decoder_groups", 16, least=1),
+    "residual": d.flag("decoder_residual", True),
+    "projection_layers": layers,
+    "input_dropout": d.number("input_dropout", 0.1),
+    "noise_std": model.m.number("mask_noise_std", 0.01),
+    "initial": initial,
+  }
+  # As the reference computes: padding leaks into its neighbours.
+  return arguments if grid else arguments | {"isolate_padding": False}
+
+
+def projection_layers(model: Multi) -> int:
+  """Linear maps at the decoder's end; that of images has one, always."""
+  if model.prefix.endswith("IMAGE."):
+    return 1
+  decoder = model.m.section("decoder")
+  return decoder.integer("projection_layers", 1, least=1, most=100)
+
+
+def mask(model: Multi) -> dict[str, Any]:
+  """What is common to the masks of all modalities: how many, and the share.
+
+  Raises:
+    InterchangeError: they are drawn in another way.
+  """
+  m = model.m
+  for name, value in (
+    ("add_masks", False),
+    ("mask_dropout", 0),
+    ("keep_masked_pct", 0),
+    ("mask_channel_prob", 0),
+  ):
+    m.require(name, value)
+  ratio = m.number("mask_prob", 0.7)
+  if 0 <= m.number("mask_prob_min", ratio) < ratio:
+    raise m.error("mask_prob_min", "this library hides the same share always")
+  num_masks = model.c.integer("clone_batch", 1, least=1, most=10_000)
+  return {"num_masks": num_masks, "ratio": ratio}
+
+
+def rules(model: Multi, position_depth: int = 0) -> tuple[Rule, ...]:
+  """Rules of the network and, of a pretrained one, its decoder."""
+  network = names.multi(model.prefix, position_depth)
+  if not model.pretrained:
+    return network
+  layers = projection_layers(model)
+  return (*network, *names.decoder(f"{model.prefix}decoder.", layers))
+
+
+def unused(model: Multi) -> tuple[str, ...]:
+  """Names that are left out where nothing but the encoder is wanted."""
+  if model.outer is not None or model.pretrained:
+    return ()
+  decoder = re.escape(f"{model.prefix}decoder.")
+  return (rf"{decoder}.*", r"(shared_decoder|recon_proj)\..*")

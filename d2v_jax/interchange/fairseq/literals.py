@@ -97,8 +97,9 @@ def _numbers(
 ) -> tuple[int, ...]:
   if isinstance(node, kind):
     values = [getattr(element, "value", None) for element in node.elts]
-    if all(type(value) is int for value in values):
-      return tuple(values)
+    numbers = tuple(value for value in values if type(value) is int)
+    if len(numbers) == len(values):
+      return numbers
   raise ValueError(
     f"{ast.unparse(node)[:40]!r} is no {kind.__name__.lower()} of numbers"
   )

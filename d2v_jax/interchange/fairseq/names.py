@@ -1,26 +1,19 @@
 """Names of weights in fairseq and in the vision release <-> our trees."""
 
-from d2v_jax.interchange.weights import Rule, linear, norm
+from d2v_jax.interchange.weights import Rule, linear, norm, qkv
 
 
 def _layers(prefix: str) -> tuple[Rule, ...]:
   """Rules of fairseq's Transformer layers."""
   layer = f"{prefix}layers.{{layer}}."
-  qkv = "blocks/attention/qkv/kernel"
-  rules = [
+  return (
     *norm(f"{layer}self_attn_layer_norm", "blocks/norm1"),
     *norm(f"{layer}final_layer_norm", "blocks/norm2"),
+    *qkv(*(f"{layer}self_attn.{x}_proj" for x in "qkv")),
     *linear(f"{layer}self_attn.out_proj", "blocks/attention/out"),
     *linear(f"{layer}fc1", "blocks/mlp/fc1"),
     *linear(f"{layer}fc2", "blocks/mlp/fc2"),
-  ]
-  for part, name in enumerate("qkv"):
-    projection = f"{layer}self_attn.{name}_proj"
-    rules += [
-      Rule(f"{projection}.weight", qkv, "linear", part),
-      Rule(f"{projection}.bias", f"blocks/attention/{name}_bias"),
-    ]
-  return tuple(rules)
+  )
 
 
 def _extractor(prefix: str) -> tuple[Rule, ...]:
@@ -168,11 +161,11 @@ def multi(encoder: str, position_depth: int = 0) -> tuple[Rule, ...]:
     *norm(f"{encoder}project_features.1", "feature_projection/norm"),
     *linear(f"{encoder}project_features.2", "feature_projection/proj"),
     *(
-      Rule(f"{position}{i + 1}.0.{name}", f"positions/{ours}{i}", layout)
+      rule
       for i in range(position_depth)
-      for name, ours, layout in (
-        ("weight", "kernel", "conv"),
-        ("bias", "bias", "same"),
+      for rule in (
+        Rule(f"{position}{i + 1}.0.weight", f"positions/kernel{i}", "conv"),
+        Rule(f"{position}{i + 1}.0.bias", f"positions/bias{i}"),
       )
     ),
     # Text.

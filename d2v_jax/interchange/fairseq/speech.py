@@ -3,22 +3,24 @@
 from collections.abc import Iterator
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from d2v_jax.interchange.fairseq import ctc, literals, names
+from d2v_jax.data.labels import CHARACTERS
+from d2v_jax.interchange.fairseq import literals, names
 from d2v_jax.interchange.fairseq.checkpoint import (
   LICENCE,
   Checkpoint,
   data2vec_objective,
-  mlp_ratio,
   without,
 )
-from d2v_jax.interchange.model import Foreign
+from d2v_jax.interchange.model import Foreign, character_labels
 from d2v_jax.interchange.options import Options
+from d2v_jax.interchange.weights import Arrays
 
-_ENCODER = "w2v_encoder.w2v_model."
+CTC_HEAD = "w2v_encoder.proj."
 LAYERS = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2"
+CONV_NORMS = {"default": "group", "layer_norm": "layer"}
+_ENCODER = "w2v_encoder.w2v_model."
+# <s> (the blank), <pad>, </s>, <unk>.
+_SPECIALS = 4
 
 
 def read(checkpoint: Checkpoint) -> Foreign:
@@ -27,8 +29,8 @@ def read(checkpoint: Checkpoint) -> Foreign:
     return _fine_tuned(checkpoint)
   c = checkpoint.model
   checkpoint.require_name(c, "data2vec_audio")
-  notes = normalisation(checkpoint, checkpoint.task)
-  tracked = ("norm", "blocks")
+  notes = normalisation(checkpoint)
+  tracked: tuple[str, ...] = ("norm", "blocks")
   if not c.flag("ema_layers_only", True):
     tracked = ("positions", *tracked)
     c.require("ema_transformer_only", True)
@@ -40,18 +42,14 @@ def read(checkpoint: Checkpoint) -> Foreign:
   objective = {}
   if not checkpoint.encoder_only:
     c.require("group_norm_target_layer", False)
-    scale = c.number("loss_scale", None)
-    objective = data2vec_objective(
-      c,
-      output="ffn",
-      head={"layers": 1, "initial": "torch"},
-      tracked=tracked,
-      loss_scale="rsqrt" if scale is None else scale,
-    )
-  return _foreign(
-    _encoder(checkpoint, c, c, ""),
-    objective,
-    checkpoint.arrays,
+    head = {"layers": 1, "initial": "torch"}
+    objective = data2vec_objective(c, output="ffn", head=head, tracked=tracked)
+  return Foreign(
+    modality="speech",
+    encoder=_encoder(checkpoint, c, c, ""),
+    objective=objective,
+    arrays=checkpoint.arrays,
+    rules=names.SPEECH,
     teacher=teacher,
     tracked=tracked,
     unused=(r"final_proj\..*",) if checkpoint.encoder_only else (),
@@ -60,48 +58,25 @@ def read(checkpoint: Checkpoint) -> Foreign:
   )
 
 
-def _fine_tuned(checkpoint):
+def _fine_tuned(checkpoint: Checkpoint) -> Foreign:
   outer = checkpoint.model
   checkpoint.require_name(outer, "wav2vec_ctc")
-  checkpoint.require_known(_ENCODER, ctc.PROJ)
+  checkpoint.require_known(_ENCODER, CTC_HEAD)
   # The pretrained model's whole configuration; of old files its options only.
   c = outer.section("w2v_args").inner("model")
   checkpoint.require_name(c, "data2vec_audio")
-  notes = normalisation(checkpoint, checkpoint.task)
+  notes = normalisation(checkpoint)
   encoder = _encoder(checkpoint, c, outer, _ENCODER)
-  arrays = without(_ENCODER, checkpoint.arrays)
-  objective, data = {}, {}
-  if not checkpoint.encoder_only:
-    head, objective, data, said = ctc.read_head(checkpoint, outer)
-    arrays |= head
-    notes += said
-  return _foreign(
-    encoder,
-    objective,
-    arrays,
-    data=data,
-    description="data2vec_audio of fairseq, fine-tuned by CTC",
-    notes=(*notes, *left_out(outer), LICENCE),
-  )
-
-
-def one_frame(encoder: dict[str, Any]) -> jax.ShapeDtypeStruct:
-  """The shortest input [1, T] of `speech` with these arguments."""
-  samples = 1
-  for _, kernel, stride in reversed(encoder["conv_layers"]):
-    samples = (samples - 1) * stride + kernel
-  return jax.ShapeDtypeStruct((1, samples), jnp.float32)
-
-
-def _foreign(encoder, objective, arrays, **rest):
+  head, objective, data, more = ctc_head(checkpoint, outer)
   return Foreign(
     modality="speech",
     encoder=encoder,
     objective=objective,
-    inputs=one_frame(encoder),
-    arrays=arrays,
+    arrays=without(_ENCODER, checkpoint.arrays) | head,
     rules=names.SPEECH,
-    **rest,
+    data=data,
+    description="data2vec_audio of fairseq, fine-tuned by CTC",
+    notes=(*notes, *more, *left_out(outer), LICENCE),
   )
 
 
@@ -120,21 +95,18 @@ def _encoder(
   width = c.integer("encoder_embed_dim", 768, least=1)
   fc1 = f"{prefix}encoder.layers.0.fc1.weight"
   fine_tuned = training is not c
-  rate = 0.0 if fine_tuned else 0.1
+  rate, grad_scale = (0.0, 0.0) if fine_tuned else (0.1, 1.0)
+  layer_drop = "layerdrop" if fine_tuned else "encoder_layerdrop"
   text = c.text("conv_feature_layers", LAYERS)
   return {
     "conv_layers": literals.conv_layers(text, f"{c.where}.conv_feature_layers"),
-    "conv_norm": c.choice(
-      "extractor_mode", "default", {"default": "group", "layer_norm": "layer"}
-    ),
+    "conv_norm": c.choice("extractor_mode", "default", CONV_NORMS),
     "conv_bias": c.flag("conv_bias", False),
-    "feature_grad_scale": training.number(
-      "feature_grad_mult", 0.0 if fine_tuned else 1.0
-    ),
+    "feature_grad_scale": training.number("feature_grad_mult", grad_scale),
     "width": width,
     "depth": c.integer("encoder_layers", 12, least=1, most=1000),
     "num_heads": c.integer("encoder_attention_heads", 12, least=1),
-    "mlp_ratio": mlp_ratio(checkpoint, fc1, width),
+    "mlp_ratio": checkpoint.mlp_ratio(fc1, width),
     "position_depth": c.integer("pos_conv_depth", 1, least=1, most=100),
     "position_width": c.integer("conv_pos", 128, least=1),
     "position_groups": c.integer("conv_pos_groups", 16, least=1),
@@ -144,19 +116,75 @@ def _encoder(
     "dropout": training.number("dropout", rate),
     "attention_dropout": training.number("attention_dropout", rate),
     "activation_dropout": training.number("activation_dropout", 0.0),
-    "layer_drop": training.number(
-      "layerdrop" if fine_tuned else "encoder_layerdrop", 0.0
-    ),
+    "layer_drop": training.number(layer_drop, 0.0),
   }
 
 
-def normalisation(checkpoint: Checkpoint, task: Options) -> list[str]:
+def ctc_head(
+  checkpoint: Checkpoint, c: Options
+) -> tuple[Arrays, dict[str, Any], dict[str, Any], list[str]]:
+  """What a model fine-tuned by CTC has besides its network, where it is wanted.
+
+  Args:
+    checkpoint: the whole file.
+    c: options of the model.
+
+  Returns:
+    Weights of blank and characters; config.objective; config.data; and what to
+    say about them.
+  """
+  if checkpoint.encoder_only:
+    return {}, {}, {}, []
+  c.require("blank_weight", 0)
+  outputs = checkpoint.size(f"{CTC_HEAD}weight", 0)
+  symbols = checkpoint.symbols("target_dictionary", "dict.ltr.txt")
+  notes = []
+  if symbols is None:
+    if outputs != _SPECIALS + len(CHARACTERS):
+      raise checkpoint.error(
+        f"its head has {outputs} outputs, and nothing says for which characters; "
+        "give fairseq's dict.ltr.txt (dictionary)"
+      )
+    symbols = list(CHARACTERS)
+    notes.append(
+      "no dictionary was found: the 32 outputs are taken for <s>, <pad>, </s>, "
+      f"<unk> and {CHARACTERS}, as in fairseq's dictionary of LibriSpeech"
+    )
+  if outputs != _SPECIALS + len(symbols):
+    raise checkpoint.error(
+      f"its head has {outputs} outputs, but the dictionary has {len(symbols)} "
+      f"symbols beside {_SPECIALS} special ones; they do not belong together"
+    )
+  numbered = enumerate(symbols, _SPECIALS)
+  kept = {s: i for i, s in numbered if not s.startswith("madeupword")}
+  wrong = [s for s in kept if len(s) != 1 or s.isspace()]
+  if wrong or "|" not in kept:
+    raise checkpoint.error(
+      "only characters can be imported, '|' among them, but its dictionary has "
+      f"{', '.join(map(repr, (wrong or list(kept))[:8]))}; the encoder alone "
+      "can be imported (encoder_only)"
+    )
+  notes.append(
+    f"{outputs - len(kept) - 1} outputs of the head are cut, which no "
+    "transcript has (<pad>, </s>, <unk>)"
+  )
+  rows = [0, *kept.values()]
+  # One that lacks rows is left as it is, for its shape to be named as wrong.
+  arrays = {
+    f"proj.{k}": v[rows] if len(v) > max(rows) else v
+    for k, v in without(CTC_HEAD, checkpoint.arrays).items()
+  }
+  objective = {"name": "ctc", "head": {"num_outputs": len(rows)}}
+  return arrays, objective, {"labels": character_labels("".join(kept))}, notes
+
+
+def normalisation(checkpoint: Checkpoint) -> list[str]:
   """What to say about audio that was not normalised, an error if it matters."""
-  if task.flag("normalize", True):
+  if checkpoint.task.flag("normalize", True):
     return []
   what = "it was trained on audio as it is, and ours is normalised"
   if not checkpoint.encoder_only:
-    raise task.error(
+    raise checkpoint.task.error(
       "normalize", f"{what}; the encoder alone can be imported (encoder_only)"
     )
   return [f"task.normalize=False: {what}: do not feed it through our data"]
@@ -166,4 +194,4 @@ def left_out(c: Options) -> Iterator[str]:
   """Says which of the options that act in training only have no like here."""
   for name in ("dropout_input", "dropout_features", "final_dropout"):
     if c.number(name, 0.0):
-      yield f"{name}={c.values[name]} is left out; it acts in training only"
+      yield f"{name}={c[name]} is left out; it acts in training only"

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from d2v_jax.interchange.fairseq import ctc, data2vec2, literals, names
-from d2v_jax.interchange.fairseq import pretraining2 as pretraining
+from d2v_jax.interchange.fairseq import data2vec2, literals, names
 from d2v_jax.interchange.fairseq.checkpoint import LICENCE, Checkpoint
 from d2v_jax.interchange.fairseq.speech import (
+  CONV_NORMS,
+  CTC_HEAD,
   LAYERS,
+  ctc_head,
   left_out,
   normalisation,
-  one_frame,
 )
 from d2v_jax.interchange.model import Foreign
 
@@ -21,45 +22,42 @@ def read(checkpoint: Checkpoint) -> Foreign:
   model = data2vec2.find(checkpoint, "AUDIO", _AROUND)
   m, outer = model.m, model.outer
   encoder, notes = _encoder(model)
-  notes = [*normalisation(checkpoint, checkpoint.task), *notes]
-  own = ("positions",)
+  notes = [*normalisation(checkpoint), *notes]
+  averaged: tuple[str, ...] = ("positions",)
   if m.flag("ema_local_encoder", False):
-    own = ("feature_encoder", "feature_projection", *own)
-  teacher, tracked = pretraining.teacher(model, encoder, own)
-  arrays, objective, data = model.checkpoint.arrays, {}, {}
+    averaged = ("feature_encoder", "feature_projection", *averaged)
+  teacher, tracked = data2vec2.teacher(model, encoder, averaged)
+  arrays, objective = model.checkpoint.arrays, {}
+  data: dict[str, Any] = {}
   if model.pretrained:
     # What is hidden is 0 where positions are computed.
     m.require("encoder_zero_mask", True)
-    objective = pretraining.objective(
-      model, tracked, initial="torch", grid=False
-    )
+    objective = data2vec2.objective(model, tracked, initial="torch", grid=False)
     data["mask"] = _mask(model)
   elif outer is not None:
-    model.whole.require_known(_AROUND[0], ctc.PROJ)
-    if not checkpoint.encoder_only:
-      head, objective, data, said = ctc.read_head(model.whole, outer)
-      arrays = arrays | head
-      notes += said
+    model.whole.require_known(_AROUND[0], CTC_HEAD)
+    head, objective, data, more = ctc_head(model.whole, outer)
+    arrays = arrays | head
+    notes += more
   return Foreign(
     modality="speech",
     encoder=encoder,
     objective=objective,
-    inputs=one_frame(encoder),
     arrays=arrays,
     rules=(
-      *pretraining.rules(model, encoder["position_depth"]),
+      *data2vec2.rules(model, encoder["position_depth"]),
       *names.CTC_HEAD,
     ),
     teacher=teacher,
     tracked=tracked,
-    unused=pretraining.unused(model),
+    unused=data2vec2.unused(model),
     data=data,
     description=data2vec2.description(model),
     notes=(*notes, *left_out(model.c if outer is None else outer), LICENCE),
   )
 
 
-def _encoder(model) -> tuple[dict[str, Any], list[str]]:
+def _encoder(model: data2vec2.Multi) -> tuple[dict[str, Any], list[str]]:
   """Arguments of `speech`, and what to say about them."""
   c, m, outer = model.c, model.m, model.outer
   data2vec2.check_norm_eps(model)
@@ -94,11 +92,7 @@ def _encoder(model) -> tuple[dict[str, Any], list[str]]:
     "conv_layers": literals.conv_layers(
       text, f"{m.where}.feature_encoder_spec"
     ),
-    "conv_norm": m.choice(
-      "extractor_mode",
-      "layer_norm",
-      {"default": "group", "layer_norm": "layer"},
-    ),
+    "conv_norm": m.choice("extractor_mode", "layer_norm", CONV_NORMS),
     "feature_grad_scale": max(grad_scale, 0.0),
     "position_depth": m.integer("conv_pos_depth", 5, least=1, most=100),
     "position_width": m.integer("conv_pos_width", 95, least=1),
@@ -112,9 +106,9 @@ def _encoder(model) -> tuple[dict[str, Any], list[str]]:
   }, notes
 
 
-def _mask(model):
+def _mask(model: data2vec2.Multi) -> dict[str, Any]:
   """config.data.mask."""
-  spec, m = pretraining.mask(model), model.m
+  spec, m = data2vec2.mask(model), model.m
   m.require("inverse_mask", False)
   return {
     "name": "frame_blocks",

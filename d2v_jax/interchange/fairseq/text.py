@@ -4,9 +4,6 @@ import dataclasses
 import re
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from d2v_jax.data.layout import PAD
 from d2v_jax.data.text import tokenizer
 from d2v_jax.interchange.fairseq import names
@@ -14,8 +11,6 @@ from d2v_jax.interchange.fairseq.checkpoint import (
   LICENCE,
   Checkpoint,
   data2vec_objective,
-  mlp_ratio,
-  size,
 )
 from d2v_jax.interchange.model import Foreign
 from d2v_jax.interchange.options import Options
@@ -49,80 +44,90 @@ def read(checkpoint: Checkpoint) -> Foreign:
   encoder = _encoder(checkpoint, c.section("transformer"))
   arrays, heads = classification_heads(checkpoint.arrays)
   files, data, notes = tokenizer_files(checkpoint, encoder["vocab_size"])
-  rest = {"data": data, "files": files, "unused": (*_UNUSED, _REGRESSION_HEAD)}
-  if heads:
-    objective, head, kind = fine_tuning(checkpoint, heads)
-    arrays |= head
-  else:
-    objective, pretraining = _pretraining(checkpoint, c, encoder)
-    rest, kind = rest | pretraining, "pretrained"
-  return Foreign(
+  model = Foreign(
     modality="text",
     encoder=encoder,
-    objective=objective,
-    inputs=jax.ShapeDtypeStruct((1, min(8, encoder["max_tokens"])), jnp.int32),
     arrays=arrays,
-    description=f"data2vec_text of fairseq, {kind}",
+    rules=names.TEXT,
+    unused=(*_UNUSED, _REGRESSION_HEAD),
+    data=data,
+    files=files,
+    description="data2vec_text of fairseq, pretrained",
     notes=(*notes, LICENCE),
-    **{"rules": names.TEXT, **rest},
+  )
+  if not heads:
+    return _pretrained(checkpoint, model)
+  objective, head, kind = fine_tuning(checkpoint, heads)
+  return dataclasses.replace(
+    model,
+    arrays=arrays | head,
+    objective=objective,
+    description=f"data2vec_text of fairseq, {kind}",
   )
 
 
-def _current(weights):
+def _current(weights: dict[str, Any]) -> dict[str, Any]:
   """Weights under the names that fairseq gives them since its release."""
-  names = {
-    name: re.sub(r"^decoder\.", "encoder.", name).replace(
+  current = [
+    re.sub(r"^decoder\.", "encoder.", name).replace(
       ".emb_layer_norm.", ".layernorm_embedding."
     )
     for name in weights
-  }
-  if not any(".regression_head." in name for name in names.values()):
-    names = {
-      k: v.replace(".lm_head.", ".regression_head.") for k, v in names.items()
-    }
-  if len({*names.values()}) < len(names):
+  ]
+  if not any(".regression_head." in name for name in current):
+    current = [x.replace(".lm_head.", ".regression_head.") for x in current]
+  if len({*current}) < len(current):
     return weights
-  return {names[name]: value for name, value in weights.items()}
+  return dict(zip(current, weights.values(), strict=True))
 
 
-def _pretraining(checkpoint, c, encoder):
-  """The objective, and what else belongs to a pretrained model."""
-  layers = c.integer("head_layers", 1, least=1, most=100)
+def _pretrained(checkpoint: Checkpoint, model: Foreign) -> Foreign:
+  """The model with its teacher and, where it is wanted, its objective."""
+  c, encoder = checkpoint.model, model.encoder
+  # Sub-trees below the blocks -> how their names begin.
+  below = {
+    "embedding_norm": f"{_ENCODER}layernorm_embedding.",
+    "position_embedding": f"{_ENCODER}embed_positions.",
+    "feature_encoder": f"{_ENCODER}embed_tokens.",
+  }
   tracked = ("blocks", "norm") if encoder["pre_norm"] else ("blocks",)
   if not c.flag("ema_transformer_layers_only", True):
-    tracked = ("feature_encoder", *tracked)
-    if encoder["positions"] == "learned":
-      tracked = ("position_embedding", *tracked)
-    if encoder["embedding_norm"]:
-      tracked = ("embedding_norm", *tracked)
+    there = {
+      "embedding_norm": encoder["embedding_norm"],
+      "position_embedding": encoder["positions"] == "learned",
+    }
+    tracked = (*(x for x in below if there.get(x, True)), *tracked)
   # An average that is a copy is not one: those sub-trees are shared.
-  copies = {
-    "feature_encoder": f"{_ENCODER}embed_tokens.",
-    "position_embedding": f"{_ENCODER}embed_positions.",
-    "embedding_norm": f"{_ENCODER}layernorm_embedding.",
-  }
-  shared = tuple(copies[name] for name in copies.keys() - {*tracked})
+  shared = tuple(start for x, start in below.items() if x not in tracked)
   average = checkpoint.averages.get("encoder._ema", {})
   average = _current({_ENCODER + k: v for k, v in average.items()})
-  teacher = {k: v for k, v in average.items() if not k.startswith(shared)}
-  rest = {"teacher": teacher, "tracked": tracked}
-  if checkpoint.encoder_only:
-    return {}, rest
-  scale = c.number("loss_scale", None)
-  objective = data2vec_objective(
-    c,
-    output="ffn",
-    head={"layers": layers, "initial": "normal"},
+  model = dataclasses.replace(
+    model,
+    teacher={k: v for k, v in average.items() if not k.startswith(shared)},
     tracked=tracked,
-    loss_scale="rsqrt" if scale is None or scale <= 0 else scale,
   )
-  rules = (*names.TEXT, *names.regression_head(layers))
-  return objective, {**rest, "rules": rules, "unused": _UNUSED}
+  if checkpoint.encoder_only:
+    return model
+  layers = c.integer("head_layers", 1, least=1, most=100)
+  scale = c.number("loss_scale", 0.0)
+  return dataclasses.replace(
+    model,
+    objective=data2vec_objective(
+      c,
+      output="ffn",
+      head={"layers": layers, "initial": "normal"},
+      tracked=tracked,
+      loss_scale=scale if scale > 0 else "rsqrt",
+    ),
+    rules=(*names.TEXT, *names.regression_head(layers)),
+    unused=_UNUSED,
+  )
 
 
 def classification_heads(arrays: Arrays) -> tuple[Arrays, dict[str, Arrays]]:
   """Weights without those of heads, and the heads' own by the heads' names."""
-  rest, heads = {}, {}
+  rest: Arrays = {}
+  heads: dict[str, Arrays] = {}
   for name, value in arrays.items():
     match = _HEADS.fullmatch(name)
     if match:
@@ -175,24 +180,21 @@ def _encoder(checkpoint: Checkpoint, t: Options) -> dict[str, Any]:
     section.require(name, value)
   width = e.integer("embed_dim", 512, least=1)
   tokens = f"{_ENCODER}embed_tokens.weight"
-  found = size(checkpoint, tokens, 1)
-  if found != width:
-    raise e.error("embed_dim", f"the weight {tokens} has a width of {found}")
+  columns = checkpoint.size(tokens, 1)
+  if columns != width:
+    raise e.error("embed_dim", f"the weight {tokens} has a width of {columns}")
   learned = e.flag("learned_pos", False)
   if learned:
-    rows = size(checkpoint, f"{_ENCODER}embed_positions.weight", 0)
-    max_tokens = rows - PAD - 1
+    max_tokens = longest_input(checkpoint, f"{_ENCODER}embed_positions.weight")
   else:
     max_tokens = t.integer("max_source_positions", 1024, least=1, most=2**16)
-  if max_tokens < 1:
-    raise checkpoint.error(f"its table of positions has {rows} rows")
   return {
-    "vocab_size": size(checkpoint, tokens, 0),
+    "vocab_size": checkpoint.size(tokens, 0),
     "max_tokens": max_tokens,
     "width": width,
     "depth": e.integer("layers", 6, least=1, most=1000),
     "num_heads": e.integer("attention_heads", 8, least=1),
-    "mlp_ratio": mlp_ratio(checkpoint, f"{_ENCODER}layers.0.fc1.weight", width),
+    "mlp_ratio": checkpoint.mlp_ratio(f"{_ENCODER}layers.0.fc1.weight", width),
     "positions": "learned" if learned else "sinusoidal",
     "scale_embedding": not t.flag("no_scale_embedding", False),
     "embedding_norm": t.flag("layernorm_embedding", False),
@@ -201,6 +203,14 @@ def _encoder(checkpoint: Checkpoint, t: Options) -> dict[str, Any]:
     "attention_dropout": t.number("attention_dropout", 0.0),
     "activation_dropout": t.number("activation_dropout", 0.0),
   }
+
+
+def longest_input(checkpoint: Checkpoint, positions: str) -> int:
+  """Tokens of the longest input, of which the table of positions has a row."""
+  rows = checkpoint.size(positions, 0)
+  if rows - PAD - 1 < 1:
+    raise checkpoint.error(f"its table of positions has {rows} rows")
+  return rows - PAD - 1
 
 
 def tokenizer_files(
@@ -216,12 +226,12 @@ def tokenizer_files(
     note = f"no tokenizer beside the file; its dictionary would be {what}"
     return {}, {}, [note]
   try:
-    found = tokenizer.load(folder).vocab_size
+    tokens = tokenizer.load(folder).vocab_size
   except ValueError as e:
     raise InterchangeError(str(e)) from e
-  if found != vocab_size:
+  if tokens != vocab_size:
     raise InterchangeError(
-      f"{folder}: the tokenizer has {found} tokens, and the model "
+      f"{folder}: the tokenizer has {tokens} tokens, and the model "
       f"{vocab_size}; they do not belong together."
     )
   files = {f"{_FOLDER}/{name}": (folder / name).read_bytes() for name in _BPE}

@@ -3,16 +3,12 @@
 import re
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from d2v_jax.data.layout import PAD
 from d2v_jax.interchange.fairseq import data2vec2, names
-from d2v_jax.interchange.fairseq import pretraining2 as pretraining
-from d2v_jax.interchange.fairseq.checkpoint import LICENCE, Checkpoint, size
+from d2v_jax.interchange.fairseq.checkpoint import LICENCE, Checkpoint
 from d2v_jax.interchange.fairseq.text import (
   classification_heads,
   fine_tuning,
+  longest_input,
   tokenizer_files,
 )
 from d2v_jax.interchange.model import Foreign
@@ -25,15 +21,15 @@ def read(checkpoint: Checkpoint) -> Foreign:
   """Reads a pretrained or fine-tuned model of text."""
   model = data2vec2.find(checkpoint, "TEXT", _AROUND)
   encoder, notes = _encoder(model)
-  files, data, said = tokenizer_files(checkpoint, encoder["vocab_size"])
-  notes += said
+  files, data, more = tokenizer_files(checkpoint, encoder["vocab_size"])
+  notes += more
   if model.m.flag("ema_local_encoder", False):
     raise model.m.error("ema_local_encoder", "text has only False")
-  teacher, tracked = pretraining.teacher(model, encoder, ())
+  teacher, tracked = data2vec2.teacher(model, encoder, ())
   arrays, objective = model.checkpoint.arrays, {}
   kind = data2vec2.description(model)
   if model.pretrained:
-    objective = pretraining.objective(
+    objective = data2vec2.objective(
       model, tracked, initial="normal", grid=False
     )
     data = {**data, "mask": _mask(model)}
@@ -55,13 +51,12 @@ def read(checkpoint: Checkpoint) -> Foreign:
     modality="text",
     encoder=encoder,
     objective=objective,
-    inputs=jax.ShapeDtypeStruct((1, min(8, encoder["max_tokens"])), jnp.int32),
     arrays=arrays,
-    rules=(*pretraining.rules(model), *names.SENTENCE_HEAD),
+    rules=(*data2vec2.rules(model), *names.SENTENCE_HEAD),
     teacher=teacher,
     tracked=tracked,
     unused=(
-      *pretraining.unused(model),
+      *data2vec2.unused(model),
       # Buffers of sines and cosines.
       rf"{local}embed_positions\.(_float_tensor|weights)",
     ),
@@ -72,7 +67,7 @@ def read(checkpoint: Checkpoint) -> Foreign:
   )
 
 
-def _encoder(model) -> tuple[dict[str, Any], list[str]]:
+def _encoder(model: data2vec2.Multi) -> tuple[dict[str, Any], list[str]]:
   """Arguments of `text`, and what to say about them."""
   c, m, checkpoint = model.c, model.m, model.checkpoint
   m.require("no_token_positional_embeddings", False)
@@ -85,11 +80,7 @@ def _encoder(model) -> tuple[dict[str, Any], list[str]]:
   learned = m.flag("learned_pos", True)
   max_tokens = m.integer("max_source_positions", 512, least=1, most=2**16)
   if learned:
-    max_tokens = size(checkpoint, f"{local}embed_positions.weight", 0) - PAD - 1
-  if max_tokens < 1:
-    raise checkpoint.error(
-      f"its table of positions has {max_tokens + PAD + 1} rows"
-    )
+    max_tokens = longest_input(checkpoint, f"{local}embed_positions.weight")
   dropout = c.number("encoder_dropout", 0.1)
   notes = [
     *data2vec2.other_rates(
@@ -106,7 +97,7 @@ def _encoder(model) -> tuple[dict[str, Any], list[str]]:
     prenet = {"prenet_dropout": (0.0, dropout), "prenet_layerdrop": (0.0, 0.0)}
     notes += data2vec2.other_rates(m, prenet)
   return data2vec2.encoder(model) | {
-    "vocab_size": size(checkpoint, f"{local}embed_tokens.weight", 0),
+    "vocab_size": checkpoint.size(f"{local}embed_tokens.weight", 0),
     "max_tokens": max_tokens,
     "positions": "learned" if learned else "sinusoidal",
     "scale_embedding": not m.flag("no_scale_embedding", True),
@@ -118,7 +109,7 @@ def _encoder(model) -> tuple[dict[str, Any], list[str]]:
   }, notes
 
 
-def _mask(model):
+def _mask(model: data2vec2.Multi) -> dict[str, Any]:
   """config.data.mask."""
   model.m.require("mask_length", 1)
-  return {"name": "random_tokens", **pretraining.mask(model)}
+  return {"name": "random_tokens", **data2vec2.mask(model)}

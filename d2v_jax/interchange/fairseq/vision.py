@@ -1,4 +1,4 @@
-"""The separate release of data2vec's vision models, in BEiT's code."""
+"""data2vec's vision models: the release in BEiT's code, and fairseq's own."""
 
 import math
 import re
@@ -6,10 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from d2v_jax.interchange.fairseq import literals, names
-from d2v_jax.interchange.fairseq.checkpoint import Checkpoint, size
-from d2v_jax.interchange.fairseq.vit import UNUSED, grid_of, inputs, sizes
+from d2v_jax.interchange.fairseq.checkpoint import (
+  LICENCE,
+  Checkpoint,
+  data2vec_objective,
+)
 from d2v_jax.interchange.model import Foreign
 from d2v_jax.interchange.options import Options
+
+# Buffers that follow from the size.
+UNUSED = (r"(.*\.)?relative_position_index",)
+
+# Patches along a side: tables in memory grow with its fourth power.
+LARGEST_GRID = 96
+_LARGEST_IMAGE = 2**16
+_MOST_CHANNELS = 64
 
 _BEIT_LICENCE = (
   "licence: its README puts the released data2vec vision models under "
@@ -17,10 +28,13 @@ _BEIT_LICENCE = (
   "you to know"
 )
 _HALF = (0.5, 0.5, 0.5)
+_PATCHES = "patch_embed.proj.weight"
 _LAYER_TABLE = re.compile(r"blocks\.\d+\.attn\.relative_position_bias_table")
 # By width, in the models that the release registers.
 _HEADS = {768: 12, 1024: 16, 1280: 16}
 _SHARED_TABLE = "rel_pos_bias.relative_position_bias_table"
+_PORT_TABLE = f"encoder.{_SHARED_TABLE}"
+_PORT_PATCHES = "patch_embed.conv.weight"
 
 
 def read(checkpoint: Checkpoint) -> Foreign:
@@ -29,11 +43,7 @@ def read(checkpoint: Checkpoint) -> Foreign:
   if "layer_log_weights" in arrays:
     raise checkpoint.error("learn_layer_weights=True: no such pool here")
   encoder, notes = _encoder(checkpoint, args)
-  teacher = {}
-  average = checkpoint.other.get("model_ema")
-  if isinstance(average, Mapping):
-    teacher = {k: v for k, v in average.items() if hasattr(v, "shape")}
-  objective, unused, absent = {}, [*UNUSED], ()
+  objective, unused = {}, [*UNUSED]
   pretrained = "lm_head.weight" in arrays
   if checkpoint.encoder_only:
     unused += [r"(lm_head|head|fc_norm)\..*"]
@@ -45,39 +55,138 @@ def read(checkpoint: Checkpoint) -> Foreign:
         "use_mean_pooling=False or linear_classifier=True: its head has no "
         "norm of the mean; the encoder alone can be imported (encoder_only)"
       )
-    objective = {
-      "name": "classification",
-      "head": {
-        "num_outputs": size(checkpoint, "head.weight", 0),
-        "pool": "mean",
-        "norm": True,
-        "initial": "small",
-      },
-    }
-    smoothing = args.number("smoothing", 0.0)
-    if smoothing:
-      objective["label_smoothing"] = smoothing
-  if not pretrained:
-    if teacher:
-      notes.append("its model_ema is left out: fine-tuning has no teacher here")
+    objective = classification(checkpoint, args.number("smoothing", 0.0))
+    objective["head"] |= {"norm": True, "initial": "small"}
+  average, teacher = checkpoint.other.get("model_ema"), {}
+  if isinstance(average, Mapping):
+    teacher = {k: v for k, v in average.items() if hasattr(v, "shape")}
+  if teacher and not pretrained:
     teacher = {}
-  if "mask_token" not in arrays:
-    absent = ("mask_token",)
+    notes.append("its model_ema is left out: fine-tuning has no teacher here")
+  masked = "mask_token" in arrays
+  if not masked:
     notes.append("it has no mask token: ours is zero until it is trained")
   return Foreign(
     modality="vision",
     encoder=encoder,
     objective=objective,
-    inputs=inputs(checkpoint, encoder, "patch_embed.proj.weight"),
     arrays=arrays,
     rules=names.VISION,
+    channels=channels(checkpoint, encoder, _PATCHES),
     teacher=teacher,
     unused=tuple(unused),
-    absent=absent,
+    absent=() if masked else ("mask_token",),
     description="the data2vec vision release, "
     + ("pretrained" if pretrained else "fine-tuned"),
     notes=(*notes, _BEIT_LICENCE),
   )
+
+
+def read_port(checkpoint: Checkpoint) -> Foreign:
+  """Reads a file of fairseq's own data2vec_vision, which is another model.
+
+  It is a pretrained one; its head, which no loss uses, is left out.
+  """
+  c = checkpoint.model
+  checkpoint.require_name(c, "data2vec_vision")
+  c.require("shared_rel_pos_bias", True)
+  patch = checkpoint.size(_PORT_PATCHES, 2)
+  encoder = sizes(checkpoint, "encoder.blocks.", "mlp.0") | {
+    "image_size": grid_of(checkpoint, _PORT_TABLE) * patch,
+    "patch_size": patch,
+    "num_heads": checkpoint.size(_PORT_TABLE, 1),
+    "positions": "relative",
+    "norm_eps": 1e-5,
+    "drop_path": c.number("drop_path", 0.0),
+    "attention_dropout": c.number("attention_dropout", 0.0),
+  }
+  blocks_only = c.flag("ema_transformer_only", True)
+  tracked = ("blocks", "norm", "relative_position_bias") if blocks_only else ()
+  prefix = "encoder." if blocks_only else ""
+  average = checkpoint.averages.get("_ema", {})
+  objective = {}
+  if not checkpoint.encoder_only:
+    objective = data2vec_objective(
+      c,
+      output="block" if c.flag("end_of_block_targets", True) else "ffn",
+      head={"layers": 0},
+      tracked=tracked,
+    )
+    if c.number("loss_scale", 1.0) <= 0:
+      objective["loss_scale"] = 1.0
+  return Foreign(
+    modality="vision",
+    encoder=encoder,
+    objective=objective,
+    arrays=checkpoint.arrays,
+    rules=names.VISION_PORT,
+    channels=channels(checkpoint, encoder, _PORT_PATCHES),
+    teacher={prefix + name: value for name, value in average.items()},
+    tracked=tracked,
+    unused=(*UNUSED, r"final_proj\..*"),
+    description="data2vec_vision of fairseq, pretrained",
+    notes=(LICENCE,),
+  )
+
+
+def classification(checkpoint: Checkpoint, smoothing: float) -> dict[str, Any]:
+  """config.objective of a classifier of the mean over patches."""
+  outputs = checkpoint.size("head.weight", 0)
+  return {
+    "name": "classification",
+    "head": {"num_outputs": outputs, "pool": "mean"},
+    **({"label_smoothing": smoothing} if smoothing else {}),
+  }
+
+
+def channels(
+  checkpoint: Checkpoint, encoder: dict[str, Any], patches: str
+) -> int:
+  """Channels of images, by the name of the patches' weight [D, C, P, P].
+
+  Raises:
+    InterchangeError: images of the encoder would be too large.
+  """
+  found = checkpoint.size(patches, 1)
+  if encoder["image_size"] > _LARGEST_IMAGE or found > _MOST_CHANNELS:
+    raise checkpoint.error(
+      f"images of {encoder['image_size']} pixels and {found} channels are too "
+      "large"
+    )
+  return found
+
+
+def sizes(checkpoint: Checkpoint, blocks: str, fc1: str) -> dict[str, Any]:
+  """Width, depth, hidden width and whether layers are scaled.
+
+  Args:
+    checkpoint: the file.
+    blocks: how the names of blocks begin.
+    fc1: how the name of a block's first product of the MLP ends.
+  """
+  arrays = checkpoint.arrays
+  width = checkpoint.size(f"{blocks}0.norm1.weight", 0)
+  layers = {
+    n.removeprefix(blocks).split(".")[0] for n in arrays if n.startswith(blocks)
+  }
+  return {
+    "width": width,
+    "depth": len(layers),
+    "mlp_ratio": checkpoint.mlp_ratio(f"{blocks}0.{fc1}.weight", width),
+    "layer_scale": 1e-4 if f"{blocks}0.gamma_1" in arrays else 0.0,
+  }
+
+
+def grid_of(checkpoint: Checkpoint, table: str) -> int:
+  """Patches along a side g, of a table with (2 g - 1)**2 + 3 entries."""
+  entries = checkpoint.size(table, 0)
+  grid = (math.isqrt(max(entries - 3, 0)) + 1) // 2
+  if grid > LARGEST_GRID or (2 * grid - 1) ** 2 + 3 != entries:
+    raise checkpoint.error(
+      f"a table of relative positions with {entries} entries is not that of a "
+      f"square of up to {LARGEST_GRID} patches"
+    )
+  return grid
 
 
 def _pretraining(args: Options, encoder: dict[str, Any]) -> dict[str, Any]:
@@ -111,10 +220,8 @@ def _pretraining(args: Options, encoder: dict[str, Any]) -> dict[str, Any]:
     },
   }
   # Their clock starts at 0 and ours at 1: the same line, one step longer.
-  start, end = (
-    args.number("ema_decay_init", 0.999),
-    args.number("ema_decay", 0.9998),
-  )
+  start = args.number("ema_decay_init", 0.999)
+  end = args.number("ema_decay", 0.9998)
   steps = args.integer("ema_start_at", 25_000, most=10**9)
   if steps:
     start, steps = start - (end - start) / steps, steps + 1
@@ -136,7 +243,9 @@ def _pretraining(args: Options, encoder: dict[str, Any]) -> dict[str, Any]:
   }
 
 
-def _encoder(checkpoint, args):
+def _encoder(
+  checkpoint: Checkpoint, args: Options
+) -> tuple[dict[str, Any], list[str]]:
   """Arguments of `vit`, and what to say about them."""
   arrays = checkpoint.arrays
   tables = [n for n in arrays if _LAYER_TABLE.fullmatch(n)]
@@ -145,36 +254,36 @@ def _encoder(checkpoint, args):
     "relative": _SHARED_TABLE in arrays,
     "relative_layers": bool(tables),
   }
-  found = [kind for kind, there in kinds.items() if there]
-  if len(found) != 1:
+  there = [kind for kind, is_there in kinds.items() if is_there]
+  if len(there) != 1:
     raise checkpoint.error(
-      f"it has {' and '.join(found) or 'no'} positions (abs_pos_emb, "
+      f"it has {' and '.join(there) or 'no'} positions (abs_pos_emb, "
       "rel_pos_bias); this library has exactly one kind"
     )
-  patch = size(checkpoint, "patch_embed.proj.weight", 2)
+  patch = checkpoint.size(_PATCHES, 2)
   encoder = sizes(checkpoint, "blocks.", "mlp.fc1")
-  if found == ["absolute"]:
-    grid = math.isqrt(size(checkpoint, "pos_embed", 1))
-    heads, notes = _HEADS.get(encoder["width"]), []
+  if there == ["absolute"]:
+    grid = math.isqrt(checkpoint.size("pos_embed", 1))
+    heads = _HEADS.get(encoder["width"])
     if heads is None:
       raise checkpoint.error("with abs_pos_emb nothing tells its heads")
   else:
     table = tables[0] if tables else _SHARED_TABLE
-    grid = grid_of(checkpoint, size(checkpoint, table, 0))
-    heads, notes = size(checkpoint, table, 1), []
+    grid = grid_of(checkpoint, table)
+    heads = checkpoint.size(table, 1)
   if encoder["layer_scale"] and "layer_scale_init_value" in args:
     # It matters for fresh parameters only.
-    encoder["layer_scale"] = args.number("layer_scale_init_value", 0.1)
-  imagenet = args.flag("imagenet_default_mean_and_std", False)
+    encoder["layer_scale"] = args.number("layer_scale_init_value")
+  notes = []
   if not args.values:
     notes.append("it has no args: the images' mean and std are assumed")
-  elif not imagenet:
+  elif not args.flag("imagenet_default_mean_and_std", False):
     encoder |= {"mean": _HALF, "std": _HALF}
   return encoder | {
     "image_size": grid * patch,
     "patch_size": patch,
     "num_heads": heads,
-    "positions": found[0],
+    "positions": there[0],
     "final_norm": "norm.weight" in arrays,
     "drop_path": args.number("drop_path", 0.0),
     "attention_dropout": args.number("attn_drop_rate", 0.0),

@@ -5,10 +5,14 @@ from typing import Any
 import numpy as np
 
 from d2v_jax.interchange.fairseq import data2vec2, names
-from d2v_jax.interchange.fairseq import pretraining2 as pretraining
-from d2v_jax.interchange.fairseq.checkpoint import LICENCE, Checkpoint, size
-from d2v_jax.interchange.fairseq.vit import LARGEST_GRID, inputs
+from d2v_jax.interchange.fairseq.checkpoint import LICENCE, Checkpoint
+from d2v_jax.interchange.fairseq.vision import (
+  LARGEST_GRID,
+  channels,
+  classification,
+)
 from d2v_jax.interchange.model import Foreign
+from d2v_jax.interchange.options import Options
 from d2v_jax.models.positions import sincos_positions
 
 _AROUND = ("model.", "mae_image_classification", "pretrained_model_args")
@@ -26,35 +30,36 @@ def read(checkpoint: Checkpoint) -> Foreign:
   model = data2vec2.find(checkpoint, "IMAGE", _AROUND)
   encoder, notes = _encoder(model)
   _check_positions(model, encoder)
-  own = ("cls_token",) if encoder["cls_token"] else ()
+  averaged: tuple[str, ...] = ("cls_token",) if encoder["cls_token"] else ()
   if model.m.flag("ema_local_encoder", False):
-    own = ("feature_encoder", *own)
-  teacher, tracked = pretraining.teacher(model, encoder, own)
+    averaged = ("feature_encoder", *averaged)
+  teacher, tracked = data2vec2.teacher(model, encoder, averaged)
   arrays, objective, data = model.checkpoint.arrays, {}, {}
   if model.pretrained:
     model.m.require("transformer_decoder", False)
-    cls_loss, said = _cls_loss(model, encoder)
-    notes += said
-    objective = pretraining.objective(
+    cls_loss, more = _cls_loss(model, encoder)
+    notes += more
+    objective = data2vec2.objective(
       model, tracked, initial="torch", grid=True, cls_loss=cls_loss
     )
     data["mask"] = _mask(model, encoder)
   elif model.outer is not None:
     model.whole.require_known(_AROUND[0], *_HEAD)
     if not checkpoint.encoder_only:
-      arrays = {**arrays, **_head(model)}
-      objective = _fine_tuning(model)
+      whole = model.whole.arrays
+      head = {k: v for k, v in whole.items() if k.startswith(_HEAD)}
+      arrays, objective = arrays | head, _fine_tuning(model.whole, model.outer)
   return Foreign(
     modality="vision",
     encoder=encoder,
     objective=objective,
-    inputs=inputs(model.checkpoint, encoder, _patches(model)),
+    channels=channels(model.checkpoint, encoder, _patches(model)),
     arrays=arrays,
-    rules=(*pretraining.rules(model), *names.IMAGE_HEAD),
+    rules=(*data2vec2.rules(model), *names.IMAGE_HEAD),
     teacher=teacher,
     tracked=tracked,
     unused=(
-      *pretraining.unused(model),
+      *data2vec2.unused(model),
       r"modality_encoders\.IMAGE\.fixed_positional_encoder\.positions",
     ),
     data=data,
@@ -63,11 +68,11 @@ def read(checkpoint: Checkpoint) -> Foreign:
   )
 
 
-def _patches(model):
+def _patches(model: data2vec2.Multi) -> str:
   return f"{model.prefix}local_encoder.proj.weight"
 
 
-def _encoder(model) -> tuple[dict[str, Any], list[str]]:
+def _encoder(model: data2vec2.Multi) -> tuple[dict[str, Any], list[str]]:
   """Arguments of `vit`, and what to say about them."""
   c, m = model.c, model.m
   common = data2vec2.encoder(model)
@@ -85,7 +90,7 @@ def _encoder(model) -> tuple[dict[str, Any], list[str]]:
   tokens = m.integer("num_extra_tokens", 0)
   if tokens > 1:
     raise m.error("num_extra_tokens", "this library has 0 or 1 for images")
-  patch = size(model.checkpoint, _patches(model), 2)
+  patch = model.checkpoint.size(_patches(model), 2)
   if m.integer("patch_size", 16, least=1) != patch:
     raise m.error("patch_size", f"its weights have patches of {patch} pixels")
   # In fine-tuning the outer options hold, which have other defaults.
@@ -115,7 +120,7 @@ def _encoder(model) -> tuple[dict[str, Any], list[str]]:
   }, notes
 
 
-def _check_positions(model, encoder):
+def _check_positions(model: data2vec2.Multi, encoder: dict[str, Any]) -> None:
   """Raises unless fixed positions, which are no parameters here, are ours."""
   name = f"{model.prefix}fixed_positional_encoder.positions"
   if encoder["image_size"] % encoder["patch_size"] or encoder["width"] % 4:
@@ -141,7 +146,9 @@ def _check_positions(model, encoder):
       )
 
 
-def _cls_loss(model, encoder):
+def _cls_loss(
+  model: data2vec2.Multi, encoder: dict[str, Any]
+) -> tuple[float, list[str]]:
   """Weight of the mean over rows; theirs is of the sum over a device's."""
   weight = model.c.number("cls_loss", 0.0)
   if not weight:
@@ -166,9 +173,9 @@ def _cls_loss(model, encoder):
   return ours, [note]
 
 
-def _mask(model, encoder):
+def _mask(model: data2vec2.Multi, encoder: dict[str, Any]) -> dict[str, Any]:
   """config.data.mask."""
-  spec, m = pretraining.mask(model), model.m
+  spec, m = data2vec2.mask(model), model.m
   length = m.integer("mask_length", 5, least=1)
   if length == 1:
     patches = (encoder["image_size"] // encoder["patch_size"]) ** 2
@@ -180,25 +187,9 @@ def _mask(model, encoder):
   return {"name": "inverse_blocks", **spec, "adjust": adjust, "length": length}
 
 
-def _head(model):
-  return {
-    name: value
-    for name, value in model.whole.arrays.items()
-    if name.startswith(_HEAD)
-  }
-
-
-def _fine_tuning(model):
-  c = model.outer
+def _fine_tuning(checkpoint: Checkpoint, c: Options) -> dict[str, Any]:
   c.require("prediction_mode", "MEAN_POOLING")
-  smoothing = c.number("label_smoothing", 0.1)
-  return {
-    "name": "classification",
-    "head": {
-      "num_outputs": size(model.whole, "head.weight", 0),
-      "pool": "mean",
-      "norm": c.flag("use_fc_norm", True),
-      "initial": "normal",
-    },
-    **({"label_smoothing": smoothing} if smoothing else {}),
-  }
+  objective = classification(checkpoint, c.number("label_smoothing", 0.1))
+  norm = c.flag("use_fc_norm", True)
+  objective["head"] |= {"norm": norm, "initial": "normal"}
+  return objective

@@ -4,8 +4,9 @@ from typing import Any
 
 from d2v_jax.data.labels import Characters
 from d2v_jax.interchange.files import Folder, to_json
-from d2v_jax.interchange.huggingface.fields import Fields
-from d2v_jax.interchange.weights import InterchangeError
+from d2v_jax.interchange.model import character_labels
+from d2v_jax.interchange.options import Options
+from d2v_jax.interchange.weights import Arrays, InterchangeError
 
 NAME = "vocab.json"
 _CONFIG = "tokenizer_config.json"
@@ -16,17 +17,15 @@ _TOKENS = {
   "pad_token": "<pad>",
   "word_delimiter_token": "|",
 }
-# Longer than any sentence; only labels that are longer are an error.
-_MAX_LENGTH = 1024
 
 
 def read(
-  fields: Fields, folder: Folder
+  config: Options, folder: Folder
 ) -> tuple[list[int], dict[str, Any], list[str]]:
   """Which outputs of theirs are ours.
 
   Args:
-    fields: config.json.
+    config: config.json.
     folder: that may have vocab.json.
 
   Returns:
@@ -36,24 +35,19 @@ def read(
   Raises:
     InterchangeError: an output is not one character.
   """
-  outputs = fields.integer("vocab_size")
-  blank = fields.integer("pad_token_id", 0, outputs - 1)
+  outputs = config.integer("vocab_size", least=1)
+  blank = config.integer("pad_token_id", most=outputs - 1)
   if not folder.has(NAME):
-    others = [i for i in range(outputs) if i != blank]
-    return (
-      [blank, *others],
-      {},
-      [
-        f"there is no {NAME}: which characters the outputs are is not known; "
-        "set "
-        "config.data.labels"
-      ],
+    note = (
+      f"there is no {NAME}: which characters the outputs are is not known; set "
+      "config.data.labels"
     )
+    return [blank, *(i for i in range(outputs) if i != blank)], {}, [note]
   vocab = folder.json(NAME)
-  tokens = {**_TOKENS, **_own_tokens(folder)}
+  tokens = {**_TOKENS, **_special_tokens(folder)}
   delimiter = tokens.pop("word_delimiter_token")
   specials = set(tokens.values())
-  by_number = {}
+  by_number: dict[int, str] = {}
   for token, number in vocab.items():
     if type(number) is not int or number < 0 or number in by_number:
       raise InterchangeError(
@@ -70,15 +64,9 @@ def read(
     if len(character) != 1 or i >= outputs:
       raise InterchangeError(
         f"{folder.path / NAME}: {character!r} (number {i} of {outputs}) is not "
-        "one character of the model; only CTC models of characters can be "
-        "imported."
+        "one character of the model; only CTC models of characters can be imported."
       )
-  labels = dict(
-    name="characters",
-    characters="".join(characters.values()),
-    max_length=_MAX_LENGTH,
-    case=_case("".join(characters.values())),
-  )
+  labels = character_labels("".join(characters.values()))
   try:
     Characters(**{k: v for k, v in labels.items() if k != "name"})
   except ValueError as e:
@@ -88,12 +76,22 @@ def read(
   cut = [token for i, token in enumerate(cut) if i not in columns]
   notes = []
   if cut:
-    notes.append(
-      f"outputs for {', '.join(cut)} were cut: they are no characters"
-    )
+    notes.append(f"outputs for {', '.join(cut)} were cut: they are no characters")
   if columns != list(range(len(columns))):
     notes.append("outputs were reordered: the blank is 0, then the characters")
   return columns, labels, notes
+
+
+def chosen(arrays: Arrays, columns: list[int], outputs: int) -> Arrays:
+  """A model with some outputs of its head, in another order.
+
+  A head that has not as many as there must be is left as it is, and found to
+  be misshapen later.
+  """
+  return {
+    k: v[columns] if k.startswith("lm_head.") and len(v) == outputs else v
+    for k, v in arrays.items()
+  }
 
 
 def write(labels: Characters) -> dict[str, bytes]:
@@ -115,22 +113,12 @@ def write(labels: Characters) -> dict[str, bytes]:
   }
 
 
-def _own_tokens(folder):
-  if not folder.has(_CONFIG):
-    return {}
-  found = folder.json(_CONFIG)
+def _special_tokens(folder: Folder) -> dict[str, str]:
+  config = folder.json(_CONFIG) if folder.has(_CONFIG) else {}
   # A token is a string, or an object that describes it.
   names = {
-    k: found[k].get("content") if isinstance(found[k], dict) else found[k]
+    k: config[k].get("content") if isinstance(config[k], dict) else config[k]
     for k in _TOKENS
-    if k in found
+    if k in config
   }
   return {k: v for k, v in names.items() if isinstance(v, str)}
-
-
-def _case(characters):
-  upper = characters.upper() == characters
-  lower = characters.lower() == characters
-  if upper == lower:
-    return None
-  return "upper" if upper else "lower"

@@ -8,54 +8,26 @@ teacher, and what was written in another form.
 
 import dataclasses
 import hashlib
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
+from etils import epath
 
-from d2v_jax import config as config_lib
-from d2v_jax.interchange.files import (
-  WEIGHTS,
-  Folder,
-  to_bytes,
-  to_json,
-)
-from d2v_jax.interchange.model import Foreign, Imported, assemble
-from d2v_jax.interchange.weights import InterchangeError, Rule, Tree, flatten
-from d2v_jax.modalities import MODALITIES
-from d2v_jax.models import vision
+from d2v_jax.interchange import native
+from d2v_jax.interchange.files import WEIGHTS, Folder, to_bytes, to_json
+from d2v_jax.interchange.model import Model
+from d2v_jax.interchange.weights import Arrays, InterchangeError, Tree, flatten
 
-CONFIG = "d2v_jax.json"
+CONFIG = native.CONFIG
 ARRAYS = "d2v_jax.safetensors"
 _VERSION = 1
 _BELONGS_TO = (WEIGHTS, "config.json", ARRAYS)
 _MOST_CONFIG = 16 << 20
-_FIELDS = {
-  "encoder": dict,
-  "objective": dict,
-  "data": dict,
-  "params": list,
-  "teacher_params": list,
-  "tracked": list,
-}
-
-
-def resolved(modality: str, encoder: Mapping[str, Any]) -> dict[str, Any]:
-  """Arguments of an encoder, those that are left out among them."""
-  defaults = inspect.signature(MODALITIES[modality].encoder).parameters
-  given = {
-    k: p.default for k, p in defaults.items() if p.default is not p.empty
-  }
-  given |= encoder
-  if modality == "vision":
-    return {**given, **vision.by_version(given)}
-  return given
 
 
 def write(
-  model: Imported, which: str, readable: Tree, files: Mapping[str, bytes]
+  model: Model, which: str, readable: Tree, files: Mapping[str, bytes]
 ) -> dict[str, bytes]:
   """The two files.
 
@@ -66,35 +38,23 @@ def write(
     files: name -> bytes; model.safetensors and config.json of them count.
   """
   known = flatten(readable)
-  leaves = {
-    f"{name}/{path}": np.asarray(leaf)
-    for name in ("params", "teacher_params")
-    for path, leaf in flatten(getattr(model, name)).items()
-  }
   others = {
     name: leaf
-    for name, leaf in leaves.items()
+    for name, leaf in native.leaves(model).items()
     if not _same(known.get(name.partition("/")[2]), leaf)
   }
   files = {**files, ARRAYS: to_bytes(others)}
-  content = dict(
-    version=_VERSION,
-    modality=model.modality,
-    model=which,
-    encoder=model.encoder,
-    objective=model.objective,
-    data=model.data,
-    params=sorted(flatten(model.params)),
-    teacher_params=sorted(flatten(model.teacher_params)),
-    tracked=sorted(model.teacher_params),
-    sha256={name: _digest(files[name]) for name in _BELONGS_TO},
-  )
+  content = {
+    "version": _VERSION,
+    "model": which,
+    **native.described(model),
+    **{tree: sorted(flatten(getattr(model, tree))) for tree in native.TREES},
+    "sha256": {name: _digest(files[name]) for name in _BELONGS_TO},
+  }
   return {ARRAYS: files[ARRAYS], CONFIG: to_json(content)}
 
 
-def restore(
-  folder: Folder, plain: Imported, inputs: jax.ShapeDtypeStruct
-) -> Imported:
+def restore(folder: Folder, plain: Model) -> Model:
   """What was written, if the two files are there and belong to the others.
 
   They do if the SHA-256 of model.safetensors, config.json and
@@ -104,76 +64,60 @@ def restore(
   Args:
     folder: with or without the two files.
     plain: what the other files say.
-    inputs: example of the encoder's input, [1, ...].
 
   Raises:
     InterchangeError: the files belong together, and are damaged nevertheless.
   """
   if not folder.has(CONFIG):
     return plain
-  source = str(folder.path / CONFIG)
+  source = folder.path / CONFIG
   content = folder.json(CONFIG, _MOST_CONFIG)
-  found = {
+  digests = {
     name: _digest((folder.path / name).read_bytes())
     for name in _BELONGS_TO
     if folder.has(name)
   }
-  if content.get("version") != _VERSION or content.get("sha256") != found:
+  if content.get("version") != _VERSION or content.get("sha256") != digests:
     note = (
       f"{CONFIG} was left out: it is of another version, or the files beside "
       "it were changed since (their SHA-256 differ)"
     )
     return dataclasses.replace(plain, notes=(*plain.notes, note))
-  wrong = [k for k, kind in _FIELDS.items() if type(content.get(k)) is not kind]
-  if wrong or content.get("modality") != plain.modality:
-    raise InterchangeError(
-      f"{source} is damaged: {', '.join(wrong) or 'modality'} is not what "
-      "export writes; without the file the rest can be imported."
-    )
+  if content.get("modality") != plain.modality:
+    content["modality"] = None  # refused
+  native.check(content, dict.fromkeys(native.TREES, list), source)
   known, others = flatten(plain.params), folder.arrays(ARRAYS)
   trees = {
-    name: _leaves(name, content[name], known, others, source)
-    for name in ("params", "teacher_params")
+    tree: _leaves(tree, content[tree], known, others, source)
+    for tree in native.TREES
   }
-  encoder = config_lib.plain(content["encoder"])
-  try:
-    whole = assemble(
-      Foreign(
-        modality=plain.modality,
-        encoder=resolved(plain.modality, encoder),
-        objective=config_lib.plain(content["objective"]),
-        inputs=inputs,
-        arrays=trees["params"],
-        rules=tuple(Rule(path, path) for path in trees["params"]),
-        teacher=trees["teacher_params"],
-        tracked=tuple(content["tracked"]),
-        data=plain.data | config_lib.plain(content["data"]),
-        files=plain.files,
-      ),
-      source,
-    )
-  except KeyError as e:  # a name in it that is not ours
-    raise InterchangeError(f"{source} is damaged: {e} is not known.") from e
+  model = native.restored(content, trees, source)
   return dataclasses.replace(
-    whole, encoder=encoder, description=plain.description
+    model,
+    data=plain.data | model.data,
+    files=plain.files,
+    description=plain.description,
   )
 
 
-def _leaves(tree, paths, known, others, source):
-  found = {
+def _leaves(
+  tree: str, paths: list[Any], known: Arrays, others: Arrays, source: epath.Path
+) -> Arrays:
+  leaves = {
     path: others.get(f"{tree}/{path}", known.get(path))
     for path in map(str, paths)
   }
-  missing = [path for path, leaf in found.items() if leaf is None]
+  there = {path: leaf for path, leaf in leaves.items() if leaf is not None}
+  missing = sorted(leaves.keys() - there.keys())
   if missing:
     raise InterchangeError(
       f"{source} names {len(missing)} parameters that are nowhere, such as "
       f"{tree}/{missing[0]}; export the run again."
     )
-  return found
+  return there
 
 
-def _same(known, leaf):
+def _same(known: np.ndarray | None, leaf: np.ndarray) -> bool:
   return (
     known is not None
     and (known.dtype, known.shape) == (leaf.dtype, leaf.shape)
@@ -181,5 +125,5 @@ def _same(known, leaf):
   )
 
 
-def _digest(content):
+def _digest(content: bytes) -> str:
   return hashlib.sha256(content).hexdigest()

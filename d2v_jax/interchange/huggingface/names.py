@@ -1,6 +1,6 @@
 """Parameters of Hugging Face's Data2Vec models <-> our paths."""
 
-from d2v_jax.interchange.weights import Rule, linear, norm
+from d2v_jax.interchange.weights import Rule, linear, norm, qkv
 
 
 def vision(patch_size: int) -> tuple[Rule, ...]:
@@ -18,17 +18,7 @@ def vision(patch_size: int) -> tuple[Rule, ...]:
     Rule(f"{patches}.bias", "feature_encoder/proj/bias"),
     Rule(f"encoder.{table}", "relative_position_bias/table"),
     Rule(f"{attention}{table}", "blocks/relative_position_bias/table"),
-    *(
-      Rule(
-        f"{attention}{name}.weight",
-        "blocks/attention/qkv/kernel",
-        "linear",
-        part=i,
-      )
-      for i, name in enumerate(("query", "key", "value"))
-    ),
-    Rule(f"{attention}query.bias", "blocks/attention/q_bias"),
-    Rule(f"{attention}value.bias", "blocks/attention/v_bias"),
+    *qkv(*(f"{attention}{x}" for x in ("query", "key", "value"))),
     *linear(f"{layer}attention.output.dense", "blocks/attention/out"),
     *linear(f"{layer}intermediate.dense", "blocks/mlp/fc1"),
     *linear(f"{layer}output.dense", "blocks/mlp/fc2"),
@@ -57,19 +47,7 @@ def speech() -> tuple[Rule, ...]:
     Rule(f"{position}weight", "positions/kernel{i}", "conv"),
     Rule(f"{position}bias", "positions/bias{i}"),
     *norm("encoder.layer_norm", "norm"),
-    *(
-      rule
-      for i, x in enumerate("qkv")
-      for rule in (
-        Rule(
-          f"{layer}attention.{x}_proj.weight",
-          "blocks/attention/qkv/kernel",
-          "linear",
-          part=i,
-        ),
-        Rule(f"{layer}attention.{x}_proj.bias", f"blocks/attention/{x}_bias"),
-      )
-    ),
+    *qkv(*(f"{layer}attention.{x}_proj" for x in "qkv")),
     *linear(f"{layer}attention.out_proj", "blocks/attention/out"),
     *norm(f"{layer}layer_norm", "blocks/norm1"),
     *linear(f"{layer}feed_forward.intermediate_dense", "blocks/mlp/fc1"),
@@ -85,21 +63,7 @@ def text() -> tuple[Rule, ...]:
     Rule("embeddings.word_embeddings.weight", "feature_encoder/embedding"),
     Rule("embeddings.position_embeddings.weight", "position_embedding"),
     *norm("embeddings.LayerNorm", "embedding_norm"),
-    *(
-      rule
-      for i, x in enumerate(("query", "key", "value"))
-      for rule in (
-        Rule(
-          f"{layer}attention.self.{x}.weight",
-          "blocks/attention/qkv/kernel",
-          "linear",
-          part=i,
-        ),
-        Rule(
-          f"{layer}attention.self.{x}.bias", f"blocks/attention/{x[0]}_bias"
-        ),
-      )
-    ),
+    *qkv(*(f"{layer}attention.self.{x}" for x in ("query", "key", "value"))),
     *linear(f"{layer}attention.output.dense", "blocks/attention/out"),
     *norm(f"{layer}attention.output.LayerNorm", "blocks/norm1"),
     *linear(f"{layer}intermediate.dense", "blocks/mlp/fc1"),

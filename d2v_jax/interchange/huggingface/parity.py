@@ -3,16 +3,22 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from d2v_jax.data.layout import EOS, PAD, num_frames
 from d2v_jax.interchange.files import Folder
 from d2v_jax.interchange.huggingface import ctc, exact
-from d2v_jax.interchange.huggingface.fields import Fields
-from d2v_jax.interchange.huggingface.parts import unprefixed
-from d2v_jax.interchange.huggingface.reader import SUPERVISED, kind
-from d2v_jax.interchange.model import Imported, build
+from d2v_jax.interchange.huggingface.folder import kind
+from d2v_jax.interchange.huggingface.parts import (
+  HEADS,
+  num_labels,
+  unprefixed,
+)
+from d2v_jax.interchange.input_shapes import channels, samples
+from d2v_jax.interchange.model import Model, build, resolved
+from d2v_jax.models.encoder import EncoderOutput
 from d2v_jax.objectives import ema
 
 Batch = dict[str, np.ndarray]
@@ -22,7 +28,7 @@ _TOKENS = 24
 
 
 def check(
-  folder: epath.PathLike, imported: Imported, seed: int = 0
+  folder: epath.PathLike, model: Model, seed: int = 0
 ) -> tuple[dict[str, float] | None, str]:
   """Largest absolute differences on a small random batch, in float32.
 
@@ -32,7 +38,7 @@ def check(
 
   Args:
     folder: of Hugging Face.
-    imported: what `huggingface.read` made of it.
+    model: what `folder.read` made of it.
     seed: of the batch.
 
   Returns:
@@ -42,93 +48,111 @@ def check(
   """
   try:
     import torch
+  except ImportError:
+    return _missing("torch")
+  try:
     import transformers
-  except ImportError as e:
-    return None, f"{e.name} is not installed; pip install d2v_jax[parity]"
-  found = Folder(epath.Path(folder))
-  fields, module, architecture = kind(found)
-  known = {k: fields[k] for k in module.DEFAULTS}
-  if fields["id2label"] is not None:
-    known["num_labels"] = fields.num_labels()
-  theirs = getattr(transformers, architecture)
-  with torch.random.fork_rng(devices=[]):
-    theirs = theirs(theirs.config_class(**known)).eval()
-  own = theirs.state_dict().keys()
-  weights = unprefixed(found.weights(), module.PREFIX)
-  weights = {
-    k if k in own else f"{module.PREFIX}.{k}": torch.from_numpy(v.copy())
-    for k, v in weights.items()
-  }
-  theirs.load_state_dict(weights, strict=False)
+  except ImportError:
+    return _missing("transformers")
+  there = Folder(epath.Path(folder))
+  theirs = _network(there, torch, transformers)
   network, objective = build(
-    imported.modality,
-    exact.resolved(imported.modality, imported.encoder),
-    imported.objective,
+    model.modality, resolved(model.modality, model.encoder), model.objective
   )
-  batch, their_batch = _batch(imported, fields, np.random.default_rng(seed))
-  their_batch = {k: torch.from_numpy(v) for k, v in their_batch.items()}
-  params = jax.tree.map(jax.numpy.asarray, _params(found, imported))
+  batch, theirs_of_it = _batch(model, np.random.default_rng(seed))
+  inputs = {k: torch.from_numpy(v) for k, v in theirs_of_it.items()}
+  params = jax.tree.map(jnp.asarray, _params(there, model))
+  name = model.objective.get("name")
+  logits = None
   with jax.default_matmul_precision("highest"):
-    output = network(params, batch)
-    has_logits = imported.objective.get("name") in SUPERVISED
-    logits = None
-    if has_logits:
-      padding = () if imported.objective["name"] == "ctc" else (output.padding,)
-      logits = np.asarray(
-        objective.head(params["head"], output.tokens, *padding)
-      )
+    output = network(params, {k: jnp.asarray(v) for k, v in batch.items()})
+    if name in HEADS:
+      padding = () if name == "ctc" else (output.padding,)
+      logits = objective.head(params["head"], output.tokens, *padding)
   with torch.no_grad():
-    base = theirs.base_model(**their_batch, output_hidden_states=True)
-    hidden = [x.numpy() for x in base.hidden_states[1:]]
-    last = base.last_hidden_state.numpy()
-    if has_logits:
-      their_logits = theirs(**their_batch).logits.numpy()
-  real = np.ones(last.shape[:2], bool)
+    base = theirs.base_model(**inputs, output_hidden_states=True)
+    if logits is not None:
+      their_logits = theirs(**inputs).logits.numpy()
+  hidden = [x.numpy() for x in base.hidden_states[1:]]
+  tokens, blocks = _with_cls(model, output)
+  whole = np.ones(tokens.shape[:2], bool)  # [B, N] where nothing is padded
   if output.padding is not None:
-    real = ~np.asarray(output.padding)
-  tokens, blocks = (np.asarray(x) for x in (output.tokens, output.block))
-  if imported.modality == "vision":  # theirs begin with the CLS token
-    tokens = np.concatenate([np.asarray(output.cls)[:, None], tokens], 1)
-    cls = np.asarray(output.block_cls)[:, :, None]
-    blocks = np.concatenate([cls, blocks], 2)
-  pairs = {
-    f"block {i}": (x, y)
+    whole = ~np.asarray(output.padding)
+
+  def largest(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.abs(x - y)[whole].max())
+
+  differences = {
+    f"block {i}": largest(x, y)
     for i, (x, y) in enumerate(zip(blocks, hidden, strict=True), 1)
   }
-  pairs["output"] = tokens, last
-  differences = {
-    name: float(np.abs(x - y)[real].max()) for name, (x, y) in pairs.items()
-  }
-  if has_logits:
-    difference = np.abs(logits - their_logits)
-    if imported.objective["name"] == "ctc":
-      columns, _, _ = ctc.read(fields, found)
-      difference = np.abs(logits - their_logits[..., columns])[real]
+  differences["output"] = largest(tokens, base.last_hidden_state.numpy())
+  if name == "ctc":
+    columns, _, _ = ctc.read(kind(there)[1].config, there)
+    logits = np.asarray(logits)
+    differences["logits"] = largest(logits, their_logits[..., columns])
+  elif logits is not None:
+    difference = np.abs(np.asarray(logits) - their_logits)
     differences["logits"] = float(difference.max())
   return differences, ""
 
 
-def _params(folder: Folder, imported: Imported) -> dict[str, Any]:
+def _missing(library: str) -> tuple[None, str]:
+  return None, f"{library} is not installed; pip install d2v_jax[parity]"
+
+
+def _network(folder: Folder, torch: Any, transformers: Any) -> Any:
+  """The model of transformers, with the weights of a folder."""
+  module, incoming = kind(folder)
+  config = incoming.config
+  known = {k: config[k] for k in module.DEFAULTS}
+  if config["id2label"] is not None:
+    known["num_labels"] = num_labels(config)
+  architecture = getattr(transformers, incoming.architecture)
+  with torch.random.fork_rng(devices=[]):
+    network = architecture(architecture.config_class(**known)).eval()
+  names = network.state_dict().keys()
+  network.load_state_dict(
+    {
+      k if k in names else f"{module.PREFIX}.{k}": torch.from_numpy(v.copy())
+      for k, v in unprefixed(folder.weights(), module.PREFIX).items()
+    },
+    strict=False,
+  )
+  return network
+
+
+def _with_cls(
+  model: Model, output: EncoderOutput
+) -> tuple[np.ndarray, np.ndarray]:
+  """Tokens [B, N, D] and blocks [L, B, N, D]; of images CLS comes first."""
+  tokens, blocks = (np.asarray(x) for x in (output.tokens, output.block))
+  if model.modality == "vision":
+    tokens = np.concatenate([np.asarray(output.cls)[:, None], tokens], 1)
+    cls = np.asarray(output.block_cls)[:, :, None]
+    blocks = np.concatenate([cls, blocks], 2)
+  return tokens, blocks
+
+
+def _params(folder: Folder, model: Model) -> dict[str, Any]:
   """Those whose weights the files of Hugging Face have."""
-  if folder.has(exact.CONFIG) and imported.teacher_params:
+  if folder.has(exact.CONFIG) and model.teacher_params:
     content = folder.json(exact.CONFIG)
     if content.get("model") == "teacher":
-      return ema.teacher(imported.params, imported.teacher_params)
-  return imported.params
+      return ema.teacher(model.params, model.teacher_params)
+  return model.params
 
 
-def _batch(
-  imported: Imported, fields: Fields, rng: np.random.Generator
-) -> tuple[Batch, Batch]:
+def _batch(model: Model, rng: np.random.Generator) -> tuple[Batch, Batch]:
   """Two examples, as we and as transformers take them."""
-  encoder = exact.resolved(imported.modality, imported.encoder)
-  if imported.modality == "vision":
+  encoder = resolved(model.modality, model.encoder)
+  if model.modality == "vision":
     side = encoder["image_size"]
-    shape = (2, side, side, fields["num_channels"])
+    shape = (2, side, side, channels(encoder, model.params))
     images = rng.standard_normal(shape, np.float32)
     theirs = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return {"inputs": images}, {"pixel_values": theirs}
-  if imported.modality == "text":
+  if model.modality == "text":
     length = min(_TOKENS, encoder["max_tokens"])
     tokens = rng.integers(EOS, encoder["vocab_size"], (2, length), np.int32)
     tokens[1, length - length // 2 :] = PAD
@@ -138,14 +162,13 @@ def _batch(
       "attention_mask": (theirs != PAD).astype(np.int64),
     }
   layers = encoder["conv_layers"]
-  samples = _FRAMES
-  for _, kernel, stride in reversed(layers):
-    samples = (samples - 1) * stride + kernel
-  short = samples if encoder["isolate_padding"] else samples * 3 // 5
-  there = np.arange(samples) < np.array([[samples], [short]])
+  length = samples(_FRAMES, layers)
+  short = length if encoder["isolate_padding"] else length * 3 // 5
+  lengths = np.array([length, short])
+  there = np.arange(length) < lengths[:, None]  # [2, T]
   audio = np.where(there, rng.standard_normal(there.shape, np.float32), 0)
-  frames = num_frames(there.sum(1), layers)
-  padding = np.arange(num_frames(samples, layers)) >= frames[:, None]
+  frames = np.asarray(num_frames(lengths, layers))
+  padding = np.arange(_FRAMES) >= frames[:, None]
   return {"inputs": audio, "padding": padding}, {
     "input_values": audio,
     "attention_mask": there.astype(np.int64),

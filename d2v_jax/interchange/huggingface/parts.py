@@ -1,13 +1,71 @@
-"""What a modality's writer makes, and what all of them need."""
+"""What the modalities of a Hugging Face folder share, both ways."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from d2v_jax.interchange.weights import Arrays, InterchangeError
+from d2v_jax.interchange.files import Folder
+from d2v_jax.interchange.model import Model, mlp_ratio
+from d2v_jax.interchange.options import Options
+from d2v_jax.interchange.weights import Arrays, InterchangeError, Tree
+from d2v_jax.models.heads import LinearHead, PooledHead
+
+# Buffers that files of older versions hold beside the parameters.
+BUFFERS = (
+  r"(.*\.)?position_ids",
+  r"(.*\.)?token_type_ids",
+  r"(.*\.)?relative_position_index",
+  r"(.*\.)?num_batches_tracked",
+)
+# Objective of ours -> `problem_type` of theirs.
+PROBLEMS = {
+  "classification": "single_label_classification",
+  "regression": "regression",
+}
+# Objectives whose head comes along.
+HEADS: dict[str, Callable[..., Any]] = {
+  "ctc": LinearHead,
+  "classification": PooledHead,
+  "regression": PooledHead,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Incoming:
+  """A model of theirs.
+
+  Attributes:
+    config: config.json, with the library's defaults.
+    architecture: the class that wrote it.
+    arrays: weights without the model's prefix.
+    folder: for the files of a preprocessor, a vocabulary or a tokenizer.
+  """
+
+  config: Options
+  architecture: str
+  arrays: Arrays
+  folder: Folder
 
 
 @dataclasses.dataclass(frozen=True)
 class Outgoing:
+  """A model of ours.
+
+  Attributes:
+    model: with `data` and `files`.
+    encoder: all arguments of its encoder.
+    head: of its supervised objective, or None.
+    params: of the encoder, and `head` if there is one.
+  """
+
+  model: Model
+  encoder: dict[str, Any]
+  head: Any
+  params: Tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
   """A model of ours, its parts named in Hugging Face's terms.
 
   Attributes:
@@ -23,6 +81,70 @@ class Outgoing:
   notes: tuple[str, ...] = ()
 
 
+def sizes(config: Options) -> dict[str, Any]:
+  """Arguments that the encoders of all modalities have."""
+  width = config.integer("hidden_size", least=1)
+  hidden = config.integer("intermediate_size", least=1)
+  return dict(
+    width=width,
+    depth=config.integer("num_hidden_layers", least=1, most=1000),
+    num_heads=config.integer("num_attention_heads", least=1),
+    mlp_ratio=mlp_ratio(hidden, width),
+    norm_eps=config.number("layer_norm_eps", least=0, most=1),
+  )
+
+
+def size_fields(encoder: dict[str, Any], hidden: float) -> dict[str, Any]:
+  """The same for config.json, and what is the same in all of ours."""
+  return dict(
+    hidden_size=encoder["width"],
+    num_hidden_layers=encoder["depth"],
+    num_attention_heads=encoder["num_heads"],
+    intermediate_size=int(hidden),
+    hidden_act="gelu",
+    initializer_range=0.02,
+    layer_norm_eps=encoder["norm_eps"],
+  )
+
+
+def classifier(config: Options) -> tuple[str, int]:
+  """config.objective.name of a classifier, and its outputs."""
+  one = PROBLEMS["classification"]
+  config.require("problem_type", None, one, "regression")
+  outputs = num_labels(config)
+  if outputs == 1:
+    return "regression", 1
+  config.require("problem_type", None, one)
+  return "classification", outputs
+
+
+def num_labels(config: Options) -> int:
+  """Outputs of a classifier."""
+  names = config["id2label"]
+  if names is None:
+    return config.integer("num_labels", 2, least=1)
+  if not isinstance(names, dict) or not names:
+    raise config.error("id2label", "it must be an object number -> name")
+  return len(names)
+
+
+def require_settings(
+  where: str, values: Mapping[str, Any], why: str, **only: Any
+) -> None:
+  """Raises unless settings of ours have the only value that theirs can have.
+
+  Args:
+    where: their section, such as 'encoder'.
+    values: its settings.
+    why: what is there.
+    **only: setting -> the value that it must have.
+  """
+  for name, value in only.items():
+    if values[name] != value:
+      reason = f"{why}; it would have to be {value!r}"
+      raise refuse(f"{where}.{name}", values[name], reason)
+
+
 def refuse(field: str, value: Any, why: str) -> InterchangeError:
   """The error for a setting of ours that the format cannot hold."""
   return InterchangeError(
@@ -31,19 +153,10 @@ def refuse(field: str, value: Any, why: str) -> InterchangeError:
   )
 
 
-# Buffers that files of older versions hold beside the parameters.
-BUFFERS = (
-  r"(.*\.)?position_ids",
-  r"(.*\.)?token_type_ids",
-  r"(.*\.)?relative_position_index",
-  r"(.*\.)?num_batches_tracked",
-)
-
-
-def prefixed(arrays: Arrays, prefix: str, heads: tuple[str, ...]) -> Arrays:
+def prefixed(arrays: Arrays, prefix: str, head: str) -> Arrays:
   """Names of a model with a head: the encoder's begin with its prefix."""
   return {
-    k if k.startswith(heads) else f"{prefix}.{k}": v for k, v in arrays.items()
+    k if k.startswith(head) else f"{prefix}.{k}": v for k, v in arrays.items()
   }
 
 

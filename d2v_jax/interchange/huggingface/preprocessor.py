@@ -1,22 +1,29 @@
-"""preprocessor_config.json of images <-> the encoder's mean and std."""
+"""preprocessor_config.json of images and of speech."""
 
 from typing import Any
 
 from d2v_jax.data.images.transform import ImageEvalTransform
+from d2v_jax.data.speech.decoding import SAMPLE_RATE
 from d2v_jax.interchange.files import Folder, to_json
-from d2v_jax.interchange.huggingface.fields import Fields, near
+from d2v_jax.interchange.options import Options
 
 NAME = "preprocessor_config.json"
-_DEFAULTS = {
+_IMAGES = {
   "do_rescale": True,
   "rescale_factor": 1 / 255,
   "do_normalize": True,
   "image_mean": [0.5],
   "image_std": [0.5],
 }
+_SPEECH = {
+  "feature_size": 1,
+  "sampling_rate": SAMPLE_RATE,
+  "padding_side": "right",
+  "do_normalize": True,
+}
 
 
-def read(
+def read_images(
   folder: Folder, image_size: int, channels: int
 ) -> tuple[dict[str, tuple[float, ...]], list[str]]:
   """Arguments `mean` and `std` of `vit`, and notes.
@@ -37,17 +44,19 @@ def read(
     if channels == 3:
       return {}, [f"there is no {NAME}: images are normalised as for ImageNet"]
     return dict(mean=(0.5,), std=(0.5,)), [f"there is no {NAME}: {rest}"]
-  fields = Fields(folder.json(NAME), _DEFAULTS, str(folder.path / NAME))
-  mean, std = (0.0,), (1.0,)
-  if fields.flag("do_normalize"):
-    mean = fields.numbers("image_mean", channels)
-    std = fields.numbers("image_std", channels, above=0.0)
+  where = f"{folder.path / NAME}: config"
+  config = Options(_IMAGES | folder.json(NAME), where)
+  mean: tuple[float, ...] = (0.0,)
+  std: tuple[float, ...] = (1.0,)
+  if config.flag("do_normalize"):
+    mean = config.numbers("image_mean", channels)
+    std = config.numbers("image_std", channels, above=0.0)
   scale = 255.0
-  if fields.flag("do_rescale"):
-    scale *= fields.numbers("rescale_factor", 1, above=0.0)[0]
-  if not near(scale, 1.0):
+  if config.flag("do_rescale"):
+    scale *= config.numbers("rescale_factor", 1, above=0.0)[0]
+  if abs(scale - 1) > 1e-6:  # more than the last digits of a float
     mean, std = (tuple(x / scale for x in values) for values in (mean, std))
-  size = fields["crop_size" if fields["do_center_crop"] is True else "size"]
+  size = config["crop_size" if config["do_center_crop"] is True else "size"]
   if isinstance(size, dict):
     size = size.get("height")
   notes = []
@@ -58,7 +67,7 @@ def read(
   return dict(mean=mean, std=std), notes
 
 
-def write(encoder: dict[str, Any], channels: int) -> bytes:
+def write_images(encoder: dict[str, Any], channels: int) -> bytes:
   """The file for our evaluation's images.
 
   Args:
@@ -86,5 +95,25 @@ def write(encoder: dict[str, Any], channels: int) -> bytes:
       do_normalize=True,
       image_mean=mean,
       image_std=std,
+    )
+  )
+
+
+def check_speech(folder: Folder) -> None:
+  """Raises InterchangeError if audio is prepared in another way than ours."""
+  if folder.has(NAME):
+    config = Options(folder.json(NAME), f"{folder.path / NAME}: config")
+    for name, value in _SPEECH.items():
+      config.require(name, value)
+
+
+def write_speech() -> bytes:
+  """The file for audio that is prepared as ours is."""
+  return to_json(
+    dict(
+      _SPEECH,
+      feature_extractor_type="Wav2Vec2FeatureExtractor",
+      padding_value=0.0,
+      return_attention_mask=True,
     )
   )

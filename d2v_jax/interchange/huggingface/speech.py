@@ -7,23 +7,25 @@ Source: the behaviour of transformers' Data2VecAudioModel, ...ForCTC and
 import math
 from typing import Any
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 
 from d2v_jax import config as config_lib
 from d2v_jax.data.labels import LABELS
-from d2v_jax.data.speech.decoding import SAMPLE_RATE
-from d2v_jax.interchange.files import Folder, to_json
-from d2v_jax.interchange.huggingface import ctc, names
-from d2v_jax.interchange.huggingface import speech_heads as heads
-from d2v_jax.interchange.huggingface.fields import Fields
+from d2v_jax.interchange.huggingface import ctc, names, preprocessor
 from d2v_jax.interchange.huggingface.parts import (
-  BUFFERS,
+  Incoming,
   Outgoing,
+  Written,
+  classifier,
+  prefixed,
   refuse,
+  require_settings,
+  size_fields,
+  sizes,
 )
-from d2v_jax.interchange.model import Foreign, Imported
-from d2v_jax.interchange.weights import Arrays, to_torch
+from d2v_jax.interchange.model import Foreign
+from d2v_jax.interchange.options import Options
+from d2v_jax.interchange.weights import Arrays, linear, to_torch
 from d2v_jax.models.heads import LinearHead
 
 MODEL_TYPE = "data2vec-audio"
@@ -31,16 +33,18 @@ PREFIX = "data2vec_audio"
 BASE = "Data2VecAudioModel"
 _CTC = "Data2VecAudioForCTC"
 _CLASSIFIER = "Data2VecAudioForSequenceClassification"
-# Architecture -> names of its head, which is left out.
-_LEFT_OUT = {
+# Architecture -> names of its head, if that is left out.
+ARCHITECTURES = {
+  BASE: None,
+  _CTC: None,
+  _CLASSIFIER: None,
   "Data2VecAudioForAudioFrameClassification": r"(layer_weights|classifier\..*)",
   "Data2VecAudioForXVector": (
     r"(layer_weights|projector\..*|tdnn\..*|feature_extractor\.(weight|bias)|"
     r"classifier\..*|objective\..*)"
   ),
 }
-ARCHITECTURES = (BASE, _CTC, _CLASSIFIER, *_LEFT_OUT)
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
   "vocab_size": 32,
   "hidden_size": 768,
   "num_hidden_layers": 12,
@@ -67,101 +71,65 @@ DEFAULTS = {
   "pad_token_id": 0,
   "add_adapter": False,
 }
-_PREPROCESSOR = "preprocessor_config.json"
-_PREPROCESSING = {
-  "feature_size": 1,
-  "sampling_rate": SAMPLE_RATE,
-  "padding_side": "right",
-  "do_normalize": True,
-}
-# Samples from one frame to the next; the batch that shapes come from has two.
+_HEAD = {_CTC: linear("lm_head", "head/fc1")}
+_HEAD[_CLASSIFIER] = linear("classifier", "head/fc1")
+# Samples from one frame to the next.
 _LONGEST_STRIDE = 1 << 20
 
 
-def read(
-  fields: Fields, architecture: str, arrays: Arrays, folder: Folder
-) -> Foreign:
+def read(theirs: Incoming) -> Foreign:
   """Reads a speech model.
-
-  Args:
-    fields: config.json.
-    architecture: one of ARCHITECTURES.
-    arrays: weights without the model's prefix.
-    folder: for preprocessor_config.json and vocab.json.
 
   Raises:
     InterchangeError: a field changes the numbers in a way that we have not.
   """
-  encoder = _encoder(fields)
-  _check_preprocessing(folder)
+  config, arrays = theirs.config, theirs.arrays
+  encoder = _encoder(config)
+  preprocessor.check_speech(theirs.folder)
   notes = [
-    f"{name}={fields[name]} acts in training only, and not here"
+    f"{name}={config[name]} acts in training only, and not here"
     for name in ("feat_proj_dropout", "final_dropout")
-    if fields.rate(name)
+    if config.rate(name)
   ]
-  objective, data, head, unused = {}, {}, (), [*BUFFERS]
-  if architecture == _CTC:
-    columns, labels, more = ctc.read(fields, folder)
+  objective, data = {}, {}
+  if theirs.architecture == _CTC:
+    columns, labels, more = ctc.read(config, theirs.folder)
     notes += more
     data = {"labels": labels} if labels else {}
     objective = dict(name="ctc", head=dict(num_outputs=len(columns)))
-    head = heads.CTC
-    arrays = heads.choose(arrays, columns, fields.integer("vocab_size"))
-  elif architecture == _CLASSIFIER:
-    fields.only("use_weighted_layer_sum", False)
-    name, outputs = fields.classifier()
+    arrays = ctc.chosen(arrays, columns, config.integer("vocab_size"))
+  elif theirs.architecture == _CLASSIFIER:
+    config.require("use_weighted_layer_sum", False)
+    name, outputs = classifier(config)
     objective = dict(name=name, head=dict(num_outputs=outputs))
-    head = heads.CLASSIFIER
-    arrays = heads.as_one_map(arrays)
-  elif architecture in _LEFT_OUT:
-    unused.append(_LEFT_OUT[architecture])
-    notes.append(f"the head of {architecture} was left out: ours has none such")
-  absent = ()
-  if "masked_spec_embed" not in arrays:
-    absent = ("mask_token",)
+    arrays = _as_one_map(arrays)
+  masked = "masked_spec_embed" in arrays
+  if not masked:
     notes.append("it has no mask vector: ours is zero until it is trained")
-  samples = 2
-  for _, kernel, stride in reversed(encoder["conv_layers"]):
-    samples = (samples - 1) * stride + kernel
   return Foreign(
     modality="speech",
     encoder=encoder,
     objective=objective,
-    inputs=jax.ShapeDtypeStruct((1, samples), jnp.float32),
     arrays=arrays,
-    rules=(*names.speech(), *head),
-    unused=tuple(unused),
-    absent=absent,
+    rules=(*names.speech(), *_HEAD.get(theirs.architecture, ())),
+    absent=() if masked else ("mask_token",),
     data=data,
     notes=tuple(notes),
   )
 
 
-def write(
-  model: Imported,
-  encoder: dict[str, Any],
-  head: Any,
-  params: dict[str, Any],
-) -> Outgoing:
+def write(ours: Outgoing) -> Written:
   """Writes a speech model.
-
-  Args:
-    model: with `data`, for the characters of a CTC model.
-    encoder: all arguments of `speech`.
-    head: the supervised objective's head, or None.
-    params: of the encoder, and `head` if there is one.
 
   Raises:
     InterchangeError: a setting cannot be expressed.
   """
-  depth = encoder["position_depth"]
-  for name, allowed, why in (
-    ("conv_norm", encoder["conv_norm"] == "layer", "only 'layer' is there"),
-    ("pre_norm", not encoder["pre_norm"], "models there are post-norm"),
-    ("position_depth", depth > 1, "a single layer there is another network"),
-  ):
-    if not allowed:
-      raise refuse(f"encoder.{name}", encoder[name], why)
+  encoder, head, depth = ours.encoder, ours.head, ours.encoder["position_depth"]
+  why = "models there have norms in all convolutions and after each branch"
+  require_settings("encoder", encoder, why, conv_norm="layer", pre_norm=False)
+  if depth == 1:
+    why = "a single layer there is another network"
+    raise refuse("encoder.position_depth", depth, why)
   notes = []
   if encoder["isolate_padding"]:
     notes.append(
@@ -170,28 +138,36 @@ def write(
       "(isolate_padding). Encode utterances one by one, or in batches of one "
       "length, for the same numbers."
     )
-  arrays = to_torch(params, (*names.speech(), *heads.rules(head)))
-  architecture, labels = BASE, {}
+  architecture = BASE
   if head is not None:
     architecture = _CTC if isinstance(head, LinearHead) else _CLASSIFIER
-    arrays, labels = heads.write(head, arrays, PREFIX, encoder["width"])
+  rules = (*names.speech(), *_HEAD.get(architecture, ()))
+  arrays, labels = to_torch(ours.params, rules), {}
+  if architecture == _CTC:
+    arrays = prefixed(arrays, PREFIX, "lm_head.")
+    labels = {"vocab_size": head.num_outputs}
+  elif architecture == _CLASSIFIER:
+    why = "a classifier there is a linear map of the mean"
+    require_settings(
+      "objective.head", vars(head), why, pool="mean", hidden=False, norm=False
+    )
+    arrays = prefixed(arrays, PREFIX, "classifier.")
+    # There, a linear map comes before the mean: one that changes nothing.
+    width = encoder["width"]
+    arrays["projector.weight"] = np.eye(width, dtype=np.float32)
+    arrays["projector.bias"] = np.zeros(width, np.float32)
+    labels = {"classifier_proj_size": width}
   channels, kernels, strides = zip(*encoder["conv_layers"], strict=True)
   config = dict(
     architectures=[architecture],
     model_type=MODEL_TYPE,
-    hidden_size=encoder["width"],
-    num_hidden_layers=encoder["depth"],
-    num_attention_heads=encoder["num_heads"],
-    intermediate_size=round(encoder["width"] * encoder["mlp_ratio"]),
-    hidden_act="gelu",
+    **size_fields(encoder, round(encoder["width"] * encoder["mlp_ratio"])),
     hidden_dropout=encoder["dropout"],
     activation_dropout=encoder["activation_dropout"],
     attention_dropout=encoder["attention_dropout"],
     feat_proj_dropout=0.0,
     final_dropout=0.0,
     layerdrop=encoder["layer_drop"],
-    initializer_range=0.02,
-    layer_norm_eps=encoder["norm_eps"],
     feat_extract_activation="gelu",
     conv_dim=channels,
     conv_kernel=kernels,
@@ -209,67 +185,68 @@ def write(
     eos_token_id=None,
     **labels,
   )
-  made, spec = {}, model.data.get("labels")
+  files = {preprocessor.NAME: preprocessor.write_speech()}
+  spec = ours.model.data.get("labels")
   if architecture == _CTC and spec:
     characters = config_lib.build(spec, LABELS, "config.data.labels")
-    made = ctc.write(characters)
-  made[_PREPROCESSOR] = to_json(
-    dict(
-      _PREPROCESSING,
-      feature_extractor_type="Wav2Vec2FeatureExtractor",
-      padding_value=0.0,
-      return_attention_mask=True,
-    )
-  )
-  return Outgoing(config, arrays, made, tuple(notes))
+    files |= ctc.write(characters)
+  return Written(config, arrays, files, tuple(notes))
 
 
-def _encoder(fields):
+def _encoder(config: Options) -> dict[str, Any]:
   for name in ("hidden_act", "feat_extract_activation"):
-    fields.only(name, "gelu")
-  fields.only("add_adapter", False)
-  sizes = [
-    fields.integers(name, most)
-    for name, most in (
-      ("conv_dim", 1 << 16),
-      ("conv_kernel", 1 << 12),
-      ("conv_stride", 1 << 12),
-    )
-  ]
-  for name, found in zip(
-    ("conv_kernel", "conv_stride"), sizes[1:], strict=True
-  ):
-    if len(found) != len(sizes[0]):
-      raise fields.error(name, f"{len(sizes[0])} numbers, as in conv_dim")
-  if math.prod(sizes[2]) > _LONGEST_STRIDE:
-    what = f"strides with a product of at most {_LONGEST_STRIDE}"
-    raise fields.error("conv_stride", what)
-  width = fields.integer("hidden_size")
+    config.require(name, "gelu")
+  config.require("add_adapter", False)
+  channels = config.integers("conv_dim", 1 << 16)
+  kernels = config.integers("conv_kernel", 1 << 12)
+  strides = config.integers("conv_stride", 1 << 12)
+  for name, values in (("conv_kernel", kernels), ("conv_stride", strides)):
+    if len(values) != len(channels):
+      what = f"it must be {len(channels)} numbers, as in conv_dim"
+      raise config.error(name, what)
+  if math.prod(strides) > _LONGEST_STRIDE:
+    what = f"it must be strides with a product of at most {_LONGEST_STRIDE}"
+    raise config.error("conv_stride", what)
   # A single one would be wav2vec 2.0's network, which ours is then.
-  depth = fields.integer("num_conv_pos_embeddings", 2, 64)
-  kernel = fields.integer("conv_pos_kernel_size", 3, 4096)
-  return dict(
-    conv_layers=tuple(zip(*sizes, strict=True)),
-    conv_bias=fields.flag("conv_bias"),
-    width=width,
-    depth=fields.integer("num_hidden_layers", 1, 1000),
-    num_heads=fields.integer("num_attention_heads"),
-    mlp_ratio=fields.integer("intermediate_size") / width,
+  depth = config.integer("num_conv_pos_embeddings", least=2, most=64)
+  kernel = config.integer("conv_pos_kernel_size", least=3, most=4096)
+  return sizes(config) | dict(
+    conv_layers=tuple(zip(channels, kernels, strides, strict=True)),
+    conv_bias=config.flag("conv_bias"),
     position_depth=depth,
     position_width=kernel * depth,
-    position_groups=fields.integer("num_conv_pos_embedding_groups"),
+    position_groups=config.integer("num_conv_pos_embedding_groups", least=1),
     isolate_padding=False,
-    norm_eps=fields.number("layer_norm_eps", 1.0),
-    dropout=fields.rate("hidden_dropout"),
-    attention_dropout=fields.rate("attention_dropout"),
-    activation_dropout=fields.rate("activation_dropout"),
-    layer_drop=fields.rate("layerdrop"),
+    dropout=config.rate("hidden_dropout"),
+    attention_dropout=config.rate("attention_dropout"),
+    activation_dropout=config.rate("activation_dropout"),
+    layer_drop=config.rate("layerdrop"),
   )
 
 
-def _check_preprocessing(folder):
-  if folder.has(_PREPROCESSOR):
-    source = str(folder.path / _PREPROCESSOR)
-    fields = Fields(folder.json(_PREPROCESSOR), _PREPROCESSING, source)
-    for name, value in _PREPROCESSING.items():
-      fields.only(name, value)
+def _as_one_map(arrays: Arrays) -> Arrays:
+  """projector and classifier as one linear map after the mean over time.
+
+  They have a mean and nothing else between them. A projector that changes
+  nothing leaves the classifier as it is, bit for bit.
+  """
+  arrays = dict(arrays)
+  names_of_maps = [
+    f"{name}.{part}"
+    for name in ("projector", "classifier")
+    for part in ("weight", "bias")
+  ]
+  if not arrays.keys() >= {*names_of_maps}:
+    return arrays  # what lacks will be named
+  inner, inner_bias, outer, outer_bias = (arrays[n] for n in names_of_maps)
+  shapes = (inner.ndim, outer.ndim, inner_bias.shape)
+  if shapes != (2, 2, inner.shape[:1]) or outer.shape[1] != inner.shape[0]:
+    return arrays
+  del arrays["projector.weight"], arrays["projector.bias"]
+  plain = np.array_equal(inner, np.eye(*inner.shape)) and not inner_bias.any()
+  if not plain:
+    inner, inner_bias = (x.astype(np.float64) for x in (inner, inner_bias))
+    bias = outer @ inner_bias + outer_bias
+    arrays["classifier.weight"] = (outer @ inner).astype(np.float32)
+    arrays["classifier.bias"] = bias.astype(np.float32)
+  return arrays

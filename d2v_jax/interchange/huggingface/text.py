@@ -6,21 +6,22 @@ Source: the behaviour of transformers' Data2VecTextModel and
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from d2v_jax.data.layout import BOS, EOS, PAD
-from d2v_jax.interchange.files import Folder
-from d2v_jax.interchange.huggingface import names, tokenizer_files
-from d2v_jax.interchange.huggingface.fields import Fields
+from d2v_jax.interchange.huggingface import names, text_tokenizer
 from d2v_jax.interchange.huggingface.parts import (
-  BUFFERS,
+  Incoming,
   Outgoing,
+  Written,
+  classifier,
   prefixed,
-  refuse,
+  require_settings,
+  size_fields,
+  sizes,
 )
-from d2v_jax.interchange.model import Foreign, Imported
+from d2v_jax.interchange.model import Foreign
+from d2v_jax.interchange.options import Options
 from d2v_jax.interchange.weights import Arrays, InterchangeError, to_torch
 from d2v_jax.models.positions import sinusoidal_positions
 
@@ -28,15 +29,16 @@ MODEL_TYPE = "data2vec-text"
 PREFIX = "data2vec_text"
 BASE = "Data2VecTextModel"
 _CLASSIFIER = "Data2VecTextForSequenceClassification"
-# Architecture -> names of its head, which is left out.
-_LEFT_OUT = {
+# Architecture -> names of its head, if that is left out.
+ARCHITECTURES = {
+  BASE: None,
+  _CLASSIFIER: None,
   "Data2VecTextForMaskedLM": r"lm_head\..*",
   "Data2VecTextForQuestionAnswering": r"qa_outputs\..*",
   "Data2VecTextForTokenClassification": r"classifier\..*",
   "Data2VecTextForMultipleChoice": r"classifier\..*",
 }
-ARCHITECTURES = (BASE, _CLASSIFIER, *_LEFT_OUT)
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
   "vocab_size": 30522,
   "hidden_size": 768,
   "num_hidden_layers": 12,
@@ -57,81 +59,56 @@ _WORDS = "embeddings.word_embeddings.weight"
 _TYPES = "embeddings.token_type_embeddings.weight"
 
 
-def read(
-  fields: Fields, architecture: str, arrays: Arrays, folder: Folder
-) -> Foreign:
+def read(theirs: Incoming) -> Foreign:
   """Reads a text model.
 
   The embedding of the first token type, which all tokens have, is added to the
   words' (but not to that of padding): the sums that the network computes are
   then the same ones, bit for bit.
 
-  Args:
-    fields: config.json.
-    architecture: one of ARCHITECTURES.
-    arrays: weights without the model's prefix.
-    folder: for the tokenizer.
-
   Raises:
     InterchangeError: a field changes the numbers in a way that we have not.
   """
-  encoder = _encoder(fields)
-  data, files, notes = tokenizer_files.read(folder, encoder["vocab_size"])
-  arrays, more = _without_types(arrays, fields.integer("type_vocab_size"))
+  config = theirs.config
+  encoder = _encoder(config)
+  data, files, notes = text_tokenizer.read(theirs.folder, encoder["vocab_size"])
+  types = config.integer("type_vocab_size", least=1)
+  arrays, more = _without_types(theirs.arrays, types)
   notes += more
-  objective, unused = {}, [*BUFFERS, r"pooler\..*"]
-  if architecture == _CLASSIFIER:
-    name, outputs = fields.classifier()
+  objective = {}
+  if theirs.architecture == _CLASSIFIER:
+    name, outputs = classifier(config)
     head = dict(num_outputs=outputs, pool="first", hidden=True)
     objective = dict(name=name, head=head)
-  elif architecture in _LEFT_OUT:
-    unused.append(_LEFT_OUT[architecture])
-    notes.append(f"the head of {architecture} was left out: ours has none such")
   if any(name.startswith("pooler.") for name in arrays):
     notes.append("the pooler was left out: it is no part of the encoder")
   return Foreign(
     modality="text",
     encoder=encoder,
     objective=objective,
-    inputs=jax.ShapeDtypeStruct((1, 1), jnp.int32),
     arrays=arrays,
     rules=names.text(),
-    unused=tuple(unused),
+    unused=(r"pooler\..*",),
     data=data,
     files=files,
     notes=tuple(notes),
   )
 
 
-def write(
-  model: Imported,
-  encoder: dict[str, Any],
-  head: Any,
-  params: dict[str, Any],
-) -> Outgoing:
+def write(ours: Outgoing) -> Written:
   """Writes a text model.
 
   Fixed positions become learned ones, and words are scaled where the encoder
   does it.
 
-  Args:
-    model: with `files` of the tokenizer.
-    encoder: all arguments of `text`.
-    head: the supervised objective's head, or None.
-    params: of the encoder, and `head` if there is one.
-
   Raises:
     InterchangeError: a setting cannot be expressed.
   """
-  for name, wanted, why in (
-    ("embedding_norm", True, "models there normalise their embeddings"),
-    ("pre_norm", False, "models there have their norms after each branch"),
-  ):
-    if encoder[name] != wanted:
-      raise refuse(f"encoder.{name}", encoder[name], why)
+  encoder, head, params = ours.encoder, ours.head, dict(ours.params)
+  why = "models there have a norm of their embeddings and after each branch"
+  require_settings("encoder", encoder, why, embedding_norm=True, pre_norm=False)
   width, max_tokens = encoder["width"], encoder["max_tokens"]
   rows = max_tokens + PAD + 1
-  params = dict(params)
   if encoder["positions"] == "sinusoidal":
     table = sinusoidal_positions(rows, width)
     table[PAD] = 0.0
@@ -143,62 +120,55 @@ def write(
   arrays = to_torch(params, names.text())
   # All tokens are of the one type, which adds nothing.
   arrays[_TYPES] = np.zeros((1, width), np.float32)
-  labels, notes = {}, ()
+  labels: dict[str, Any] = {}
+  notes: tuple[str, ...] = ()
   if head is None:
     # Data2VecTextModel would draw a pooler at random.
     arrays["pooler.dense.weight"] = np.eye(width, dtype=np.float32)
     arrays["pooler.dense.bias"] = np.zeros(width, np.float32)
     notes = ("`pooler_output` is only tanh of the first token; do not use it.",)
   else:
-    _check_head(head)
-    arrays = prefixed(arrays, PREFIX, ("classifier.",))
+    why = "a classifier there is two maps of the first token"
+    require_settings(
+      "objective.head", vars(head), why, pool="first", hidden=True, norm=False
+    )
+    arrays = prefixed(arrays, PREFIX, "classifier.")
     labels = dict(classifier_dropout=0.0)
   config = dict(
     architectures=[BASE if head is None else _CLASSIFIER],
     model_type=MODEL_TYPE,
     vocab_size=encoder["vocab_size"],
-    hidden_size=width,
-    num_hidden_layers=encoder["depth"],
-    num_attention_heads=encoder["num_heads"],
-    intermediate_size=round(width * encoder["mlp_ratio"]),
-    hidden_act="gelu",
+    **size_fields(encoder, round(width * encoder["mlp_ratio"])),
     hidden_dropout_prob=encoder["dropout"],
     attention_probs_dropout_prob=encoder["attention_dropout"],
     max_position_embeddings=rows,
     type_vocab_size=1,
-    initializer_range=0.02,
-    layer_norm_eps=encoder["norm_eps"],
     pad_token_id=PAD,
     bos_token_id=BOS,
     eos_token_id=EOS,
     is_decoder=False,
     **labels,
   )
-  made = tokenizer_files.write(model.files, max_tokens)
-  return Outgoing(config, arrays, made, notes)
+  files = text_tokenizer.write(ours.model.files, max_tokens)
+  return Written(config, arrays, files, notes)
 
 
-def _encoder(fields):
-  fields.only("hidden_act", "gelu")
-  fields.only("is_decoder", False)
-  fields.only("add_cross_attention", False)
-  fields.only("position_embedding_type", "absolute")
-  fields.only("pad_token_id", PAD)
-  width = fields.integer("hidden_size")
-  return dict(
-    vocab_size=fields.integer("vocab_size", EOS + 1, 1 << 24),
-    max_tokens=fields.integer("max_position_embeddings", PAD + 2) - PAD - 1,
-    width=width,
-    depth=fields.integer("num_hidden_layers", 1, 1000),
-    num_heads=fields.integer("num_attention_heads"),
-    mlp_ratio=fields.integer("intermediate_size") / width,
-    norm_eps=fields.number("layer_norm_eps", 1.0),
-    dropout=fields.rate("hidden_dropout_prob"),
-    attention_dropout=fields.rate("attention_probs_dropout_prob"),
+def _encoder(config: Options) -> dict[str, Any]:
+  config.require("hidden_act", "gelu")
+  config.require("is_decoder", False)
+  config.require("add_cross_attention", False)
+  config.require("position_embedding_type", "absolute")
+  config.require("pad_token_id", PAD)
+  positions = config.integer("max_position_embeddings", least=PAD + 2)
+  return sizes(config) | dict(
+    vocab_size=config.integer("vocab_size", least=EOS + 1, most=1 << 24),
+    max_tokens=positions - PAD - 1,
+    dropout=config.rate("hidden_dropout_prob"),
+    attention_dropout=config.rate("attention_probs_dropout_prob"),
   )
 
 
-def _without_types(arrays, count):
+def _without_types(arrays: Arrays, count: int) -> tuple[Arrays, list[str]]:
   """The words with their type in them, and notes."""
   arrays = dict(arrays)
   types, words = (arrays.get(name, np.zeros(0)) for name in (_TYPES, _WORDS))
@@ -220,14 +190,3 @@ def _without_types(arrays, count):
   if types[1:].any():
     return arrays, [f"{count - 1} more token types were left out"]
   return arrays, []
-
-
-def _check_head(head):
-  for field, wanted in (("pool", "first"), ("hidden", True), ("norm", False)):
-    value = getattr(head, field)
-    if value != wanted:
-      raise refuse(
-        f"objective.head.{field}",
-        value,
-        f"a classifier there would need {wanted!r}",
-      )

@@ -8,8 +8,7 @@ from etils import epath
 
 from d2v_jax.interchange.torch_file import restricted_pickle, values
 from d2v_jax.interchange.torch_file.archive import Archive
-from d2v_jax.interchange.torch_file.restricted_pickle import Name
-from d2v_jax.interchange.torch_file.window import Window
+from d2v_jax.interchange.torch_file.restricted_pickle import Name, Window
 from d2v_jax.interchange.weights import InterchangeError
 
 _MAGIC = 0x1950A86A20F9469CFC6C

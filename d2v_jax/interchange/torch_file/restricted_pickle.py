@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from d2v_jax.interchange.torch_file.window import Window
 from d2v_jax.interchange.weights import InterchangeError
 
-# Far above what the structure of a checkpoint takes.
+# Far above what the structure of a checkpoint takes, its weights left out.
+_MOST_BYTES = 64 * 2**20
 _MOST_INSTRUCTIONS = 5_000_000
 _MOST_LEVELS = 100
+# Of text: a name or a number.
+_LONGEST_LINE = 8192
 
 # Instructions that push a number or a text that stands in the pickle.
 _VALUES = frozenset(
@@ -27,6 +29,35 @@ _PUTS = frozenset(("PUT", "BINPUT", "LONG_BINPUT"))
 _GETS = frozenset(("GET", "BINGET", "LONG_BINGET"))
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MODULES = {"__builtin__": "builtins"}
+
+
+class Window:
+  """A reader of bytes that never takes more memory than they have left."""
+
+  def __init__(self, data: memoryview, at: int = 0):
+    self._data, self._at = data[: at + _MOST_BYTES], at
+
+  def read(self, n: int) -> bytes:
+    """The next n bytes, or what is left."""
+    piece = bytes(self._data[self._at : self._at + n])
+    self._at += len(piece)
+    return piece
+
+  def readline(self) -> bytes:
+    """The bytes up to and with the next newline."""
+    piece = bytes(self._data[self._at : self._at + _LONGEST_LINE])
+    line = self.read(piece.find(b"\n") + 1)
+    if b"\\" in line:
+      raise InterchangeError(f"refused the escaped name {line[:100]!a}")
+    return line
+
+  def tell(self) -> int:
+    """Position in the whole data."""
+    return self._at
+
+  def left(self) -> int:
+    """How many bytes may still be read."""
+    return len(self._data) - self._at
 
 
 class Name(str):

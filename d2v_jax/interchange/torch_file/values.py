@@ -60,8 +60,7 @@ def storage(content: memoryview, kind: str, count: int, order: str) -> Storage:
       f"damaged or cut off: a storage of {count} elements "
       f"({count * itemsize(kind)} bytes) has {len(content)} bytes"
     )
-  code = STORAGES[kind]
-  code = {"bfloat16": "u2", "b1": "u1"}.get(code, code)
+  code = {"bfloat16": "u2", "b1": "u1"}.get(STORAGES[kind], STORAGES[kind])
   dtype = np.dtype(code).newbyteorder("<" if order == "little" else ">")
   array = np.ndarray((count,), dtype, buffer=content)
   array = array.astype(code, copy=not array.flags.aligned)
@@ -69,9 +68,9 @@ def storage(content: memoryview, kind: str, count: int, order: str) -> Storage:
     array = (array.astype(np.uint32) << 16).view(np.float32)
   elif STORAGES[kind] == "b1":
     array = array != 0
-  array = array.view(Storage)
-  array.flags.writeable = False
-  return array
+  elements = array.view(Storage)
+  elements.flags.writeable = False
+  return elements
 
 
 def size(x: Any) -> int:
@@ -223,7 +222,7 @@ _ARRAYS = {
   "multiarray._reconstruct": _blank_numbers,
 }
 
-_NAMES = {
+_NAMES: dict[str, Callable[..., Any] | None] = {
   **dict.fromkeys(STORAGES),
   "torch.float64": None,
   "torch.float32": None,
@@ -252,7 +251,9 @@ _NAMES = {
 }
 
 
-def names(make_tensor: Callable[..., Any]) -> dict[str, Callable | None]:
+def names(
+  make_tensor: Callable[..., Any],
+) -> dict[str, Callable[..., Any] | None]:
   """The names that may occur; None: what cannot be called."""
   return _NAMES | {
     "torch._utils._rebuild_tensor": make_tensor,

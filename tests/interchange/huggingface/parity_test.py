@@ -14,8 +14,8 @@ transformers = pytest.importorskip(
 
 from d2v_jax.data.labels import Characters  # noqa: E402
 from d2v_jax.data.text import tokenizer  # noqa: E402
+from d2v_jax.interchange.huggingface import folder as huggingface  # noqa: E402
 from d2v_jax.interchange.huggingface import parity  # noqa: E402
-from d2v_jax.interchange.huggingface import reader as huggingface  # noqa: E402
 from d2v_jax.interchange.weights import flatten  # noqa: E402
 from d2v_jax.modalities import MODALITIES  # noqa: E402
 from d2v_jax.objectives import ema  # noqa: E402

@@ -10,8 +10,8 @@ from etils import epath
 from d2v_jax import config as config_lib
 from d2v_jax.data.text import tokenizer
 from d2v_jax.interchange import files
-from d2v_jax.interchange.huggingface import reader as huggingface
-from d2v_jax.interchange.huggingface import tokenizer_files
+from d2v_jax.interchange.huggingface import folder as huggingface
+from d2v_jax.interchange.huggingface import text_tokenizer
 from d2v_jax.interchange.weights import InterchangeError, flatten
 from d2v_jax.modalities import MODALITIES
 from tests.interchange import small_models
@@ -242,10 +242,10 @@ def test_stale_files_of_ours_are_left_out(tmp_path):
     ({"modality": "text"}, "modality is not what export writes"),
     ({"params": "all"}, "damaged: params is not"),
     ({"params": ["a/b"]}, "1 parameters that are nowhere, such as params/a/b"),
-    ({"objective": {"name": "other"}}, "damaged: 'other' is not known"),
-    ({"encoder": {"width": 10**9}}, "width|misshapen"),
+    ({"objective": {"name": "other"}}, "damaged: .*KeyError\\('other'\\)"),
+    ({"encoder": {"width": 10**9}}, "refused a size of the encoder above"),
     ({"encoder": {"colour": 1}}, "colour: unknown field"),
-    ({"tracked": ["a"]}, "damaged: 'a' is not known"),
+    ({"tracked": ["a"]}, "damaged: .*KeyError\\('a'\\)"),
   ],
 )
 def test_damaged_files_of_ours(tmp_path, change, message):
@@ -258,33 +258,41 @@ def test_damaged_files_of_ours(tmp_path, change, message):
 @pytest.mark.parametrize(
   "modality, fields, message",
   [
-    ("vision", {"hidden_act": "relu"}, "hidden_act='relu' .* must be 'gelu'"),
-    ("vision", {"hidden_size": "16"}, "hidden_size='16' .* integer from 1"),
+    ("vision", {"hidden_act": "relu"}, "hidden_act='relu': .* has only 'gelu'"),
+    ("vision", {"hidden_size": "16"}, "hidden_size='16': .* integer of 1"),
     ("vision", {"hidden_size": -4}, "hidden_size=-4"),
     ("vision", {"image_size": [16, 32]}, r"image_size=\[16, 32\].* the same"),
-    ("vision", {"image_size": 10**6}, "image_size=1000000 .* 384, or two"),
-    ("vision", {"use_mean_pooling": 1}, "use_mean_pooling=1 .* true or false"),
-    ("vision", {"drop_path_rate": 1.0}, "drop_path_rate=1.0 .* below 1"),
-    ("vision", {"model_type": "beit"}, "model_type='beit' .* 'data2vec-audio'"),
+    ("vision", {"image_size": 10**6}, "image_size=1000000: .* 384, or two"),
+    ("vision", {"use_mean_pooling": 1}, "use_mean_pooling=1: .* True or False"),
+    ("vision", {"drop_path_rate": 1.0}, "drop_path_rate=1.0: .* below 1"),
+    (
+      "vision",
+      {"model_type": "beit"},
+      "model_type='beit': .* 'data2vec-audio'",
+    ),
     ("vision", {"architectures": ["X"]}, "'X'.* Data2VecVisionForImageClassi"),
-    ("vision", {"auto_map": {"AutoModel": "x.Y"}}, "auto_map=.*must be None"),
+    (
+      "vision",
+      {"auto_map": {"AutoModel": "x.Y"}},
+      "auto_map=.*code of its own is never run",
+    ),
     ("vision", {"pruned_heads": {"0": [1]}}, "pruned_heads="),
     (
       "vision",
       {"use_absolute_position_embeddings": True},
-      "use_shared_relative_position_bias=True .* must be False",
+      "use_shared_relative_position_bias=True: .* has only False",
     ),
     ("speech", {"feat_extract_activation": "relu"}, "feat_extract_activation"),
-    ("speech", {"add_adapter": True}, "add_adapter=True .* must be False"),
+    ("speech", {"add_adapter": True}, "add_adapter=True: .* has only False"),
     ("speech", {"num_conv_pos_embeddings": 1}, "num_conv_pos_embeddings=1"),
-    ("speech", {"conv_kernel": [10]}, r"conv_kernel=\[10\] .* as in conv_dim"),
+    ("speech", {"conv_kernel": [10]}, r"conv_kernel=\[10\]: .* as in conv_dim"),
     ("speech", {"conv_dim": ["8", 8]}, "conv_dim=.* a list of integers"),
     (
       "speech",
       {"conv_stride": [4096, 4096]},
       "conv_stride=.* with a product of",
     ),
-    ("text", {"pad_token_id": 0}, "pad_token_id=0 .* must be 1"),
+    ("text", {"pad_token_id": 0}, "pad_token_id=0: .* has only 1"),
     ("text", {"is_decoder": True}, "is_decoder=True"),
     ("text", {"position_embedding_type": "relative_key"}, "'relative_key'"),
     ("text", {"max_position_embeddings": 2}, "max_position_embeddings=2"),
@@ -303,8 +311,8 @@ def test_fields_are_refused_by_name_and_value(
 @pytest.mark.parametrize(
   "fields, message",
   [
-    ({"do_normalize": False}, "do_normalize=False .* must be True"),
-    ({"sampling_rate": 8000}, "sampling_rate=8000 .* must be 16000"),
+    ({"do_normalize": False}, "do_normalize=False: .* has only True"),
+    ({"sampling_rate": 8000}, "sampling_rate=8000: .* has only 16000"),
     ({"padding_side": "left"}, "padding_side='left'"),
   ],
 )
@@ -516,9 +524,9 @@ def test_heads_that_cannot_be_expressed(tmp_path, modality, head, message):
 
 def test_nothing_is_overwritten(tmp_path):
   (tmp_path / "mine.txt").write_text("")
-  with pytest.raises(InterchangeError, match="is not an empty folder"):
+  with pytest.raises(InterchangeError, match="exists and is not empty"):
     huggingface.write(tmp_path, small_models.make("vision"))
-  with pytest.raises(InterchangeError, match="is not an empty folder"):
+  with pytest.raises(InterchangeError, match="exists and is not empty"):
     huggingface.write(tmp_path / "mine.txt", small_models.make("vision"))
 
 
@@ -532,9 +540,9 @@ def test_isolated_padding_is_noted(tmp_path):
 
 
 def test_tokenizer_of_a_run(tmp_path):
-  files = tokenizer_files.of_run({"name": "kjv"})
+  files = text_tokenizer.of_run({"name": "kjv"})
   path = tmp_path / "tokenizer.json"
   path.write_bytes(files["tokenizer/tokenizer.json"])
   kjv = tokenizer.load(name="kjv")
   assert tokenizer.load(path).fingerprint == kjv.fingerprint
-  assert tokenizer_files.of_run({"path": str(path)}) == files
+  assert text_tokenizer.of_run({"path": str(path)}) == files

@@ -11,7 +11,7 @@ from d2v_jax.data.text import tokenizer as tokenizer_lib
 from d2v_jax.interchange.files import Folder, to_json
 from d2v_jax.interchange.weights import InterchangeError
 
-# Where they are in `Imported.files`, and so beside a run.
+# Where they are in `Model.files`, and so beside a run.
 FOLDER = "tokenizer"
 _JSON = "tokenizer.json"
 _PAIR = ("vocab.json", "merges.txt")
@@ -52,7 +52,7 @@ def read(
 
 
 def of_run(spec: Mapping[str, str]) -> dict[str, bytes]:
-  """Files of the tokenizer of a run, for `Imported.files`.
+  """Files of the tokenizer of a run, for `Model.files`.
 
   Args:
     spec: config.data.tokenizer, a `name` or a `path`.
@@ -78,17 +78,17 @@ def write(files: Mapping[str, bytes], max_tokens: int) -> dict[str, bytes]:
   """The same for a folder of Hugging Face; {} where there are none.
 
   Args:
-    files: as in `Imported.files`.
+    files: as in `Model.files`.
     max_tokens: longest input of the model.
   """
-  found = {
+  there = {
     name.removeprefix(f"{FOLDER}/"): content
     for name, content in files.items()
     if name.startswith(f"{FOLDER}/")
   }
   config = dict(_TOKENS, model_max_length=max_tokens, add_prefix_space=False)
-  if _JSON in found:
-    content = json.loads(found[_JSON])
+  if _JSON in there:
+    content = json.loads(there[_JSON])
     # <s> A </s>, and <s> A </s> </s> B </s>, which our data adds by itself.
     content["post_processor"] = {
       "type": "RobertaProcessing",
@@ -100,14 +100,14 @@ def write(files: Mapping[str, bytes], max_tokens: int) -> dict[str, bytes]:
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     written = json.dumps(content, ensure_ascii=False).encode()
     return {_JSON: written, "tokenizer_config.json": to_json(config)}
-  if set(_PAIR) <= found.keys():
+  if set(_PAIR) <= there.keys():
     config["tokenizer_class"] = "RobertaTokenizer"
-    pair = {name: found[name] for name in _PAIR}
+    pair = {name: there[name] for name in _PAIR}
     return {**pair, "tokenizer_config.json": to_json(config)}
   return {}
 
 
-def _load(files):
+def _load(files: Mapping[str, bytes]) -> tokenizer_lib.Tokenizer:
   with tempfile.TemporaryDirectory() as made:
     for name, content in files.items():
       path = pathlib.Path(made) / pathlib.PurePosixPath(name).name

@@ -1,0 +1,193 @@
+"""The folders of Data2VecVision, Data2VecAudio and Data2VecText, both ways."""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from d2v_jax import config as config_lib
+from d2v_jax.interchange import model_card, run
+from d2v_jax.interchange.files import WEIGHTS, Folder, to_bytes, to_json
+from d2v_jax.interchange.huggingface import exact, speech, text, vision
+from d2v_jax.interchange.huggingface.parts import (
+  BUFFERS,
+  HEADS,
+  PROBLEMS,
+  Incoming,
+  Outgoing,
+  Written,
+  refuse,
+  unprefixed,
+)
+from d2v_jax.interchange.model import Model, assemble, resolved
+from d2v_jax.interchange.options import Options
+from d2v_jax.interchange.weights import InterchangeError, Tree
+from d2v_jax.objectives import SUB_TREES, ema
+
+CONFIG = "config.json"
+MODELS = ("teacher", "student")
+_MODULES: dict[str, types.ModuleType] = {
+  "vision": vision,
+  "speech": speech,
+  "text": text,
+}
+# What of config.data belongs to the model.
+_DATA = ("labels", "channels")
+
+
+def read(folder: epath.PathLike) -> Model:
+  """Reads a folder that save_pretrained or `write` has made.
+
+  Nothing in it is run. What changes the numbers and has no counterpart here is
+  refused by the name and value of its field in config.json.
+
+  Args:
+    folder: with config.json, the weights as model.safetensors, in parts with
+      an index, or as pytorch_model.bin; and perhaps the files of a
+      preprocessor, a vocabulary or a tokenizer.
+
+  Raises:
+    InterchangeError: it is no such folder, is damaged, or has what we have not.
+  """
+  there = Folder(epath.Path(folder))
+  return exact.restore(there, _read_plain(there))
+
+
+def write(
+  dest: epath.PathLike,
+  model: Model,
+  which: str = "teacher",
+  facts: Mapping[str, Any] | None = None,
+) -> tuple[str, ...]:
+  """Writes a folder that transformers' from_pretrained opens offline.
+
+  `read` gives all of `model` back, bit for bit: what transformers has no
+  place for is in files of our own beside the others.
+
+  Args:
+    dest: the folder; there must be none, or an empty one.
+    model: a run: its config.encoder, config.objective, trees, `data` (of which
+      labels and channels are kept) and, for text, the `files` of its tokenizer
+      as `text_tokenizer.of_run` gives them.
+    which: whose weights transformers is to find, 'teacher' or 'student'; a run
+      without a teacher has only its student.
+    facts: of the run, for the model card, as `model_card.facts` gives them.
+
+  Returns:
+    What a user of the folder must know, a line each.
+
+  Raises:
+    InterchangeError: a setting that changes the numbers cannot be expressed,
+      or the folder is not empty.
+  """
+  if which not in MODELS:
+    raise InterchangeError(
+      f"unknown model {which!r}; choose one of: {', '.join(MODELS)}."
+    )
+  dest = epath.Path(dest)
+  run.require_free(dest)
+  data = {k: v for k, v in model.data.items() if k in _DATA}
+  model = dataclasses.replace(model, data=data)
+  if not model.teacher_params:
+    which = "student"
+  tree = model.params
+  if which == "teacher":
+    tree = ema.teacher(model.params, model.teacher_params)
+  written = _written(model, jax.tree.map(np.asarray, tree))
+  files = {
+    **written.files,
+    CONFIG: to_json({**written.config, "dtype": "float32"}),
+    WEIGHTS: to_bytes(written.arrays, {"format": "pt"}),
+  }
+  architecture = written.config["architectures"][0]
+  card = model_card.text(model, which, architecture, written.notes, facts)
+  dest.mkdir(parents=True, exist_ok=True)
+  _write_all(dest, files | {"README.md": card.encode()})
+  readable = _read_plain(Folder(dest)).params
+  _write_all(dest, exact.write(model, which, readable, files))
+  return written.notes
+
+
+def _read_plain(folder: Folder) -> Model:
+  """What the files of Hugging Face say, without ours beside them."""
+  module, incoming = kind(folder)
+  architecture = incoming.architecture
+  arrays = unprefixed(folder.weights(), module.PREFIX)
+  model = module.read(dataclasses.replace(incoming, arrays=arrays))
+  unused, notes = [*BUFFERS, *model.unused], [*model.notes]
+  if head := module.ARCHITECTURES[architecture]:
+    unused.append(head)
+    notes.append(f"the head of {architecture} was left out: ours has none such")
+  config = incoming.config
+  model = dataclasses.replace(
+    model,
+    unused=tuple(unused),
+    description=f"{architecture}, {config['num_hidden_layers']} layers of "
+    f"width {config['hidden_size']}",
+    notes=tuple(notes),
+  )
+  return assemble(model, str(folder.path))
+
+
+def kind(folder: Folder) -> tuple[types.ModuleType, Incoming]:
+  """The modality's module and the model, its weights not yet read.
+
+  Raises:
+    InterchangeError: it is none of ours, or brings code of its own.
+  """
+  values = folder.json(CONFIG)
+  where = f"{folder.path / CONFIG}: config"
+  modules = {m.MODEL_TYPE: m for m in _MODULES.values()}
+  config = Options({"model_type": None} | values, where)
+  config.require("model_type", *modules)
+  module = modules[values["model_type"]]
+  config = Options(module.DEFAULTS | values, where)
+  if config["auto_map"]:
+    raise config.error("auto_map", "code of its own is never run")
+  if config["pruned_heads"]:
+    raise config.error("pruned_heads", "this library has all heads")
+  named = config["architectures"] or [module.BASE]
+  choices = list(module.ARCHITECTURES)
+  if not isinstance(named, list) or named[0] not in choices:
+    only = ", ".join(choices)
+    raise config.error("architectures", f"choose a model of one of: {only}")
+  return module, Incoming(config, named[0], {}, folder)
+
+
+def _write_all(dest: epath.Path, files: Mapping[str, bytes]) -> None:
+  for name, content in files.items():
+    (dest / name).write_bytes(content)
+
+
+def _written(model: Model, params: Tree) -> Written:
+  encoder = resolved(model.modality, model.encoder)
+  if encoder["prenet_depth"] is not None:
+    raise refuse(
+      "encoder.prenet_depth",
+      encoder["prenet_depth"],
+      "transformers has no network of data2vec 2.0",
+    )
+  name, head = model.objective.get("name", ""), None
+  if name == "ctc" and model.modality != "speech":
+    raise refuse("objective.name", name, "CTC there is for speech alone")
+  if name in HEADS:
+    head = config_lib.call(
+      HEADS[name], model.objective["head"], "config.objective.head"
+    )
+  else:
+    params = {k: v for k, v in params.items() if k not in SUB_TREES}
+  module = _MODULES[model.modality]
+  written = module.write(Outgoing(model, encoder, head, params))
+  if head is None or name not in PROBLEMS:
+    return written
+  labels = {str(i): f"LABEL_{i}" for i in range(head.num_outputs)}
+  problem = dict(
+    id2label=labels,
+    label2id={label: int(i) for i, label in labels.items()},
+    problem_type=PROBLEMS[name],
+  )
+  return dataclasses.replace(written, config=written.config | problem)
