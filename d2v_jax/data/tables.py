@@ -149,10 +149,10 @@ class Table:
         column: sorted({row[column] for _, row in numbered})
         for column in (*only, *(exclude or {}))
       }
-      values = "; ".join(f"{c} has {_listed(v)}" for c, v in had.items())
+      present_in = "; ".join(f"{c} has {_listed(v)}" for c, v in had.items())
       raise ValueError(
         f"Table: no row of {self._path} is left by only={only} and "
-        f"exclude={dict(exclude or {})}; {values}"
+        f"exclude={dict(exclude or {})}; {present_in}"
       )
     return chosen
 
@@ -187,20 +187,34 @@ def _read(path: epath.Path) -> list[tuple[int, dict[str, str]]]:
     )
   if not path.is_file():
     raise ValueError(f"Table: no such file: {path}")
+  rows = list(readers[kind](path, numbered_lines(path)))
+  if not rows:
+    raise ValueError(f"Table: {path} has no rows")
+  return rows
+
+
+def numbered_lines(path: epath.Path) -> Iterator[tuple[int, str]]:
+  """Yields the lines of a UTF-8 file that are not empty, numbered from 1.
+
+  Only a line feed ends a line, with or without a carriage return before it:
+  other marks that Python knows may stand in a text.
+
+  Args:
+    path: the file; one that ends in .gz is unpacked.
+
+  Raises:
+    ValueError: it is not UTF-8, or not gzip's.
+  """
   data = path.read_bytes()
   try:
     if path.name.endswith(".gz"):
       data = gzip.decompress(data)
     text = data.decode("utf-8-sig")
   except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
-    raise ValueError(f"Table: cannot read {path}: {error}") from error
-  # Only \n ends a line: other marks that Python knows may stand in a text.
-  lines = (line.removesuffix("\r") for line in text.split("\n"))
-  kept = ((n, line) for n, line in enumerate(lines, 1) if line)
-  rows = list(readers[kind](path, kept))
-  if not rows:
-    raise ValueError(f"Table: {path} has no rows")
-  return rows
+    raise ValueError(f"cannot read {path}: {error}") from error
+  for number, line in enumerate(text.split("\n"), 1):
+    if line := line.removesuffix("\r"):
+      yield number, line
 
 
 def _read_tsv(

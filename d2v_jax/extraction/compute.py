@@ -4,9 +4,8 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import functools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -123,7 +122,8 @@ def extract(
   with contextlib.closing(ahead), bar, jax.default_matmul_precision(precision):
     for batch in _batches(usable(), size):
       rows = size if fill else -(-len(batch) // devices) * devices
-      _append(log, batch, *compute(_stacked(batch, rows), len(batch)), examples)
+      values, sizes = compute(_stacked(batch, rows), len(batch))
+      _append(log, batch, values, sizes, examples)
       bar.update(len(batch))
 
 
@@ -193,14 +193,13 @@ def _batches(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
 
 def _ahead(
   read: Callable[[int], Any], order: list[int], ahead: int
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
   """Yields read(i) for each i in order; threads read so many ahead."""
   with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-    submit = functools.partial(pool.submit, read)
     waiting: collections.deque[Any] = collections.deque()
     try:
       for index in order:
-        waiting.append(submit(index))
+        waiting.append(pool.submit(read, index))
         if len(waiting) > ahead:
           yield waiting.popleft().result()
       while waiting:

@@ -17,7 +17,7 @@ _BLOCK = 1024  # examples copied at once
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class FeatureTable:
   """Features in the order of their examples.
 
   Attributes:
@@ -61,7 +61,7 @@ class Table:
     return found
 
 
-def write_npz(path: pathlib.Path, table: Table) -> None:
+def write_npz(path: pathlib.Path, table: FeatureTable) -> None:
   """Writes arrays for np.load: features, names, metadata and the rest."""
   metadata = np.array(json.dumps(table.metadata))
   small = {**table.small(), "names": np.array(table.names)}
@@ -93,7 +93,7 @@ def _entry(archive, name):
   return archive.open(info, "w", force_zip64=True)
 
 
-def write_safetensors(path: pathlib.Path, table: Table) -> None:
+def write_safetensors(path: pathlib.Path, table: FeatureTable) -> None:
   """Writes tensors; names and metadata are the bytes of JSON texts."""
   small = table.small()
   for name, value in (("names", table.names), ("metadata", table.metadata)):
@@ -121,7 +121,7 @@ def write_safetensors(path: pathlib.Path, table: Table) -> None:
         file.write(block.tobytes())
 
 
-def write_array_record(path: pathlib.Path, table: Table) -> None:
+def write_array_record(path: pathlib.Path, table: FeatureTable) -> None:
   """Writes a record for each example: an .npz of features, name, label.
 
   `write` puts the metadata beside it.
@@ -145,7 +145,7 @@ FORMATS = {
 
 
 def write(
-  table: Table, output: pathlib.Path, kind: str, temporary: pathlib.Path
+  table: FeatureTable, output: pathlib.Path, kind: str, temporary: pathlib.Path
 ) -> None:
   """Writes a file, which is there only when it is whole.
 

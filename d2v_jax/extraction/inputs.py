@@ -90,8 +90,9 @@ def open_input(
   if modality == "text":
     if not table:
       return TextFiles(path)
-    names = dict(zip(("text", "text_b"), columns, strict=False))
-    return TextTable(path, split=split, label=label, **names)
+    text, *second = columns or ("text",)
+    pair = second[0] if second else None
+    return TextTable(path, split=split, label=label, text=text, text_b=pair)
   if modality == "speech":
     if table:
       return Manifest(path, split=split, label=label, text=None)
@@ -103,4 +104,5 @@ def open_input(
   rows = tables.Table(path, split=split, label=label)
   root = pathlib.Path(path).parent
   files = [str(root / file) for file in rows.column("path")]
-  return ImageFiles(files, rows.labels, rows.class_names)
+  labels = None if rows.labels is None else [int(x) for x in rows.labels]
+  return ImageFiles(files, labels, rows.class_names)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from d2v_jax import config as config_lib
-from d2v_jax.extraction.formats import FLOAT, Table
+from d2v_jax.extraction.formats import FLOAT, FeatureTable
 
 
 class Log:
@@ -101,7 +101,7 @@ class Log:
 
   def table(
     self, name: Callable[[int], str], metadata: Mapping[str, Any]
-  ) -> Table:
+  ) -> FeatureTable:
     """Returns all that is in it, in the order of the examples' numbers.
 
     Args:
@@ -112,16 +112,16 @@ class Log:
     numbers = np.array([i for e in entries for i in e["examples"]], np.int64)
     order = np.argsort(numbers)
     several = entries[0]["sizes"] is not None
-    sizes = [e["sizes"] or [1] * len(e["examples"]) for e in entries]
-    sizes = np.array([n for part in sizes for n in part], np.int64)
+    parts = [e["sizes"] or [1] * len(e["examples"]) for e in entries]
+    sizes = np.array([n for part in parts for n in part], np.int64)
     starts = np.cumsum(sizes) - sizes
-    labels = None
+    labels: np.ndarray | None = None
     if entries[0]["labels"] is not None:
       labels = np.array([x for e in entries for x in e["labels"]])[order]
       is_class = np.issubdtype(labels.dtype, np.integer)
       labels = labels.astype(np.int32 if is_class else np.float32)
     shape = (int(sizes.sum()), *entries[0]["shape"][1:])
-    return Table(
+    return FeatureTable(
       np.memmap(self._folder / "features.f32", FLOAT, "r", shape=shape),
       starts[order],
       sizes[order] if several else None,

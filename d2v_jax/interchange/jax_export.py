@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from d2v_jax.data.layout import ImageInputs
 from d2v_jax.evaluators.features import Features, pool_features
-from d2v_jax.interchange import input_shapes
-from d2v_jax.interchange.model import resolved
+from d2v_jax.interchange.model import channels
 from d2v_jax.interchange.weights import InterchangeError
 from d2v_jax.pretrained import Pretrained
 
@@ -73,24 +73,25 @@ def write(
 
 def _spec(model: Pretrained, length: int | None) -> jax.ShapeDtypeStruct:
   """Shape of the inputs, with what is free in it as a symbol."""
-  arguments = resolved(model.modality, model.config["encoder"])
-  channels = 3
-  if model.modality == "vision":
-    # It may have been loaded for another size.
-    arguments["image_size"] = model.encoder.grid[0] * arguments["patch_size"]
-    channels = input_shapes.channels(arguments, model.params)
-  one = input_shapes.example(model.modality, arguments, length, channels)
-  sizes = [str(n) for n in one.shape[1:]]
+  inputs = model.encoder.inputs
   limits: list[str] = []
-  if model.modality != "vision" and length is None:
-    shortest, longest = input_shapes.lengths(model.modality, arguments)
-    sizes, limits = ["n"], [f"n >= {shortest}"]
-    if longest is not None:
-      limits.append(f"n <= {longest}")
+  if isinstance(inputs, ImageInputs):
+    if length is not None:
+      raise InterchangeError("images have no length; leave it out.")
+    count = channels(inputs.patch_size, model.params)
+    example = inputs.example(channels=count)["inputs"]
+    sizes = [str(n) for n in example.shape[1:]]
+  else:
+    example = inputs.example(length=length)["inputs"]
+    sizes = [str(length)]
+    if length is None:
+      sizes, limits = ["n"], [f"n >= {inputs.shortest}"]
+      if inputs.longest is not None:
+        limits.append(f"n <= {inputs.longest}")
   shape = jax.export.symbolic_shape(
     ", ".join(["b", *sizes]), constraints=limits
   )
-  return jax.ShapeDtypeStruct(shape, one.dtype)
+  return jax.ShapeDtypeStruct(shape, example.dtype)
 
 
 def _signature(x):

@@ -10,12 +10,23 @@ import jax
 import numpy as np
 
 from d2v_jax import config as config_lib
-from d2v_jax.interchange import input_shapes
-from d2v_jax.interchange.weights import Arrays, InterchangeError, Rule, to_tree
+from d2v_jax.data.layout import ImageInputs, Inputs, WaveformInputs
+from d2v_jax.interchange.weights import (
+  Arrays,
+  InterchangeError,
+  Rule,
+  flatten,
+  to_tree,
+)
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.models import vision
 from d2v_jax.models.encoder import Encoder
 from d2v_jax.objectives import OBJECTIVES
+
+# The map of patches, whose rows are their pixels.
+_PATCHES = "feature_encoder/proj/kernel"
+# Samples that make a frame: six hours; beyond are mistakes, or worse.
+_LONGEST = 2**28
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,14 +111,10 @@ def assemble(model: Foreign, source: str) -> Model:
       "data",
       run={"inputs": encoder.inputs},
     )
-    channels = model.channels
-    if channels is None:
-      channels = input_shapes.channels(model.encoder, model.arrays)
-    example = input_shapes.example(
-      model.modality, model.encoder, channels=channels
-    )
     shapes = jax.eval_shape(
-      (objective or encoder).init, jax.random.key(0), {"inputs": example}
+      (objective or encoder).init,
+      jax.random.key(0),
+      {"inputs": _example(model, encoder.inputs)},
     )
   except ValueError as e:
     raise InterchangeError(f"{source}: {e}") from e
@@ -137,6 +144,40 @@ def assemble(model: Foreign, source: str) -> Model:
     params=jax.tree.map(_owned, params),
     teacher_params=jax.tree.map(_owned, teacher_params),
   )
+
+
+def _example(model: Foreign, inputs: Inputs) -> jax.ShapeDtypeStruct:
+  """One image [1, H, W, C], or as few samples or tokens [1, T] as there can be.
+
+  As a shape alone: in a hostile file it may be one that no memory holds.
+  """
+  if isinstance(inputs, ImageInputs):
+    count = model.channels
+    if count is None:
+      count = channels(inputs.patch_size, model.arrays)
+    side = inputs.image_size
+    return jax.ShapeDtypeStruct((1, side, side, count), np.uint8)
+  if inputs.shortest > _LONGEST:
+    raise ValueError(
+      f"its first frame takes more than {_LONGEST} samples (conv_layers)."
+    )
+  dtype = np.float32 if isinstance(inputs, WaveformInputs) else np.int32
+  return jax.ShapeDtypeStruct((1, inputs.shortest), dtype)
+
+
+def channels(patch_size: int, params: Mapping[str, Any]) -> int:
+  """Channels of the images that these parameters, or their shapes, are for.
+
+  Raises:
+    InterchangeError: they have no place for images.
+  """
+  kernel, pixels = flatten(params).get(_PATCHES), patch_size**2
+  if kernel is None or kernel.shape[0] % pixels:
+    raise InterchangeError(
+      f"{_PATCHES} must have a multiple of {pixels} rows, a row for each pixel "
+      f"of a patch and channel; got {getattr(kernel, 'shape', 'none')}."
+    )
+  return kernel.shape[0] // pixels
 
 
 def _owned(x: np.ndarray) -> np.ndarray:

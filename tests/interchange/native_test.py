@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from d2v_jax import pretrained
-from d2v_jax.data.layout import CONV_LAYERS, num_frames
 from d2v_jax.evaluators.features import Features, pool_features
-from d2v_jax.interchange import input_shapes, jax_export, native, run
+from d2v_jax.interchange import jax_export, native, run
 from d2v_jax.interchange.files import to_bytes
+from d2v_jax.interchange.model import channels
 from d2v_jax.interchange.weights import InterchangeError, flatten
 from tests.interchange import small_models
 
@@ -137,7 +137,7 @@ def exported(tmp_path):
     (dict(encoder={"width": 2**40}), "refused a size of the encoder above"),
     (dict(encoder={"x": [[2**40]]}), "refused a size of the encoder above"),
     (dict(encoder={"width": "wide"}), "encoder.width: got 'wide', but it must"),
-    (dict(objective={"name": "magic"}), "does not describe a model of ours"),
+    (dict(objective={"name": "magic"}), "objective.name: unknown 'magic'"),
     (dict(objective={}), "does not fit the model"),
     (dict(files=["../outside"]), r"refused the file '\.\./outside'"),
     (dict(files=["/etc/passwd"]), "refused the file '/etc/passwd'"),
@@ -280,14 +280,6 @@ def test_layers_and_pooling(runs, tmp_path, layers, pool, width):
   np.testing.assert_allclose(call(path, x), truth, 1e-6, 1e-6)
 
 
-def test_samples_of_a_frame():
-  assert input_shapes.lengths("speech", {"conv_layers": CONV_LAYERS}) == (
-    400,
-    None,
-  )
-  assert num_frames(400) == 1 and num_frames(399) == 0
-
-
 def test_another_image_size(runs, tmp_path):
   model = load(runs("vision"), encoder={"image_size": 24})
   (note,) = jax_export.write(tmp_path / "f", model)
@@ -320,4 +312,4 @@ def test_errors_of_the_function(runs, tmp_path):
 
 def test_no_place_for_images():
   with pytest.raises(InterchangeError, match=r"multiple of 16 rows.*got none"):
-    input_shapes.channels({"patch_size": 4}, {})
+    channels(4, {})

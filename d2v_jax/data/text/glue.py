@@ -9,6 +9,8 @@ from typing import Any
 
 from etils import epath
 
+from d2v_jax.data.tables import numbered_lines
+
 Record = dict[str, Any]
 
 # The files of QQP have some lines that are broken in two; more than this share
@@ -122,7 +124,7 @@ class Glue:
     self.left_out = {"broken": 0, "no agreement": 0}
     self._lines: list[int] = []
     self._texts: list[tuple[str, ...]] = []
-    self._labels: list[int] | list[float] = []
+    self._labels: list[float] = []  # ints, where they are classes
     self._read(task, split, label)
     if not self._lines:
       raise ValueError(f"Glue: {self._path} has no rows")
@@ -155,7 +157,15 @@ class Glue:
       yield [text for text in map(str.strip, texts) if text]
 
   def _read(self, task: str, split: str, label: bool) -> None:
-    lines = _lines(self._path)
+    if not self._path.is_file():
+      folder = self._path.parent
+      there = [f.name for f in folder.iterdir()] if folder.is_dir() else []
+      raise ValueError(
+        f"Glue: no such file: {self._path}; the folder has: "
+        f"{', '.join(sorted(there)) or 'nothing'}. Set path to the task's "
+        "folder, such as 'glue_data/CoLA'"
+      )
+    lines = numbered_lines(self._path)
     columns = () if split == "test" else self._task.columns
     if not columns:
       columns = tuple(next(lines, (1, ""))[1].split("\t"))
@@ -221,22 +231,3 @@ def _number(text: str) -> float:
     return float(text)
   except ValueError:
     return math.nan
-
-
-def _lines(path: epath.Path) -> Iterator[tuple[int, str]]:
-  """Yields the lines that are not empty with their numbers, from 1."""
-  if not path.is_file():
-    folder = path.parent
-    there = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []
-    raise ValueError(
-      f"Glue: no such file: {path}; the folder has: "
-      f"{', '.join(there) or 'nothing'}. Set path to the task's folder, such "
-      "as 'glue_data/CoLA'"
-    )
-  try:
-    text = path.read_bytes().decode("utf-8-sig")  # MRPC begins with a mark
-  except UnicodeDecodeError as error:
-    raise ValueError(f"Glue: cannot read {path}: {error}") from error
-  for number, line in enumerate(text.split("\n"), 1):
-    if line := line.removesuffix("\r"):
-      yield number, line

@@ -1,5 +1,6 @@
 """The source's own activations against ours, where transformers is there."""
 
+import math
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from d2v_jax.data.layout import EOS, PAD, num_frames
+from d2v_jax.data.layout import EOS, PAD, WaveformInputs, num_frames
 from d2v_jax.interchange.files import Folder
 from d2v_jax.interchange.huggingface import ctc, exact
 from d2v_jax.interchange.huggingface.folder import kind
@@ -16,8 +17,7 @@ from d2v_jax.interchange.huggingface.parts import (
   num_labels,
   unprefixed,
 )
-from d2v_jax.interchange.input_shapes import channels, samples
-from d2v_jax.interchange.model import Model, build, resolved
+from d2v_jax.interchange.model import Model, build, channels, resolved
 from d2v_jax.models.encoder import EncoderOutput
 from d2v_jax.objectives import ema
 
@@ -148,7 +148,8 @@ def _batch(model: Model, rng: np.random.Generator) -> tuple[Batch, Batch]:
   encoder = resolved(model.modality, model.encoder)
   if model.modality == "vision":
     side = encoder["image_size"]
-    shape = (2, side, side, channels(encoder, model.params))
+    count = channels(encoder["patch_size"], model.params)
+    shape = (2, side, side, count)
     images = rng.standard_normal(shape, np.float32)
     theirs = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return {"inputs": images}, {"pixel_values": theirs}
@@ -162,12 +163,13 @@ def _batch(model: Model, rng: np.random.Generator) -> tuple[Batch, Batch]:
       "attention_mask": (theirs != PAD).astype(np.int64),
     }
   layers = encoder["conv_layers"]
-  length = samples(_FRAMES, layers)
+  length = WaveformInputs(layers, encoder["width"]).shortest
+  length += (_FRAMES - 1) * math.prod(stride for _, _, stride in layers)
   short = length if encoder["isolate_padding"] else length * 3 // 5
   lengths = np.array([length, short])
   there = np.arange(length) < lengths[:, None]  # [2, T]
   audio = np.where(there, rng.standard_normal(there.shape, np.float32), 0)
-  frames = np.asarray(num_frames(lengths, layers))
+  frames = num_frames(lengths, layers)
   padding = np.arange(_FRAMES) >= frames[:, None]
   return {"inputs": audio, "padding": padding}, {
     "input_values": audio,

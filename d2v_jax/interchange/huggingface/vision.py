@@ -20,8 +20,7 @@ from d2v_jax.interchange.huggingface.parts import (
   size_fields,
   sizes,
 )
-from d2v_jax.interchange.input_shapes import channels
-from d2v_jax.interchange.model import Foreign
+from d2v_jax.interchange.model import Foreign, channels
 from d2v_jax.interchange.options import Options
 from d2v_jax.interchange.weights import to_torch
 from d2v_jax.models.positions import sincos_positions
@@ -142,7 +141,7 @@ def write(ours: Outgoing) -> Written:
   arrays = to_torch(params, names.vision(patch))
   if head is not None:
     arrays = prefixed(arrays, PREFIX, "classifier.")
-  images = channels(encoder, params)
+  images = channels(patch, params)
   config = dict(
     architectures=[BASE if head is None else _CLASSIFIER],
     model_type=MODEL_TYPE,

@@ -217,7 +217,7 @@ def _fill_numbers(blank, state):
   blank.__setstate__((1, shape, dtype, bool(columns_first), flat.tobytes()))
 
 
-_ARRAYS = {
+_ARRAYS: dict[str, Callable[..., Any]] = {
   "multiarray.scalar": _number,
   "multiarray._reconstruct": _blank_numbers,
 }

@@ -11,9 +11,10 @@ import pytest
 from d2v_jax import main, pretrained
 from d2v_jax.interchange import command
 from d2v_jax.interchange.fairseq import reader as fairseq
+from d2v_jax.interchange.model import build
 from d2v_jax.interchange.weights import InterchangeError, flatten
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.training import build, checkpoint
+from d2v_jax.training import checkpoint
 from tests import runs
 from tests.goldens import recipe, v2
 from tests.goldens.files import case as golden
@@ -30,8 +31,7 @@ def read(folder, state, **kwargs):
 
 
 def objective(imported):
-  network = MODALITIES[imported.modality].encoder(**imported.encoder)
-  return build._objective(imported.objective, network, "float32")
+  return build(imported.modality, imported.encoder, imported.objective)[1]
 
 
 def numbers(objective, imported, batch):

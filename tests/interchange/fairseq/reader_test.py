@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from d2v_jax.interchange.fairseq import reader as fairseq
+from d2v_jax.interchange.model import build
 from d2v_jax.interchange.weights import InterchangeError, flatten
-from d2v_jax.modalities import MODALITIES
-from d2v_jax.training import build
 from tests.goldens import recipe
 from tests.goldens.files import case as golden
 from tests.interchange.fairseq import checkpoints
@@ -23,15 +22,9 @@ def read(folder, state, **kwargs):
   return fairseq.read(path, **kwargs)
 
 
-def network(imported, **changes):
-  arguments = {**imported.encoder, **changes}
-  return MODALITIES[imported.modality].encoder(**arguments)
-
-
 def objective(imported, **changes):
-  return build._objective(
-    imported.objective, network(imported, **changes), "float32"
-  )
+  arguments = {**imported.encoder, **changes}
+  return build(imported.modality, arguments, imported.objective)[1]
 
 
 def numbers(objective, imported, batch):
@@ -359,6 +352,11 @@ def test_average_that_lacks_something(tmp_path):
       "audio",
       dict(conv_feature_layers="__import__('os').system('touch /tmp/x')"),
       "character 1 is not allowed; it is never evaluated",
+    ),
+    (
+      "audio",
+      dict(conv_feature_layers="[(512, 10, 65536)] * 20"),
+      "checkpoint.pt: its first frame takes more than 268435456 samples",
     ),
     ("ctc", dict(blank_weight=2.0), "blank_weight=2.0"),
     ("ctc", dict(w2v_args=[1]), r"w2v_args=\[1\]: it must be a section"),

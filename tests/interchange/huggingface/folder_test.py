@@ -242,7 +242,7 @@ def test_stale_files_of_ours_are_left_out(tmp_path):
     ({"modality": "text"}, "modality is not what export writes"),
     ({"params": "all"}, "damaged: params is not"),
     ({"params": ["a/b"]}, "1 parameters that are nowhere, such as params/a/b"),
-    ({"objective": {"name": "other"}}, "damaged: .*KeyError\\('other'\\)"),
+    ({"objective": {"name": "other"}}, "objective.name: unknown 'other'"),
     ({"encoder": {"width": 10**9}}, "refused a size of the encoder above"),
     ({"encoder": {"colour": 1}}, "colour: unknown field"),
     ({"tracked": ["a"]}, "damaged: .*KeyError\\('a'\\)"),
