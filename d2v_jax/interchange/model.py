@@ -234,12 +234,12 @@ def mlp_ratio(hidden: int, width: int) -> float:
 
 def character_labels(characters: str) -> dict[str, Any]:
   """config.data.labels of a CTC model with these outputs after the blank."""
-  upper, lower = characters == characters.upper(), characters == characters.lower()
-  case = None if upper == lower else "upper" if upper else "lower"
+  cases = {"upper": characters.upper(), "lower": characters.lower()}
+  fitting = [case for case, text in cases.items() if text == characters]
   return {
     "name": "characters",
     "characters": characters,
-    "case": case,
+    "case": fitting[0] if len(fitting) == 1 else None,
     # Longer than any sentence; only labels that are longer are an error.
     "max_length": 1024,
   }

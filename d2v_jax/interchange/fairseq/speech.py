@@ -142,8 +142,8 @@ def ctc_head(
   if symbols is None:
     if outputs != _SPECIALS + len(CHARACTERS):
       raise checkpoint.error(
-        f"its head has {outputs} outputs, and nothing says for which characters; "
-        "give fairseq's dict.ltr.txt (dictionary)"
+        f"its head has {outputs} outputs, and nothing says for which "
+        "characters; give fairseq's dict.ltr.txt (dictionary)"
       )
     symbols = list(CHARACTERS)
     notes.append(

@@ -64,7 +64,7 @@ def read(
     if len(character) != 1 or i >= outputs:
       raise InterchangeError(
         f"{folder.path / NAME}: {character!r} (number {i} of {outputs}) is not "
-        "one character of the model; only CTC models of characters can be imported."
+        "one character of the model; only such CTC models can be imported."
       )
   labels = character_labels("".join(characters.values()))
   try:
@@ -76,7 +76,9 @@ def read(
   cut = [token for i, token in enumerate(cut) if i not in columns]
   notes = []
   if cut:
-    notes.append(f"outputs for {', '.join(cut)} were cut: they are no characters")
+    notes.append(
+      f"outputs for {', '.join(cut)} were cut: they are no characters"
+    )
   if columns != list(range(len(columns))):
     notes.append("outputs were reordered: the blank is 0, then the characters")
   return columns, labels, notes
