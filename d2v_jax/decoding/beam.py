@@ -9,6 +9,7 @@ import numpy as np
 from d2v_jax.config import FromRun
 from d2v_jax.data.labels import Characters
 from d2v_jax.decoding import word_scores
+from d2v_jax.decoding.arpa import Context
 from d2v_jax.decoding.word_scores import ROOT, WordScores
 
 
@@ -206,9 +207,9 @@ class _Prefixes:
     self.score = np.zeros(size)
     self.rank = np.zeros(size)
     self.context = [words.start]
-    self.after = {}
+    self.after: dict[int, Context] = {}
     self._ended = np.full(size, np.nan)
-    self._children = {}
+    self._children: dict[tuple[int, int], int] = {}
     self._row = np.full(size, -1, np.int32)
 
   def parents_among(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

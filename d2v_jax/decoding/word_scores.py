@@ -73,10 +73,11 @@ class WordScores:
       context: the words before it.
       node: any but ROOT.
     """
+    assert self._lm is not None  # else all nodes are ROOT
     word = self._words[node]
     if word >= 0:
       return self._score(word, context), self._lm.extend(context, word)
-    if self._unknown_score is None:
+    if self._unknown_score is None or self._lm.unknown is None:
       return -np.inf, context
     score = self._score(self._lm.unknown, context) + self._unknown_score
     return score, self._lm.extend(context, self._lm.unknown)

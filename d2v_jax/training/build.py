@@ -80,14 +80,14 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan(Settings):
+class RunPlan(Settings):
   """A run, built from its config alone; its data are not opened yet.
 
   Attributes:
     evaluation: config.evaluation.
   """
 
-  evaluation: evaluation_lib.Plan
+  evaluation: evaluation_lib.EvaluationPlan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,13 +123,13 @@ def from_config(
   return open_data(plan(config, workdir))
 
 
-def plan(config: Any, workdir: epath.PathLike | None = None) -> Plan:
+def plan(config: Any, workdir: epath.PathLike | None = None) -> RunPlan:
   """What `from_config` builds before it opens the data; see there."""
   spec = pretrained.inherit(config, workdir)
   return config_lib.call(_plan, spec, "config", config=spec)
 
 
-def open_data(plan: Plan) -> Experiment:
+def open_data(plan: RunPlan) -> Experiment:
   """Opens what a run is trained and evaluated on.
 
   Raises:
@@ -190,7 +190,7 @@ def _plan(
   ] = "float32",
   init_from: str = "",
   init_model: Literal["student", "teacher"] = "student",
-) -> Plan:
+) -> RunPlan:
   _check_counts(
     total_steps=total_steps,
     batch_size=batch_size,
@@ -226,7 +226,7 @@ def _plan(
   still: dict[str, Any] = (
     {"freeze_steps": total_steps} if learned.frozen else {}
   )
-  return Plan(
+  return RunPlan(
     config=config,
     seed=seed,
     total_steps=total_steps,

@@ -69,7 +69,7 @@ class _Fields:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
   """config.evaluation, checked; its data are not opened yet."""
 
   data: Dataset
@@ -112,7 +112,7 @@ class Plan:
     )
 
 
-def plan(spec: Spec, data: Dataset, num_devices: int) -> Plan:
+def plan(spec: Spec, data: Dataset, num_devices: int) -> EvaluationPlan:
   """Evaluators and splits of config.evaluation.
 
   Args:
@@ -146,7 +146,7 @@ def plan(spec: Spec, data: Dataset, num_devices: int) -> Plan:
       f"{EVALUATION}.batch_size {batch_size} is not a multiple of "
       f"{num_devices} devices; change it."
     )
-  return Plan(
+  return EvaluationPlan(
     data, fields, evaluators, {k: splits[k] for k in needed}, batch_size
   )
 

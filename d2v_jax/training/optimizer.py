@@ -168,7 +168,8 @@ def _scale_by_layer(layer_decay):
 
 
 class _Freezing(NamedTuple):
-  count: jax.Array  # int32, completed updates
+  # int32, completed updates. The name hides a method of tuples.
+  count: jax.Array  # type: ignore[assignment]
   inner: Any
 
 

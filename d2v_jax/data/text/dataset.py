@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
+
 from d2v_jax import config as config_lib
 from d2v_jax.config import Choices, ConfigError, FromRun
 from d2v_jax.data.buckets import Buckets
@@ -86,7 +88,7 @@ class TextData(Dataset):
         self.inputs.max_tokens,
         self.packing,
       )
-    self.check_lengths(transform, int(source.lengths.min()))
+    self.check_lengths(transform, int(np.min(source.lengths)))
     return TrainingExamples(source, transform)
 
   def evaluation(
