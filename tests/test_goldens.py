@@ -36,9 +36,9 @@ FUNCTIONS = {
 INPUTS = optimizers.INPUTS | token_masks.INPUTS
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture
 def optimized():
-  """What users run is compiled with all optimizations."""
+  """What users run is compiled with all optimizations, and in float32."""
   option = "jax_disable_most_optimizations"
   before = jax.config.read(option)
   jax.config.update(option, False)
@@ -70,6 +70,7 @@ NETWORKS = list(_networks())
 SETTINGS = list(_settings())
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("path", NETWORKS)
 def test_model_in_float32(path):
   network.check_float32(*files.load(path))
@@ -80,17 +81,20 @@ def test_model_in_float64(path, monkeypatch):
   network.check_float64(*files.load(path), monkeypatch)
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("path", NETWORKS)
 def test_features(path):
   network.check_features(*files.load(path))
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize(("path", "group", "member"), SETTINGS)
 def test_pure_function(path, group, member):
   meta, arrays = files.load(path)
   pure.check(meta, arrays, _functions(path), group, member)
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("name", recipe.names())
 def test_recipe(name):
   recipe.check(name)

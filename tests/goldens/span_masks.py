@@ -76,7 +76,7 @@ def _exact(case: Pure) -> None:
 def _statistics(case: Pure) -> None:
   """Its statistics, and ours next to them."""
   setting, golden = _read(case.options), case.golden
-  if golden["n_fail"]:
+  if golden.get("n_fail", 0):
     pytest.skip(f"n_fail={golden['n_fail']}: batches with nothing visible")
   batches, total = int(golden["n_batches"]), setting.total
   masks = np.array([setting.masks(1234, e, 0) for e in range(batches)])
