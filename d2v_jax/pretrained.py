@@ -19,7 +19,7 @@ import numpy as np
 from etils import epath
 
 from d2v_jax import config as config_lib
-from d2v_jax.config import ConfigError, Spec
+from d2v_jax.config import Spec
 from d2v_jax.evaluators.features import (
   Features,
   pool_features,
@@ -29,8 +29,6 @@ from d2v_jax.modalities import MODALITIES
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, Params
 from d2v_jax.training import provenance, sharding
 from d2v_jax.training.stored_run import StoredRun
-
-INPUTS_MADE_WITH = ("channels", "tokenizer")
 
 Inputs: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
 
@@ -220,50 +218,3 @@ def load(
   return Pretrained(
     run, source.step, config, modality, network, model, params, mesh
   )
-
-
-def inherit(
-  config: Any, workdir: epath.PathLike | None = None
-) -> dict[str, Any]:
-  """A config with what it leaves to the run of its `init_from`.
-
-  These are the modality, arguments of the encoder, and of config.data what
-  inputs are made with (channels, the tokenizer). What the config gives itself
-  stays.
-
-  Args:
-    config: a config, with or without `init_from`.
-    workdir: where the new run lives. Once it has begun, what it took is read
-      from its own run.json, and the other run need not exist any more.
-
-  Raises:
-    ConfigError: init_from is not the workdir of a run.
-  """
-  spec = config_lib.plain(config)
-  given = spec.get("init_from")
-  if not given:
-    return spec
-  sources = [epath.Path(given)]
-  if workdir is not None and (epath.Path(workdir) / "run.json").exists():
-    sources.insert(0, epath.Path(workdir))
-  for source in sources:
-    try:
-      theirs = config_lib.plain(provenance.read(source)["config"])
-    except ValueError as e:
-      raise ConfigError(
-        f"config.init_from must be the workdir of a run, got {given!r}: {e}"
-      ) from e
-    if source == epath.Path(given) or theirs.get("init_from") == given:
-      break
-  merged = {"modality": theirs.get("modality"), **spec}
-  data = theirs.get("data", {})
-  inherited = {
-    "encoder": theirs.get("encoder", {}),
-    "data": {k: data[k] for k in INPUTS_MADE_WITH if k in data},
-  }
-  for name, fields in inherited.items():
-    own = spec.get(name, {})
-    # What is no section is an error of whoever reads it.
-    if fields and isinstance(own, Mapping):
-      merged[name] = {**fields, **own}
-  return merged

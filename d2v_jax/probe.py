@@ -25,6 +25,7 @@ from d2v_jax.pretrained import Pretrained
 from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import provenance
 from d2v_jax.training import sharding as sharding_lib
+from d2v_jax.training.inherited import inherit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,7 @@ def plan(
   Raises:
     ConfigError: names the field, what was got and what is allowed.
   """
-  spec = pretrained.inherit(config, workdir)
+  spec = inherit(config, workdir)
   spec.pop("objective", None)
   if not spec.get("init_from"):
     config_lib.check_fields(spec, config_lib.field_names(_plan), "config")

@@ -5,7 +5,6 @@ import jax
 import numpy as np
 import pytest
 
-from d2v_jax import config as config_lib
 from d2v_jax import config_file, pretrained
 from d2v_jax.data.layout import PAD
 from d2v_jax.evaluators.features import Features, pool_features
@@ -207,31 +206,6 @@ def test_no_teacher(run, tmp_path):
     pretrained.load(tmp_path, "teacher")
   assert pretrained.load(tmp_path).model == "student"
   assert pretrained.load(run.workdir).model == "teacher"
-
-
-class TestInherit:
-  def test_what_a_config_leaves_out(self, run):
-    spec = {"init_from": str(run.workdir), "encoder": {"drop_path": 0.5}}
-    got = pretrained.inherit(spec)
-    theirs = config_lib.plain(tiny())["encoder"]
-    assert got["encoder"] == {**theirs, "drop_path": 0.5}
-    assert got["modality"] == "vision"
-
-  def test_nothing_without_init_from(self):
-    spec = {"encoder": {"drop_path": 0.5}, "init_from": ""}
-    assert pretrained.inherit(spec) == spec
-
-  def test_a_run_that_has_begun_remembers(self, run, tmp_path):
-    spec = {"init_from": str(tmp_path / "gone"), "encoder": {}}
-    with pytest.raises(
-      ValueError, match="init_from must be the workdir of a r"
-    ):
-      pretrained.inherit(spec, tmp_path)
-    record = {"config": {**spec, "encoder": {"depth": 7}}}
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    assert pretrained.inherit(spec, tmp_path)["encoder"] == {"depth": 7}
-    other = {"init_from": str(run.workdir), "encoder": {}}
-    assert pretrained.inherit(other, tmp_path)["encoder"]["depth"] != 7
 
 
 class TestStartingFromARun:

@@ -11,7 +11,6 @@ import optax
 from etils import epath
 
 from d2v_jax import config as config_lib
-from d2v_jax import pretrained
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
 from d2v_jax.data.dataset import Dataset, TrainingExamples
@@ -24,6 +23,7 @@ from d2v_jax.training import optimizer as optimizer_lib
 from d2v_jax.training import schedules
 from d2v_jax.training import sharding as sharding_lib
 from d2v_jax.training.checkpoint import Checkpoints
+from d2v_jax.training.inherited import inherit
 
 # Grain's seeds are of 32 bits, and every draw of a run begins with its seed.
 _SEEDS = 2**32
@@ -125,7 +125,7 @@ def from_config(
 
 def plan(config: Any, workdir: epath.PathLike | None = None) -> RunPlan:
   """What `from_config` builds before it opens the data; see there."""
-  spec = pretrained.inherit(config, workdir)
+  spec = inherit(config, workdir)
   return config_lib.call(_plan, spec, "config", config=spec)
 
 

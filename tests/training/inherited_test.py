@@ -1,0 +1,43 @@
+import json
+
+import pytest
+
+from d2v_jax import config as config_lib
+from d2v_jax import config_file
+from d2v_jax.training.inherited import inherit
+
+TINY = config_lib.plain(config_file.load("tests/configs/tiny.py"))
+
+
+@pytest.fixture
+def run(tmp_path):
+  """Workdir of a run that has begun."""
+  workdir = tmp_path / "run"
+  workdir.mkdir()
+  (workdir / "run.json").write_text(json.dumps({"config": TINY}))
+  return workdir
+
+
+def test_what_a_config_leaves_out(run):
+  got = inherit({"init_from": str(run), "encoder": {"drop_path": 0.5}})
+  assert got["encoder"] == {**TINY["encoder"], "drop_path": 0.5}
+  assert got["modality"] == "vision"
+  assert got["data"] == {"channels": TINY["data"]["channels"]}
+
+
+def test_nothing_without_init_from():
+  spec = {"encoder": {"drop_path": 0.5}, "init_from": ""}
+  assert inherit(spec) == spec
+
+
+def test_a_run_that_has_begun_remembers(run, tmp_path):
+  spec = {"init_from": str(tmp_path / "gone"), "encoder": {}}
+  with pytest.raises(ValueError, match="init_from must be the workdir of a r"):
+    inherit(spec, tmp_path)
+  record = {"config": {**spec, "encoder": {"depth": 7}}}
+  (tmp_path / "run.json").write_text(json.dumps(record))
+  assert inherit(spec, tmp_path)["encoder"] == {"depth": 7}
+  other = {"init_from": str(run), "encoder": {}}
+  assert (
+    inherit(other, tmp_path)["encoder"]["depth"] == TINY["encoder"]["depth"]
+  )
