@@ -32,7 +32,7 @@ from PIL import Image, ImageEnhance
 from PIL import __version__ as pillow_version
 
 from d2v_jax.data import pipeline
-from d2v_jax.data.images import decoding, examples, sources
+from d2v_jax.data.images import cropping, decoding, examples, sources
 from d2v_jax.data.images import transform as image_transform
 from d2v_jax.data.masks import image as image_masks
 from tests.reference import masking as plain_masking
@@ -71,7 +71,7 @@ def peer_image(data: bytes, size: int) -> tuple[np.ndarray, np.ndarray]:
     image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
   rng = np.random.default_rng(random.getrandbits(32))
   shape = (image.height, image.width)
-  box = image_transform.crop_box(rng, shape, (0.08, 1.0), (3 / 4, 4 / 3))
+  box = cropping.crop_box(rng, shape, (0.08, 1.0), (3 / 4, 4 / 3))
   top, left, height, width = box
   image = image.crop((left, top, left + width, top + height))
   image = image.resize((size, size), Image.Resampling.BICUBIC)
@@ -188,9 +188,7 @@ def part_jobs(folder: pathlib.Path, size: int) -> dict[str, Callable[[], int]]:
       lambda data: np.asarray(Image.open(io.BytesIO(data)).convert("RGB")),
       encoded,
     ),
-    "resize: ours": each(
-      lambda p: image_transform.resize(p, (size, size)), pictures
-    ),
+    "resize: ours": each(lambda p: cropping.resize(p, (size, size)), pictures),
     "resize: Pillow": each(
       lambda p: p.resize((size, size), Image.Resampling.BICUBIC),
       pillow_pictures,

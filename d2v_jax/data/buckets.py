@@ -26,7 +26,7 @@ class Buckets:
 
   lengths: tuple[int, ...]
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     ascending = tuple(sorted(set(self.lengths)))
     if not ascending or ascending != tuple(self.lengths) or ascending[0] < 1:
       raise ValueError(

@@ -10,6 +10,7 @@ from absl import flags
 from etils import epath
 
 from d2v_jax.data.buckets import Buckets, BucketStream, SortedByLength
+from d2v_jax.data.corrupt import CorruptRecords
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example, Source
 
@@ -79,7 +80,7 @@ def train_batches(
   check_reading(num_threads, num_workers, max_corrupt)
   check_range("train_batches", "seed", seed, 0, 2**32 - 1)  # Grain's range
   check_range("train_batches", "start_step", start_step, 0, 2**63 - 1)
-  corrupt = _CorruptRecords(source, max_corrupt, corrupt_log)
+  corrupt = CorruptRecords(source, max_corrupt, corrupt_log)
   if buckets is None:
     examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None)
   else:
@@ -104,7 +105,7 @@ def train_batches(
 class TrainBatches:
   """The iterator that `train_batches` returns."""
 
-  def __init__(self, batches: Any, corrupt: "_CorruptRecords"):
+  def __init__(self, batches: Any, corrupt: "CorruptRecords"):
     self._batches = batches
     self._corrupt = corrupt
 
@@ -205,51 +206,6 @@ class _EvalExamples:
       )
     valid = decodable and position < len(self._source)
     return self._transform(example) | {"valid": np.bool_(valid)}
-
-
-class _CorruptRecords:
-  """The different corrupt records met so far, and their budget."""
-
-  def __init__(self, source: Source, budget: int, path: epath.PathLike | None):
-    self._source = source
-    self._budget = budget
-    self._path = None if path is None else epath.Path(path)
-    self._indices: set[int] = set()
-    self.names: dict[str, None] = {}  # a set that keeps its order
-    if self._path is not None and self._path.exists():
-      lines = self._path.read_text().splitlines()
-      self.names = dict.fromkeys(lines)
-    self._check()
-
-  def note(self, requested: np.ndarray, record: np.ndarray) -> None:
-    """Counts what was passed over between `requested` and `record`, [B]."""
-    total = len(self._source)
-    for row in np.flatnonzero(requested != record):
-      first, length = requested[row], (record[row] - requested[row]) % total
-      passed = {int(first + k) % total for k in range(length)}
-      for index in sorted(passed - self._indices):
-        self._indices.add(index)
-        self._add(self._source.record_name(index))
-    self._check()
-
-  def _add(self, name: str) -> None:
-    if name in self.names:
-      return
-    self.names[name] = None
-    logging.warning("passing over the corrupt record %s", name)
-    if self._path is not None:
-      # Buckets cannot append; the budget keeps the file small.
-      self._path.write_text("".join(f"{n}\n" for n in self.names))
-
-  def _check(self) -> None:
-    if len(self.names) > self._budget:
-      first = ", ".join(list(self.names)[:5])
-      where = "" if self._path is None else f" (all are in {self._path})"
-      raise ValueError(
-        f"train_batches: {len(self.names)} corrupt records are more than "
-        f"max_corrupt={self._budget}; the first are {first}{where}; repair or "
-        "remove them, or raise max_corrupt"
-      )
 
 
 def check_reading(

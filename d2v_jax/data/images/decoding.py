@@ -63,7 +63,7 @@ def _decode_with_opencv(data: bytes, channels: int) -> np.ndarray | None:
   if image is None or image.dtype not in (np.uint8, np.uint16):
     return None
   if image.dtype == np.uint16:
-    image = (image >> 8).astype(np.uint8)
+    image = (image // 256).astype(np.uint8)
   if image.ndim == 2:
     return _with_channels(image[..., None], channels)
   return _with_channels(np.ascontiguousarray(image[..., 2::-1]), channels)

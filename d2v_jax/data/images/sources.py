@@ -97,7 +97,7 @@ class ImageFolder:
 
   def __getitem__(self, index: int) -> Record:
     file = self._files[index]
-    record = {"image": (self._root / file).read_bytes()}
+    record: Record = {"image": (self._root / file).read_bytes()}
     if self.labelled:
       record["label"] = self._class_ids[file.split("/")[0]]
     return record

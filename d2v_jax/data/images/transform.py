@@ -3,21 +3,17 @@
 import dataclasses
 import math
 
-import cv2
 import numpy as np
 
 from d2v_jax.data.images import colors
+from d2v_jax.data.images.cropping import crop_box, resize
 from d2v_jax.data.images.rand_augment import RandAugment
 from d2v_jax.data.images.view_augment import ViewAugment
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example
 
-_CROP_ATTEMPTS = 10
 _LARGEST = 2**15 - 1  # what OpenCV can warp
-
-# The pipeline's own threads keep the cores busy; OpenCV's would get in the way.
-cv2.setNumThreads(1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +60,7 @@ class ImageTrainTransform:
   view_augment: ViewAugment | None = None
   views: int = 1
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     _check_size("ImageTrainTransform", self.image_size)
     if self.patch_size < 1 or self.image_size % self.patch_size:
       raise ValueError(
@@ -74,8 +70,8 @@ class ImageTrainTransform:
     if self.mask is not None:
       self.mask.check(self.grid)
     if self.crop_scale is not None:
-      _check_range("crop_scale", self.crop_scale, 1.0)
-    _check_range("crop_ratio", self.crop_ratio, 1000.0)
+      _check_pair("crop_scale", self.crop_scale, 1.0)
+    _check_pair("crop_ratio", self.crop_ratio, 1000.0)
     if not 0 <= self.flip <= 1:
       raise ValueError(
         f"ImageTrainTransform: flip is a probability, 0 to 1, got {self.flip}"
@@ -124,7 +120,7 @@ class ImageTrainTransform:
       them 'keep_ids' int32 [M, V], the visible patches; and what is handed on.
     """
     image = example["image"]
-    out = {
+    out: Example = {
       name: self._view(image, rng, view)
       for view, name in enumerate(("inputs", "inputs_b")[: self.views])
     }
@@ -176,7 +172,7 @@ class ImageEvalTransform:
   image_size: int
   resize_ratio: float | None = 256 / 224
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     _check_size("ImageEvalTransform", self.image_size)
     if self.resize_ratio is not None and not 1 <= self.resize_ratio <= 10:
       raise ValueError(
@@ -204,72 +200,13 @@ class ImageEvalTransform:
       top, left = (round((side - size) / 2) for side in image.shape[:2])
       image = image[top : top + size, left : left + size]
     image = resize(image, (size, size))
-    out = {"inputs": np.ascontiguousarray(image)}
+    out: Example = {"inputs": np.ascontiguousarray(image)}
     if "label" in example:
       out["label"] = np.int32(example["label"])
     return out
 
 
-def crop_box(
-  rng: np.random.Generator,
-  shape: tuple[int, int],
-  scale: tuple[float, float],
-  ratio: tuple[float, float],
-) -> tuple[int, int, int, int]:
-  """Draws the box of a random resized crop, with torchvision's rule.
-
-  Args:
-    rng: the only source of randomness.
-    shape: height and width of the image, in pixels.
-    scale: smallest and largest share of the area.
-    ratio: smallest and largest width / height, drawn log-uniformly.
-
-  Returns:
-    Top, left, height, width, in pixels. When ten boxes did not fit: the largest
-    central box of an allowed ratio.
-  """
-  rows, cols = shape
-  log_ratio = (math.log(ratio[0]), math.log(ratio[1]))
-  for _ in range(_CROP_ATTEMPTS):
-    area = rows * cols * rng.uniform(*scale)
-    aspect = math.exp(rng.uniform(*log_ratio))
-    width = round(math.sqrt(area * aspect))
-    height = round(math.sqrt(area / aspect))
-    if 0 < width <= cols and 0 < height <= rows:
-      top = int(rng.integers(0, rows - height + 1))
-      left = int(rng.integers(0, cols - width + 1))
-      return top, left, height, width
-  width = min(cols, max(1, round(rows * ratio[1])))
-  height = min(rows, max(1, round(cols / ratio[0])))
-  return (rows - height) // 2, (cols - width) // 2, height, width
-
-
-def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-  """Resizes an image, without aliasing; the same size comes back as it is.
-
-  Args:
-    image: uint8 [H, W, C].
-    shape: height and width wanted, in pixels.
-
-  Returns:
-    uint8 [*shape, C].
-
-  Source: the reference uses Pillow's antialiased bicubic filter. We average
-  over areas when neither side grows, which removes aliasing too, and use
-  bicubic interpolation otherwise. Photographs shrunk to 224 x 224 differ by one
-  level of 255 on average, and it is about twice as fast (measured by
-  benchmarks/input_pipeline.py).
-  """
-  if image.shape[:2] == tuple(shape):
-    return image
-  rows, cols = shape
-  shrinks = rows <= image.shape[0] and cols <= image.shape[1]
-  method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-  resized = cv2.resize(image, (cols, rows), interpolation=method)
-  return resized.reshape(rows, cols, image.shape[2])  # OpenCV drops C = 1
-
-
-def _check_range(name: str, pair: tuple[float, float], most: float) -> None:
+def _check_pair(name: str, pair: tuple[float, float], most: float) -> None:
   if len(pair) != 2 or not 0 < pair[0] <= pair[1] <= most:
     raise ValueError(
       f"ImageTrainTransform: {name} must be (low, high) with 0 < low <= high "

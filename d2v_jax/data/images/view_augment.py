@@ -41,7 +41,7 @@ class ViewAugment:
   sigma: tuple[float, float] = (0.1, 2.0)
   solarize: tuple[float, float] = (0.0, 0.2)
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     for name, pair in (("blur", self.blur), ("solarize", self.solarize)):
       if len(pair) != 2:
         raise ValueError(

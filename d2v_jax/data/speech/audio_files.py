@@ -3,7 +3,7 @@
 import concurrent.futures
 import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -95,7 +95,7 @@ class AudioFiles:
 
 
 def resampled_lengths(
-  headers: list[Header | None], sample_rate: int
+  headers: Sequence[Header | None], sample_rate: int
 ) -> np.ndarray:
   """Returns int64 [n], samples after resampling; 0 where unreadable."""
   lengths = [

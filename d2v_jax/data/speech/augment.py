@@ -38,7 +38,7 @@ class WaveAugment:
   noise: tuple[float, float] | None = (10.0, 30.0)
   gap: float = 0.1
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     low, high = _pair("piece", self.piece)
     if not 0 < low <= high <= 1:
       raise ValueError(

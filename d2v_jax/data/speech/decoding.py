@@ -2,6 +2,8 @@
 
 import io
 import os
+import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import soundfile
@@ -106,17 +108,21 @@ def header(source: bytes | os.PathLike | str) -> tuple[int, int] | None:
     cannot be read. An MP3 file may not say its length, which then is estimated;
     a FLAC file that does not is decoded.
   """
-  is_bytes = isinstance(source, bytes)
+  if isinstance(source, bytes):
+    return _header(io.BytesIO(source), lambda: source)
+  return _header(str(source), pathlib.Path(source).read_bytes)
+
+
+def _header(
+  file: io.BytesIO | str, content: Callable[[], bytes]
+) -> tuple[int, int] | None:
   try:
-    info = soundfile.info(io.BytesIO(source) if is_bytes else str(source))
+    info = soundfile.info(file)
     if info.frames < _UNKNOWN:
       return info.frames, info.samplerate
-    if not is_bytes:
-      with open(source, "rb") as file:
-        source = file.read()
+    found = _read(content())
   except (soundfile.SoundFileError, OSError):
     return None
-  found = _read(source)
   return None if found is None else (len(found[0]), found[1])
 
 
@@ -162,7 +168,7 @@ def _read(data: bytes) -> tuple[np.ndarray, int] | None:
   """Returns float32 [n, channels] and the rate; None when corrupt or cut."""
   if not _is_complete(data):
     return None
-  blocks = []
+  blocks: list[np.ndarray] = []
   try:
     with _Stream(io.BytesIO(data)) as file:
       rate, promised, kind = file.samplerate, file.frames, file.format

@@ -105,9 +105,9 @@ class Utterances:
         record["audio"], record.get("rate"), self._sample_rate
       )
       if samples is not None and self._is_usable(samples):
-        example = {k: record[k] for k in ("text", "label") if k in record}
-        at = {"requested": index, "record": position}
-        return {"audio": decoding.normalise(samples), **example, **at}
+        example: Example = {"audio": decoding.normalise(samples)}
+        example |= {k: record[k] for k in ("text", "label") if k in record}
+        return example | {"requested": index, "record": position}
     raise ValueError(
       f"Utterances: none of the {total} utterances can be decoded or is more "
       f"than silence, from {self.record_name(0)} on; check that they are "

@@ -73,13 +73,15 @@ class Manifest(AudioFiles):
         f"Manifest: {table.name(0)}: no such file: {files[0]}; set root to the "
         "folder that the paths start from"
       )
-    self._counts = _numbers(table, "num_samples")
-    self._rates = _numbers(table, "rate")
-    if self._counts is not None and self._rates is None:
+    counts, rates = _numbers(table, "num_samples"), _numbers(table, "rate")
+    if counts is not None and rates is None:
       raise ValueError(
         f"Manifest: {path} has num_samples but no column 'rate', the samples a "
         "second that they are counted at; add it"
       )
+    self._headers: list[Header] | None = None
+    if counts is not None and rates is not None:
+      self._headers = list(zip(counts, rates, strict=True))
     self._records = _numbers(table, "record")
     self._shards = {}
     if self._records is not None:
@@ -106,18 +108,17 @@ class Manifest(AudioFiles):
 
   def header(self, index: int) -> Header | None:
     """Returns samples per channel and per second; None when unreadable."""
-    if self._counts is not None:
-      return self._counts[index], self._rates[index]
+    if self._headers is not None:
+      return self._headers[index]
     if self._records is not None:
       return decoding.header(self.read(index))
     return super().header(index)
 
   def lengths(self, sample_rate: int) -> np.ndarray:
     """Returns int64 [n], samples after resampling; 0 where unreadable."""
-    if self._counts is None:
+    if self._headers is None:
       return super().lengths(sample_rate)
-    headers = list(zip(self._counts, self._rates, strict=True))
-    return resampled_lengths(headers, sample_rate)
+    return resampled_lengths(self._headers, sample_rate)
 
 
 def _numbers(table: Table, column: str) -> list[int] | None:

@@ -34,7 +34,7 @@ class Tones:
       )
     table = Table(_TABLE, split=split, label="tone")
     self._bounds = [(int(r["start"]), int(r["end"])) for r in table.rows]
-    self._labels = table.labels
+    self._labels = table.labels or []
     self._split = split
     self.class_names = table.class_names
 

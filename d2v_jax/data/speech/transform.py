@@ -46,7 +46,7 @@ class SpeechTrainTransform:
   wave_augment: WaveAugment | None = None
   views: int = 1
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     layout.num_frames(0, self.conv_layers)  # raises when they are wrong
     if self.views not in (1, 2):
       raise ValueError(
@@ -117,6 +117,7 @@ class SpeechTrainTransform:
     if self.mask is not None:
       out |= self.mask(rng, {"padding": out["padding"]})
     if self.channel_mask is not None:
+      assert self.width is not None  # as checked
       channels = {"padding": np.zeros(self.width, bool)}  # [D]
       out["channel_mask"] = self.channel_mask(rng, channels)["mask"]
     if self.labels is not None:
@@ -161,7 +162,7 @@ class SpeechEvalTransform:
   conv_layers: ConvLayers = layout.CONV_LAYERS
   labels: Labels | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     layout.num_frames(0, self.conv_layers)  # raises when they are wrong
 
   def __call__(self, example: Example) -> Example:

@@ -46,7 +46,7 @@ class TokenBlocks:
       content += block.astype(dtype).tobytes()
       lengths.append(len(block))
     self._flat = np.frombuffer(content, dtype)
-    self.lengths = np.array(lengths, np.int64)
+    self.lengths: np.ndarray = np.array(lengths, np.int64)
     self._ends = np.cumsum(self.lengths)
 
   def __len__(self) -> int:
@@ -138,7 +138,8 @@ def _whole_sentences(
   documents: Iterable[list[np.ndarray]], room: int, rule: str
 ) -> Iterator[np.ndarray]:
   """Yields runs of sentences that fit, and single ones that do not."""
-  group, size = [], 0
+  group: list[np.ndarray] = []
+  size = 0
   for sentences in _separated(documents, rule):
     for sentence in sentences:
       if group and size + len(sentence) > room:
@@ -170,7 +171,7 @@ def _separated(
   documents: Iterable[list[np.ndarray]], rule: str
 ) -> Iterator[list[np.ndarray]]:
   """Puts </s> between documents, unless blocks end with them anyway."""
-  separator = []
+  separator: list[np.ndarray] = []
   for sentences in documents:
     yield [*separator, *sentences]
     if rule != "documents":

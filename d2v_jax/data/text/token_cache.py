@@ -54,7 +54,7 @@ class Tokens:
     self.rule: str = summary["rule"]
     shards = [str(self.path / name) for name in summary["shards"]]
     try:
-      self.lengths = np.load(self.path / _LENGTHS).astype(np.int64)
+      self.lengths: np.ndarray = np.load(self.path / _LENGTHS).astype(np.int64)
       self._blocks = array_record_data_source.ArrayRecordDataSource(shards)
       complete = len(self._blocks) == len(self.lengths) == summary["blocks"]
     except (OSError, ValueError, RuntimeError):
@@ -136,7 +136,9 @@ def write(
   unfinished = folder.with_name(f"{folder.name}.partial")
   shutil.rmtree(unfinished, ignore_errors=True)
   unfinished.mkdir(parents=True)
-  lengths, shards, writer = [], [], None
+  lengths: list[int] = []
+  shards: list[str] = []
+  writer: Any = None
   try:
     for block in blocks:
       if len(lengths) % blocks_per_shard == 0:

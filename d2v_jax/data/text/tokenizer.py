@@ -7,6 +7,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -70,7 +71,7 @@ class Tokenizer:
     vocab |= {t: i for i, t in enumerate(missing, len(tokens))}
     self._bpe = _byte_level(vocab, self._merges)
 
-  def __reduce__(self):
+  def __reduce__(self) -> tuple[Any, ...]:
     return Tokenizer, (self._tokens, self._merges)
 
   @property
@@ -168,7 +169,7 @@ def load(
     raise ValueError(
       f"tokenizer: give either path or name, got path={path!r}, name={name!r}"
     )
-  if name is not None:
+  if path is None:
     if name not in _EMBEDDED:
       raise ValueError(
         f"tokenizer: unknown name {name!r}; choose one of: "

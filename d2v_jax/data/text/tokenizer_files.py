@@ -41,12 +41,12 @@ def read(path: pathlib.Path) -> tuple[list[str], list[Merge]]:
     return tokens, _read_merges(path / "vocab.bpe")
   if "tokenizer.json" in have:
     return _read_tokenizer_json(path / "tokenizer.json")
-  for vocab, merges in (
+  for ids, merges in (
     ("vocab.json", "merges.txt"),
     ("encoder.json", "vocab.bpe"),
   ):
-    if {vocab, merges} <= have:
-      tokens = _ordered(_read_vocab(path / vocab), path / vocab)
+    if {ids, merges} <= have:
+      tokens = _ordered(_read_vocab(path / ids), path / ids)
       return tokens, _read_merges(path / merges)
   what = "has no tokenizer" if path.is_dir() else "does not exist"
   raise ValueError(
@@ -88,7 +88,7 @@ def _read_tokenizer_json(path: pathlib.Path) -> tuple[list[str], list[Merge]]:
 
 def _ordered(vocab: dict[str, int], path: pathlib.Path) -> list[str]:
   """Returns the tokens by id; adds the special ones to a plain vocabulary."""
-  tokens = sorted(vocab, key=vocab.get)
+  tokens = sorted(vocab, key=vocab.__getitem__)
   for i, token in enumerate(tokens):
     if vocab[token] != i:
       raise ValueError(
@@ -146,7 +146,7 @@ def _checked(merges: list[tuple[str, ...]], path: pathlib.Path) -> list[Merge]:
         f"tokenizer: {path}: a merge must be two pieces with a space between "
         f"them, got {' '.join(merge)!r}"
       )
-  return merges
+  return [(left, right) for left, right in merges]
 
 
 def _read_lines(path: pathlib.Path) -> list[str]:

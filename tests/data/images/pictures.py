@@ -29,3 +29,17 @@ def picture(height=120, width=160, channels=3, seed=0):
   coarse = rng.integers(30, 226, (6, 8, channels), dtype=np.uint8)
   image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
   return image.reshape(height, width, channels)
+
+
+def noise(channels=3, shape=(40, 56)):
+  """Random levels that do not reach all of 0..255."""
+  rng = np.random.default_rng(0)
+  high = 180 + 20 * np.arange(channels)
+  return rng.integers(30, high, (*shape, channels), dtype=np.uint8)
+
+
+def blurred(channels=3):
+  """A random picture without hard edges."""
+  coarse = noise(channels, (5, 7))
+  image = cv2.resize(coarse, (112, 80), interpolation=cv2.INTER_CUBIC)
+  return image.reshape(80, 112, channels)
