@@ -208,9 +208,9 @@ def load(
       f"{run / 'run.json'}: unknown modality {modality!r}; choose one of: "
       f"{', '.join(sorted(MODALITIES))}."
     )
-  network = config_lib.call(
-    MODALITIES[modality].encoder,
+  network = config_lib.build(
     {**config["encoder"], **(encoder or {})},
+    MODALITIES[modality].encoders,
     "encoder",
     compute_dtype=compute_dtype,
   )
@@ -344,7 +344,7 @@ def inherit(
 
   These are the modality, arguments of the encoder, and of config.data what
   inputs are made with (channels, the tokenizer). What the config gives itself
-  stays.
+  stays; None leaves an argument of the encoder to its constructor.
 
   Args:
     config: a config, with or without `init_from`.
@@ -381,4 +381,7 @@ def inherit(
     # What is no section is an error of whoever reads it.
     if fields and isinstance(own, Mapping):
       merged[name] = {**fields, **own}
+  if isinstance(merged.get("encoder"), Mapping):
+    network = merged["encoder"].items()
+    merged["encoder"] = {k: v for k, v in network if v is not None}
   return merged

@@ -148,7 +148,7 @@ def build(
   Raises:
     ValueError: the options do not describe what this library has.
   """
-  network = config_lib.call(MODALITIES[modality].encoder, encoder, "encoder")
+  network = config_lib.build(encoder, MODALITIES[modality].encoders, "encoder")
   if not objective:
     return network, None
   whole = config_lib.build(

@@ -10,7 +10,7 @@ import pytest
 
 from d2v_jax.data.layout import PAD, num_frames
 from d2v_jax.models import positions
-from d2v_jax.models.text import token_positions
+from d2v_jax.models.token_embedding import token_positions
 from d2v_jax.objectives import losses
 from d2v_jax.objectives.ema import Ema
 from d2v_jax.objectives.targets import average_top_k

@@ -131,6 +131,7 @@ def _encoder(
     "feature_grad_scale": training.number(
       "feature_grad_mult", 0.0 if fine_tuned else 1.0
     ),
+    "name": "speech",
     "width": width,
     "depth": c.integer("encoder_layers", 12, least=1, most=1000),
     "num_heads": c.integer("encoder_attention_heads", 12, least=1),

@@ -187,6 +187,7 @@ def _encoder(checkpoint: Checkpoint, t: Options) -> dict[str, Any]:
   if max_tokens < 1:
     raise checkpoint.error(f"its table of positions has {rows} rows")
   return {
+    "name": "text",
     "vocab_size": size(checkpoint, tokens, 0),
     "max_tokens": max_tokens,
     "width": width,

@@ -33,6 +33,7 @@ def sizes(checkpoint: Checkpoint, blocks: str, fc1: str) -> dict[str, Any]:
   }
   scaled = f"{blocks}0.gamma_1" in arrays
   return {
+    "name": "vit",
     "width": width,
     "depth": len(layers),
     "mlp_ratio": mlp_ratio(checkpoint, f"{blocks}0.{fc1}.weight", width),

@@ -25,7 +25,6 @@ from d2v_jax.interchange.files import (
 from d2v_jax.interchange.model import Foreign, Imported, assemble
 from d2v_jax.interchange.weights import InterchangeError, Rule, Tree, flatten
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.models import vision
 
 CONFIG = "d2v_jax.json"
 ARRAYS = "d2v_jax.safetensors"
@@ -44,14 +43,9 @@ _FIELDS = {
 
 def resolved(modality: str, encoder: Mapping[str, Any]) -> dict[str, Any]:
   """Arguments of an encoder, those that are left out among them."""
-  defaults = inspect.signature(MODALITIES[modality].encoder).parameters
-  given = {
-    k: p.default for k, p in defaults.items() if p.default is not p.empty
-  }
-  given |= encoder
-  if modality == "vision":
-    return {**given, **vision.by_version(given)}
-  return given
+  constructor = MODALITIES[modality].encoders[encoder["name"]]
+  arguments = inspect.signature(constructor).parameters
+  return {k: p.default for k, p in arguments.items()} | dict(encoder)
 
 
 def write(

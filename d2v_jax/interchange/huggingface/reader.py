@@ -170,10 +170,10 @@ def kind(folder: Folder) -> tuple[Fields, types.ModuleType, str]:
 
 def _outgoing(model, params) -> Outgoing:
   encoder = exact.resolved(model.modality, model.encoder)
-  if encoder["prenet_depth"] is not None:
+  if encoder["name"].startswith("visible_"):
     raise refuse(
-      "encoder.prenet_depth",
-      encoder["prenet_depth"],
+      "encoder.name",
+      encoder["name"],
       "transformers has no network of data2vec 2.0",
     )
   name, head = model.objective.get("name"), None

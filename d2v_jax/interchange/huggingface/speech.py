@@ -249,6 +249,7 @@ def _encoder(fields):
   depth = fields.integer("num_conv_pos_embeddings", 2, 64)
   kernel = fields.integer("conv_pos_kernel_size", 3, 4096)
   return dict(
+    name="speech",
     conv_layers=tuple(zip(*sizes, strict=True)),
     conv_bias=fields.flag("conv_bias"),
     width=width,

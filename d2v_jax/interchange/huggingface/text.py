@@ -186,6 +186,7 @@ def _encoder(fields):
   fields.only("pad_token_id", PAD)
   width = fields.integer("hidden_size")
   return dict(
+    name="text",
     vocab_size=fields.integer("vocab_size", EOS + 1, 1 << 24),
     max_tokens=fields.integer("max_position_embeddings", PAD + 2) - PAD - 1,
     width=width,

@@ -198,6 +198,7 @@ def _encoder(fields, positions):
   while math.floor(width * ratio) < hidden:
     ratio = math.nextafter(ratio, math.inf)
   return dict(
+    name="vit",
     image_size=fields.square("image_size", patch * _LARGEST_GRID),
     patch_size=patch,
     width=width,

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from d2v_jax import config as config_lib
 from d2v_jax.interchange.fairseq import reader as fairseq
 from d2v_jax.interchange.weights import InterchangeError, flatten
 from d2v_jax.modalities import MODALITIES
@@ -29,7 +30,8 @@ def read(folder, state, **kwargs):
 
 def network(imported, **changes):
   arguments = {**imported.encoder, **changes}
-  return MODALITIES[imported.modality].encoder(**arguments)
+  encoders = MODALITIES[imported.modality].encoders
+  return config_lib.build(arguments, encoders, "encoder")
 
 
 def objective(imported, **changes):
