@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from d2v_jax.interchange.names import InterchangeError
+from d2v_jax.interchange.weights import InterchangeError
 
 _LARGEST = 1_000_000
 
