@@ -97,8 +97,11 @@ def _parts(config):
 
 def _objective(config):
   dtype = config["compute_dtype"]
-  encoder = MODALITIES[config["modality"]].encoder(
-    **config["encoder"], compute_dtype=dtype
+  encoder = config_lib.build(
+    config["encoder"],
+    MODALITIES[config["modality"]].encoders,
+    "config.encoder",
+    compute_dtype=dtype,
   )
   return config_lib.build(
     config["objective"],

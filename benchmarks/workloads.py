@@ -124,7 +124,8 @@ def make_config(
     for section in (encoder, decoder):
       section.update(dict.fromkeys(RATES, 0.0))
   row = MODALITIES[spec["modality"]]
-  encoder = _complete(row.encoder, encoder)
+  network = encoder["name"]
+  encoder = _complete(row.encoders[network], encoder)
   for part, constructor in _parts(OBJECTIVES[name]).items():
     objective[part] = _complete(constructor, objective[part])
   objective = _complete(OBJECTIVES[name], objective)
@@ -135,7 +136,7 @@ def make_config(
     "batch_size": batch_size,
     "compute_dtype": dtype,
     "mask": spec["data"]["mask"],
-    "encoder": encoder,
+    "encoder": {"name": network, **encoder},
     "objective": {"name": name, **objective},
     # PyTorch's AdamW has no other epsilon; it costs the same.
     "optimizer": _complete(optimizer_lib.adamw, spec["optimizer"])
@@ -180,11 +181,12 @@ def make_batch(config: Spec, seconds: float, tokens: int) -> Batch:
   encoder, row = config["encoder"], MODALITIES[config["modality"]]
   make = {"vision": _image, "speech": _utterance, "text": _text}
   size = {"speech": round(16_000 * seconds), "text": tokens}
+  network = config_lib.build(encoder, row.encoders, "config.encoder")
   dataset = config_lib.call(
     row.data,
     {"mask": config["mask"]},
     "config.data",
-    run={"inputs": row.encoder(**encoder).inputs},
+    run={"inputs": network.inputs},
   )
   transform = dataset.transform()
   examples = []

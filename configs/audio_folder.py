@@ -42,6 +42,7 @@ def get_config() -> ml_collections.ConfigDict:
     max_corrupt=100,
   )
   c.encoder = dict(
+    name="speech",
     # Longer strides at first than wav2vec 2.0: half of the cost.
     conv_layers=((64, 16, 8), (96, 10, 5), *((128, 4, 2),) * 2, (128, 2, 2)),
     width=192,

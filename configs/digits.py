@@ -46,6 +46,7 @@ def get_config() -> ml_collections.ConfigDict:
     num_threads=2,
   )
   c.encoder = dict(
+    name="vit",
     image_size=8,
     patch_size=2,
     width=96,

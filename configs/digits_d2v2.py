@@ -20,13 +20,13 @@ def get_config() -> ml_collections.ConfigDict:
     name="inverse_blocks", num_masks=8, ratio=0.6, adjust=0.1, length=2
   )
   c.encoder = dict(
+    name="visible_vit",
     image_size=8,
     patch_size=2,
     width=96,
     prenet_depth=1,
     depth=2,
     num_heads=4,
-    positions="sincos",
     mean=(0.31,),
     std=(0.37,),
   )

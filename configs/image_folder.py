@@ -39,6 +39,7 @@ def get_config() -> ml_collections.ConfigDict:
     max_corrupt=100,
   )
   c.encoder = dict(
+    name="vit",
     image_size=32,
     patch_size=4,
     width=128,

@@ -67,6 +67,7 @@ def get_config() -> ml_collections.ConfigDict:
     num_workers=0,
   )
   c.encoder = dict(
+    name="speech",
     width=768,
     depth=12,
     num_heads=12,

@@ -69,6 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
     num_workers=0,
   )
   c.encoder = dict(
+    name="visible_speech",
     width=768,
     prenet_depth=0,
     depth=12,

@@ -61,6 +61,7 @@ def get_config() -> ml_collections.ConfigDict:
     num_workers=0,
   )
   c.encoder = dict(
+    name="visible_text",
     vocab_size=50_265,
     max_tokens=512,
     width=768,

@@ -40,6 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
     num_threads=2,
   )
   c.encoder = dict(
+    name="text",
     vocab_size=8000,
     max_tokens=128,
     width=192,

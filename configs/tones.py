@@ -37,6 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
     num_threads=2,
   )
   c.encoder = dict(
+    name="speech",
     conv_layers=((64, 10, 5), *((64, 3, 2),) * 4, *((64, 2, 2),) * 1),
     width=96,
     depth=3,

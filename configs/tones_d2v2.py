@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.data.mask = dict(
     name="frame_blocks", num_masks=8, ratio=0.5, adjust=0.05, length=4
   )
+  c.encoder.name = "visible_speech"
   c.encoder.prenet_depth = 1
   c.encoder.depth = 2
   c.objective = dict(

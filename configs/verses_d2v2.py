@@ -22,6 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
   c = verses.get_config()
   c.batch_size = 8
   c.data.mask = dict(name="random_tokens", num_masks=8, ratio=0.48)
+  c.encoder.name = "visible_text"
   c.encoder.prenet_depth = 1
   c.encoder.depth = 2
   c.objective = dict(

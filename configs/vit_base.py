@@ -60,6 +60,7 @@ def get_config() -> ml_collections.ConfigDict:
     num_workers=0,
   )
   c.encoder = dict(
+    name="vit",
     image_size=224,
     patch_size=16,
     width=768,

@@ -65,13 +65,13 @@ def get_config() -> ml_collections.ConfigDict:
     num_workers=0,
   )
   c.encoder = dict(
+    name="visible_vit",
     image_size=224,
     patch_size=16,
     width=768,
     prenet_depth=2,
     depth=10,
     num_heads=12,
-    positions="sincos",
   )
   c.objective = dict(
     name="data2vec2",

@@ -1,14 +1,19 @@
 """The table of modalities: which network, and which data."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from d2v_jax.data.dataset import Dataset
 from d2v_jax.data.images.dataset import ImageData
 from d2v_jax.data.speech.dataset import SpeechData
 from d2v_jax.data.text.dataset import TextData
-from d2v_jax.models import speech, text, vision
 from d2v_jax.models.encoder import Encoder
+from d2v_jax.models.speech import speech
+from d2v_jax.models.text import text
+from d2v_jax.models.visible_speech import visible_speech
+from d2v_jax.models.visible_text import visible_text
+from d2v_jax.models.visible_vision import visible_vit
+from d2v_jax.models.vision import vit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,16 +21,19 @@ class Modality:
   """One row of the table.
 
   Attributes:
-    encoder: constructor of config.encoder.
+    encoders: config.encoder.name -> constructor of config.encoder; those with
+      visible_ are data2vec 2.0's.
     data: constructor of config.data.
   """
 
-  encoder: Callable[..., Encoder]
+  encoders: Mapping[str, Callable[..., Encoder]]
   data: Callable[..., Dataset]
 
 
 MODALITIES = {
-  "vision": Modality(vision.vit, ImageData),
-  "speech": Modality(speech.speech, SpeechData),
-  "text": Modality(text.text, TextData),
+  "vision": Modality({"vit": vit, "visible_vit": visible_vit}, ImageData),
+  "speech": Modality(
+    {"speech": speech, "visible_speech": visible_speech}, SpeechData
+  ),
+  "text": Modality({"text": text, "visible_text": visible_text}, TextData),
 }

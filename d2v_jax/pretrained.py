@@ -204,9 +204,9 @@ def load(
       f"{run / 'run.json'}: unknown modality {modality!r}; choose one of: "
       f"{', '.join(sorted(MODALITIES))}."
     )
-  network = config_lib.call(
-    MODALITIES[modality].encoder,
+  network = config_lib.build(
     {**config["encoder"], **(encoder or {})},
+    MODALITIES[modality].encoders,
     "encoder",
     compute_dtype=compute_dtype,
   )

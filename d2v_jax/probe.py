@@ -118,8 +118,8 @@ def _plan(
   compute_dtype: str = "float32",
 ) -> Callable[[], Probe]:
   row = MODALITIES[modality]
-  network = config_lib.call(
-    row.encoder, encoder, "config.encoder", compute_dtype=compute_dtype
+  network = config_lib.build(
+    encoder, row.encoders, "config.encoder", compute_dtype=compute_dtype
   )
   dataset = config_lib.call(
     row.data, data or {}, "config.data", run={"inputs": network.inputs}

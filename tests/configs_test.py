@@ -57,6 +57,9 @@ QUICK = ("vit_base", "tones", "verses")
 # They train nothing: the network is that of another run.
 PROBES = {"probe_digits", "probe_images", "probe_audio", "probe_text"}
 
+# Those of the runs that fine-tuning starts from.
+NETWORKS = {"vision": "vit", "speech": "speech", "text": "text"}
+
 # The data that come along, of each modality.
 BUNDLED = {"vision": "digits", "speech": "tones", "text": "kjv"}
 
@@ -94,6 +97,8 @@ def load(name, vocabularies):
     if split in config.evaluation:
       config.evaluation[split] = {**source, "split": split}
   config.num_devices = 1
+  if "name" not in config.encoder:  # it is that of the run of init_from
+    config.encoder.name = NETWORKS[config.modality]
   vocab_size = config.encoder.get("vocab_size", 50_265)
   if config.modality == "text" and vocab_size in vocabularies:
     config.data.tokenizer = {"path": vocabularies[vocab_size]}

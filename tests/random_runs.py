@@ -25,7 +25,9 @@ def save(workdir, modality, **encoder):
   config = config_file.load(f"{runs.ROOT}/tests/configs/{CONFIGS[modality]}.py")
   config = config_lib.plain(config)
   config["encoder"] |= encoder
-  network = MODALITIES[modality].encoder(**config["encoder"])
+  network = config_lib.build(
+    config["encoder"], MODALITIES[modality].encoders, "config.encoder"
+  )
   shapes = jax.eval_shape(network.init, jax.random.key(0), BATCHES[modality])
   rng = np.random.default_rng(0)
 

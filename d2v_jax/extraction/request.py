@@ -88,7 +88,7 @@ def pads(config: config_lib.Spec) -> bool:
 def network_inputs(config: config_lib.Spec) -> Inputs:
   """What the network of a run takes."""
   row = MODALITIES[config["modality"]]
-  return config_lib.call(row.encoder, config["encoder"], "encoder").inputs
+  return config_lib.build(config["encoder"], row.encoders, "encoder").inputs
 
 
 def longest(args: argparse.Namespace, inputs: Inputs) -> int | None:

@@ -19,7 +19,6 @@ from d2v_jax.interchange.weights import (
   to_tree,
 )
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.models import vision
 from d2v_jax.models.encoder import Encoder
 from d2v_jax.objectives import OBJECTIVES
 
@@ -193,7 +192,7 @@ def build(
   Raises:
     ValueError: the options do not describe what this library has.
   """
-  network = config_lib.call(MODALITIES[modality].encoder, encoder, "encoder")
+  network = config_lib.build(encoder, MODALITIES[modality].encoders, "encoder")
   if not objective:
     return network, None
   whole = config_lib.build(
@@ -214,14 +213,12 @@ def build(
 
 def resolved(modality: str, encoder: Mapping[str, Any]) -> dict[str, Any]:
   """Arguments of an encoder, those that are left out among them."""
-  defaults = inspect.signature(MODALITIES[modality].encoder).parameters
+  constructor = MODALITIES[modality].encoders[encoder["name"]]
+  defaults = inspect.signature(constructor).parameters
   given = {
     k: p.default for k, p in defaults.items() if p.default is not p.empty
   }
-  given |= encoder
-  if modality == "vision":
-    return {**given, **vision.by_version(given)}
-  return given
+  return given | dict(encoder)
 
 
 def mlp_ratio(hidden: int, width: int) -> float:

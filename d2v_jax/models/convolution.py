@@ -9,8 +9,8 @@ import jax.numpy as jnp
 def grouped_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
   """Convolution with groups of channels, output as large as the input.
 
-  An even kernel looks one place further back than ahead, as PyTorch's padding
-  of k // 2 does after the surplus last place is cut.
+  An even kernel looks one position further back than ahead, as PyTorch's
+  padding of k // 2 does after the surplus last output is cut.
 
   Args:
     x: [B, N, C], or [B, H, W, C].
@@ -45,7 +45,7 @@ def windows_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
   """`grouped_conv` as one batched product per group of gathered windows."""
   *sizes, channels, width = kernel.shape
   batch, *space, _ = x.shape
-  places = math.prod(space)
+  positions = math.prod(space)
   padding = [(0, 0), *map(_padding, sizes), (0, 0)]
   padded = jnp.pad(x, padding)
   x = padded.reshape(*padded.shape[:-1], groups, channels)
@@ -55,13 +55,14 @@ def windows_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
     x = jnp.take(x, index, axis=1 + 2 * axis)
   # [B, H, k, W, k, groups, C / groups], or without W and one k.
   dims = 2 * len(sizes)
-  taps = range(2, dims + 1, 2)
-  x = x.transpose(dims + 1, 0, *range(1, dims, 2), *taps, dims + 2)
-  taps = math.prod(sizes) * channels
-  x = x.reshape(groups, batch * places, taps)
-  kernel = kernel.reshape(taps, groups, width // groups)
-  y = jnp.matmul(x, kernel.transpose(1, 0, 2))
-  y = y.reshape(groups, batch, places, width // groups)
+  spaces, taps = range(1, dims, 2), range(2, dims + 1, 2)
+  # [groups, B, H, W, k, k, C / groups]
+  x = x.transpose(dims + 1, 0, *spaces, *taps, dims + 2)
+  inputs = math.prod(sizes) * channels  # of each output
+  x = x.reshape(groups, batch * positions, inputs)
+  kernel = kernel.reshape(inputs, groups, width // groups)
+  y = jnp.matmul(x, kernel.transpose(1, 0, 2))  # [groups, B * N, D / groups]
+  y = y.reshape(groups, batch, positions, width // groups)
   return y.transpose(1, 2, 0, 3).reshape(batch, *space, width)
 
 

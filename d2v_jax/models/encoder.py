@@ -5,7 +5,7 @@ Outside of `models/`, an encoder is a pure function of a dict of parameters.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -29,7 +29,7 @@ class EncoderOutput(NamedTuple):
     block: [L, B, N, D] outputs of whole layers.
     cls: [B, D] output of the CLS token, or None.
     block_cls: [L, B, D] CLS token after each layer, or None.
-    padding: [B, N] bool, True where the token is not real, or None.
+    padding: [B, N] bool, True where the token is padding, or None.
   """
 
   tokens: jax.Array
@@ -113,7 +113,7 @@ class Encoder:
       features: what `encode_features` gave for the same batch, or None.
 
     Returns:
-      EncoderOutput; with `keep_ids` of B * M rows, those of the same example
+      EncoderOutput; with `keep_ids` of B * M choices, those of the same example
       next to each other.
 
     Raises:
@@ -122,20 +122,29 @@ class Encoder:
     if keep_ids is not None and not self.visible:
       raise ValueError(
         "this encoder needs all tokens and cannot take keep_ids; set "
-        "encoder.prenet_depth (data2vec 2.0), or a mask without keep_ids."
+        "encoder.name to one of data2vec 2.0's (visible_vit, visible_speech, "
+        "visible_text), or use a mask without keep_ids."
       )
     rngs = {} if rng is None else {"dropout": rng}
-    given = {"features": features, "keep_ids": keep_ids}
-    given = {k: v for k, v in given.items() if v is not None}
+    # Not all modules have these two arguments.
+    options: dict[str, Any] = {"features": features, "keep_ids": keep_ids}
+    options = {k: v for k, v in options.items() if v is not None}
     try:
-      return self.module.apply(
-        {"params": params}, batch, mask, **given, rngs=rngs
+      output = self.module.apply(
+        {"params": params}, batch, mask, rngs=rngs, **options
       )
     except errors.FlaxError as e:
       raise ValueError(
         f"the parameters do not fit the arguments of the encoder: {e}"
       ) from e
+    return cast(EncoderOutput, output)
 
   def encode_features(self, params: Params, batch: Batch) -> jax.Array:
-    """Tokens [B, N, D] below the mask, for encoders that have `features`."""
-    return self.features.apply({"params": params}, batch)
+    """Tokens [B, N, D] below the mask, for encoders that have `features`.
+
+    Raises:
+      ValueError: this one has none.
+    """
+    if self.features is None:
+      raise ValueError("this encoder has no features below the mask.")
+    return cast(jax.Array, self.features.apply({"params": params}, batch))

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from d2v_jax.config import FromRun
-from d2v_jax.models.initializers import torch_uniform
-from d2v_jax.models.transformer import beit_init, layer_norm, padding_bias
+from d2v_jax.models.attention import padding_bias
+from d2v_jax.models.initializers import beit_init, torch_uniform
+from d2v_jax.models.layers import layer_norm
 
 _zeros = nn.initializers.zeros
 # Name -> (inputs of each output -> initial values of weight and bias).

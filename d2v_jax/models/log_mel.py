@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from d2v_jax.data.layout import ConvLayers
+from d2v_jax.models.encoder import Batch
 from d2v_jax.models.plain_norms import instance_norm
 
 RATE = 16_000
@@ -19,6 +20,11 @@ _FFT_SIZE = 512
 # Noise of unit variance has a power of 150 at each frequency of a window; what
 # is 60 dB below that is silence.
 _FLOOR = 1.5e-4
+
+
+def raw_targets(batch: Batch, *, conv_layers: ConvLayers) -> jax.Array:
+  """Log-mel frames [B, N, 80] of a batch's tokens, see `log_mel`."""
+  return log_mel(batch["inputs"], batch.get("padding"), conv_layers)
 
 
 def log_mel(

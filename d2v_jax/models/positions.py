@@ -1,25 +1,27 @@
 """Positions of patches, frames and tokens."""
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
+from d2v_jax.models import checks
 from d2v_jax.models.convolution import grouped_conv
 from d2v_jax.models.initializers import torch_uniform
+from d2v_jax.models.layers import gelu, plain_layer_norm
 
-# Last rows of a relative position table, for pairs with the CLS token.
-SPECIAL_ROWS = 3
+# Last entries of a relative position table, for pairs with the CLS token.
+CLS_ENTRIES = 3
 
 
 def relative_position_index(grid: tuple[int, int]) -> np.ndarray:
-  """Row of the relative position table for each pair of tokens, CLS first.
+  """Entry of the relative position table for each pair of tokens, CLS first.
 
   Patches i, j at (r, c): (r_i - r_j + H - 1) * (2W - 1) + (c_i - c_j + W - 1).
-  The last three rows of the table are CLS -> patch, patch -> CLS, CLS -> CLS.
+  The last three entries are CLS -> patch, patch -> CLS, CLS -> CLS.
 
   Args:
     grid: (H, W) in patches.
@@ -29,7 +31,7 @@ def relative_position_index(grid: tuple[int, int]) -> np.ndarray:
   """
   height, width = grid
   row, column = np.divmod(np.arange(height * width), width)
-  size = (2 * height - 1) * (2 * width - 1) + SPECIAL_ROWS
+  size = (2 * height - 1) * (2 * width - 1) + CLS_ENTRIES
   index = np.empty((1 + height * width,) * 2, np.int32)
   index[1:, 1:] = (
     (row[:, None] - row[None] + height - 1) * (2 * width - 1)
@@ -56,12 +58,10 @@ def sincos_positions(grid: tuple[int, int], width: int) -> np.ndarray:
 
   Source: MAE and data2vec 2.0's released code (both use this order).
   """
-  if width % 4:
-    raise ValueError(
-      f"sincos positions need a width that is a multiple of 4, got {width}."
-    )
+  check_sincos("sincos_positions", width)
   frequency = 10000.0 ** (-np.arange(width // 4) / (width // 4))
   row, column = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
+  # [H * W, D / 4] each, of columns and of rows
   angles = [position[:, None] * frequency for position in (column, row)]
   parts = [part for a in angles for part in (np.sin(a), np.cos(a))]
   return np.concatenate(parts, axis=1).astype(np.float32)
@@ -71,7 +71,7 @@ def sinusoidal_positions(length: int, width: int) -> np.ndarray:
   """Fixed 1-D sine-cosine positions, sines first.
 
   Args:
-    length: rows, for positions 0, 1, ...
+    length: number of positions, which are 0, 1, ...
     width: D, at least 4; an odd one ends with a zero.
 
   Returns:
@@ -102,23 +102,24 @@ def alibi_slopes(num_heads: int) -> np.ndarray:
 
 
 def alibi_bias(
-  places: jax.Array, slopes: jax.Array, grid: tuple[int, ...] = ()
+  indices: jax.Array, slopes: jax.Array, grid: tuple[int, ...] = ()
 ) -> jax.Array:
   """Attention bias that falls linearly with the distance of two tokens.
 
   Args:
-    places: [R, V] int, where each token stands in the whole input.
+    indices: [B, V] int, position of each token in the whole input.
     slopes: [heads].
-    grid: (H, W) if places count the patches of a grid row by row, whose
-      distance is the sum of those of their rows and columns; else ().
+    grid: (H, W) if these count the patches of a grid row by row, whose distance
+      is the sum of those of their rows and columns; else ().
 
   Returns:
-    [R, heads, V, V] in the dtype of the slopes: -slope * |i - j|.
+    [B, heads, V, V] in the dtype of the slopes: -slope * |i - j|.
 
   Source: data2vec 2.0's released code, where it is symmetric, as here.
   """
-  parts = jnp.divmod(places, grid[1]) if grid else (places,)
-  distance = sum(jnp.abs(p[:, :, None] - p[:, None, :]) for p in parts)
+  coordinates = jnp.divmod(indices, grid[1]) if grid else (indices,)
+  parts = [jnp.abs(x[:, :, None] - x[:, None, :]) for x in coordinates]
+  distance = sum(parts[1:], start=parts[0])  # [B, V, V]
   return -slopes[:, None, None] * distance[:, None].astype(slopes.dtype)
 
 
@@ -133,13 +134,13 @@ class RelativePositionBias(nn.Module):
   def __call__(self) -> jax.Array:
     """Returns the bias [heads, N, N], with CLS first if there is one."""
     height, width = self.grid
-    size = (2 * height - 1) * (2 * width - 1) + SPECIAL_ROWS
+    size = (2 * height - 1) * (2 * width - 1) + CLS_ENTRIES
     shape = (size, self.num_heads)
     table = self.param("table", nn.initializers.zeros, shape)
     index = relative_position_index(self.grid)
     if not self.cls_token:
       index = index[1:, 1:]
-    return table[index].transpose(2, 0, 1)
+    return table[index].transpose(2, 0, 1)  # [heads, N, N]
 
 
 class ConvPositions(nn.Module):
@@ -157,7 +158,7 @@ class ConvPositions(nn.Module):
   kernel: int
   groups: int
   weight_norm: bool
-  compute_dtype: Any
+  compute_dtype: DTypeLike
 
   @nn.compact
   def __call__(self, x: jax.Array, padding: jax.Array | None) -> jax.Array:
@@ -179,13 +180,12 @@ class ConvPositions(nn.Module):
       x, kernel = (a.astype(self.compute_dtype) for a in (x, kernel))
       x = grouped_conv(x, kernel, self.groups).astype(dtype) + bias
       if not self.weight_norm:
-        x = nn.LayerNorm(
-          epsilon=1e-5, use_bias=False, use_scale=False, use_fast_variance=False
-        )(x)
-      x = jax.nn.gelu(x, approximate=False)
+        x = plain_layer_norm(1e-5)(x)
+      x = gelu(x)
     return x
 
   def _weights(self, i, width):
+    """Kernel [k, D / groups, D] and bias [D] of convolution i."""
     shape = (self.kernel, width // self.groups, width)
     zeros = nn.initializers.zeros
     if not self.weight_norm:
@@ -194,7 +194,46 @@ class ConvPositions(nn.Module):
       return kernel, self.param(f"bias{i}", init, (width,))
     std = (4.0 / (self.kernel * width)) ** 0.5
     kernel = self.param(f"kernel{i}", nn.initializers.normal(std), shape)
-    norm = jnp.sqrt(jnp.square(kernel).sum((1, 2)))
+    norm = jnp.sqrt(jnp.square(kernel).sum((1, 2)))  # [k]
     scale = self.param(f"scale{i}", lambda key: norm)
     kernel *= (scale / norm)[:, None, None]
     return kernel, self.param(f"bias{i}", zeros, (width,))
+
+
+def check_sincos(where: str, width: int) -> None:
+  """Checks that 2-D sine-cosine positions have this width.
+
+  Raises:
+    ValueError: names the function `where` and the width.
+  """
+  if width % 4:
+    raise ValueError(
+      f"{where}: sincos positions need a width that is a multiple of 4, got "
+      f"{width}."
+    )
+
+
+def check_convolutions(
+  where: str,
+  *,
+  width: int,
+  position_depth: int,
+  position_width: int,
+  position_groups: int,
+) -> None:
+  """Checks the arguments of positions that convolutions compute.
+
+  Args:
+    where: the constructor, for errors.
+    width: D.
+    position_depth: number of convolutions.
+    position_width: frames that they see together.
+    position_groups: groups of channels; must divide the width.
+
+  Raises:
+    ValueError: names the constructor, the argument and its value.
+  """
+  checks.at_least(
+    where, 1, position_depth=position_depth, position_width=position_width
+  )
+  checks.multiple(where, ("width", width), position_groups=position_groups)

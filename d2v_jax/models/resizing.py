@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from d2v_jax.models.positions import SPECIAL_ROWS
+from d2v_jax.models.positions import CLS_ENTRIES
 
 Params = dict[str, Any]
 
@@ -90,12 +90,12 @@ def fit_relative(table: jax.Array, grid: tuple[int, int]) -> jax.Array:
   geometric series, dense at the centre, up to the largest of the new grid;
   between them a cubic spline. (Below three patches: of a lower degree.)
   """
-  rows = table.shape[-2] - SPECIAL_ROWS
+  rows = table.shape[-2] - CLS_ENTRIES
   side = _side(rows)
   if side % 2 == 0:
     raise ValueError(
       f"relative position table {table.shape}: its rows must be (2 S - 1)**2 + "
-      f"{SPECIAL_ROWS} for a square grid of S x S patches, to be fitted to the "
+      f"{CLS_ENTRIES} for a square grid of S x S patches, to be fitted to the "
       f"grid {tuple(grid)}; check where it comes from."
     )
   sizes = [2 * size - 1 for size in grid]

@@ -6,116 +6,24 @@ Source: data2vec section 4.2 and the released speech code; Baevski et al. 2020
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from d2v_jax.data.layout import CONV_LAYERS, WaveformInputs
-from d2v_jax.models import transformer, visible
-from d2v_jax.models.encoder import Encoder, EncoderOutput
-from d2v_jax.models.initializers import torch_uniform
-from d2v_jax.models.log_mel import log_mel
-from d2v_jax.models.positions import ConvPositions
-
-EXTRACTOR_NORMS = ("layer", "group")
-_EPS = 1e-5
-
-
-class ConvFeatures(nn.Module):
-  """Waveform to frames: convolutions, each with norm and GELU.
-
-  `norm` 'layer' normalises every layer's output over channels; 'group' only the
-  first one's, each channel over time. The latter's statistics include padded
-  samples, as in the reference, so it is for inputs of one length.
-  """
-
-  layers: tuple[tuple[int, int, int], ...]
-  norm: str
-  bias: bool
-  compute_dtype: Any
-
-  @nn.compact
-  def __call__(self, audio: jax.Array) -> jax.Array:
-    """Maps samples [B, T] to frames [B, N, C]."""
-    x = audio[..., None]
-    for i, (channels, kernel, stride) in enumerate(self.layers):
-      x = nn.Conv(
-        channels,
-        (kernel,),
-        (stride,),
-        padding="VALID",
-        use_bias=self.bias,
-        dtype=self.compute_dtype,
-        kernel_init=nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
-        bias_init=torch_uniform(kernel * x.shape[-1]),
-        name=f"conv{i}",
-      )(x)
-      if self.norm == "layer":
-        x = transformer.layer_norm(_EPS, f"norm{i}")(x).astype(x.dtype)
-      elif i == 0:
-        x = nn.GroupNorm(
-          channels, epsilon=_EPS, use_fast_variance=False, name="norm0"
-        )(x).astype(x.dtype)
-      x = jax.nn.gelu(x, approximate=False)
-    return x
-
-
-class FeatureProjection(nn.Module):
-  """LayerNorm of the frames and a linear map to the model's width."""
-
-  width: int
-  norm_eps: float
-  compute_dtype: Any
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [B, N, C] to [B, N, D]."""
-    init = torch_uniform(x.shape[-1])
-    x = transformer.layer_norm(self.norm_eps, "norm")(x)
-    return nn.Dense(
-      self.width,
-      dtype=self.compute_dtype,
-      kernel_init=init,
-      bias_init=init,
-      name="proj",
-    )(x)
-
-
-class _Frames(nn.Module):
-  """Waveform [B, T] to projected frames [B, N, D]: what is below the mask."""
-
-  conv_layers: tuple[tuple[int, int, int], ...]
-  conv_norm: str
-  conv_bias: bool
-  grad_scale: float
-  width: int
-  norm_eps: float
-  compute_dtype: Any
-
-  @nn.compact
-  def __call__(self, batch):
-    audio = batch["inputs"]
-    if audio.ndim != 2:
-      raise ValueError(
-        f"speech: inputs must be samples [B, T], got {audio.shape}."
-      )
-    x = ConvFeatures(
-      self.conv_layers,
-      self.conv_norm,
-      self.conv_bias,
-      self.compute_dtype,
-      name="feature_encoder",
-    )(audio)
-    return FeatureProjection(
-      self.width, self.norm_eps, self.compute_dtype, name="feature_projection"
-    )(_scale_gradient(x, self.grad_scale))
+from d2v_jax.data.layout import CONV_LAYERS, ConvLayers, WaveformInputs
+from d2v_jax.models import log_mel, positions, transformer
+from d2v_jax.models.attention import padding_bias
+from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput
+from d2v_jax.models.frames import Frames, check_frames
+from d2v_jax.models.initializers import bert_init
+from d2v_jax.models.layers import dropout, layer_norm
 
 
 class _Speech(nn.Module):
-  frames: _Frames
-  conv_positions: Callable[[], ConvPositions]
+  frames: Frames
+  conv_positions: Callable[[], positions.ConvPositions]
   depth: int
   num_heads: int
   hidden: int
@@ -127,36 +35,27 @@ class _Speech(nn.Module):
   activation_dropout: float
   layer_drop: float
   remat: bool
-  compute_dtype: Any
+  compute_dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, batch, mask, features=None):
+  def __call__(
+    self,
+    batch: Batch,
+    mask: jax.Array | None,
+    features: jax.Array | None = None,
+  ) -> EncoderOutput:
     if features is None:
       nn.share_scope(self, self.frames)
       features = self.frames(batch)
-    x = features
-    # From here on the residual stream is float32, or float64 if params are.
-    mask_token = self.param(
-      "mask_token", nn.initializers.uniform(1.0), x.shape[-1:]
-    )
-    x = x.astype(jnp.promote_types(x.dtype, mask_token.dtype))
-    padding = batch.get("padding")
-    for name, given in (("mask", mask), ("padding", padding)):
-      if given is not None and given.shape != x.shape[:2]:
-        raise ValueError(
-          f"speech: {name} {given.shape} does not fit the frames "
-          f"{x.shape[:2]} of samples {batch['inputs'].shape}."
-        )
-    if mask is not None:
-      x = jnp.where(mask[..., None], mask_token.astype(x.dtype), x)
-      if "channel_mask" in batch:
-        x = jnp.where(batch["channel_mask"][:, None], 0.0, x)
+    padding = batch.get("padding")  # [B, N]
+    x = self._masked(features, mask, batch)  # [B, N, D]
     if padding is not None:
       x = jnp.where(padding[..., None], 0.0, x)
     x += self.conv_positions()(x, padding if self.isolate_padding else None)
     if not self.pre_norm:
-      x = transformer.layer_norm(self.norm_eps, "norm")(x)
-    x = transformer.dropout(self, x, self.dropout)
+      x = layer_norm(self.norm_eps, "norm")(x)
+    x = dropout(self, x, self.dropout)
+    bias = None if padding is None else padding_bias(padding)  # [B, 1, 1, N]
     x, layers = transformer.stacked_blocks(
       self.depth,
       remat=self.remat,
@@ -170,25 +69,43 @@ class _Speech(nn.Module):
       attention_dropout=self.attention_dropout,
       activation_dropout=self.activation_dropout,
       layer_drop=self.layer_drop,
-      kernel_init=transformer.bert_init,
+      kernel_init=bert_init,
       compute_dtype=self.compute_dtype,
-    )(x, jnp.zeros(self.depth), transformer.padding_bias(padding))
+    )(x, jnp.zeros(self.depth), bias)
     if self.pre_norm:
-      x = transformer.layer_norm(self.norm_eps, "norm")(x)
-    return EncoderOutput(x, *layers, padding=padding)
+      x = layer_norm(self.norm_eps, "norm")(x)
+    return EncoderOutput(
+      tokens=x,
+      attention=layers.attention,
+      ffn=layers.ffn,
+      block=layers.block,
+      padding=padding,
+    )
 
-
-def _scale_gradient(x, scale):
-  """x, with its gradient times `scale`; 0 stops the backward pass."""
-  if scale == 1:
+  def _masked(self, x, mask, batch):
+    """Frames x [B, N, D] with the mask token, and masked channels 0."""
+    mask_token = self.param(
+      "mask_token", nn.initializers.uniform(1.0), x.shape[-1:]
+    )
+    # From here on the residual stream is float32, or float64 if params are.
+    x = x.astype(jnp.promote_types(x.dtype, mask_token.dtype))
+    for name, array in (("mask", mask), ("padding", batch.get("padding"))):
+      if array is not None and array.shape != x.shape[:2]:
+        raise ValueError(
+          f"speech: {name} {array.shape} does not fit the frames "
+          f"{x.shape[:2]} of samples {batch['inputs'].shape}."
+        )
+    if mask is None:
+      return x
+    x = jnp.where(mask[..., None], mask_token.astype(x.dtype), x)
+    if "channel_mask" in batch:  # [B, D]
+      x = jnp.where(batch["channel_mask"][:, None], 0.0, x)
     return x
-  still = jax.lax.stop_gradient(x)
-  return still + scale * (x - still) if scale else still
 
 
 def speech(
   *,
-  conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS,
+  conv_layers: ConvLayers = CONV_LAYERS,
   conv_norm: str = "layer",
   conv_bias: bool = False,
   feature_grad_scale: float = 1.0,
@@ -206,8 +123,6 @@ def speech(
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
   layer_drop: float = 0.0,
-  prenet_depth: int | None = None,
-  alibi: bool = True,
   remat: bool = False,
   compute_dtype: str = "float32",
 ) -> Encoder:
@@ -215,9 +130,7 @@ def speech(
 
   Sub-trees: feature_encoder (the convolutions), feature_projection, mask_token,
   positions, norm, blocks. The released recipe averages norm and blocks in the
-  teacher and shares the rest. With `prenet_depth` (version 2) there are
-  alibi_scale, prenet_norm and, if that is not 0, prenet, but no mask_token and
-  no norm, and all but the first two are averaged.
+  teacher and shares the rest.
 
   Args:
     conv_layers: (channels, kernel, stride) of each convolution.
@@ -244,10 +157,6 @@ def speech(
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
     layer_drop: probability of skipping a layer, per update.
-    prenet_depth: layers before those that targets are taken from, and before
-      them a norm: the encoder of data2vec 2.0, which can encode visible frames
-      alone; None is version 1.
-    alibi: with prenet_depth, attention biases that fall with distance.
     remat: recompute activations in the backward pass.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
@@ -256,89 +165,78 @@ def speech(
     `channel_mask` [B, D] bool (channels set to 0 where a mask is applied).
 
   Raises:
-    ValueError: for sizes that do not divide, rates and names that do not exist.
+    ValueError: for values out of range, sizes that do not divide and names that
+      do not exist.
 
   Source: data2vec section 4.2, released speech code.
   """
-  if conv_norm not in EXTRACTOR_NORMS:
-    raise ValueError(
-      f"speech: unknown conv_norm {conv_norm!r}; choose one of: "
-      f"{', '.join(EXTRACTOR_NORMS)}."
-    )
-  for name, parts in (
-    ("num_heads", num_heads),
-    ("position_groups", position_groups),
-  ):
-    if width % parts:
-      raise ValueError(
-        f"speech: width {width} is not a multiple of {name} {parts}; change "
-        "one of them."
-      )
-  if position_depth < 1:
-    raise ValueError(
-      f"speech: position_depth must be 1 or more, got {position_depth}."
-    )
-  transformer.check_rates(
+  check_frames(
     "speech",
+    conv_layers=conv_layers,
+    conv_norm=conv_norm,
+    grad_scale=feature_grad_scale,
+  )
+  transformer.check_layers(
+    "speech",
+    width=width,
+    depth=depth,
+    num_heads=num_heads,
+    mlp_ratio=mlp_ratio,
+    norm_eps=norm_eps,
     dropout=dropout,
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,
     layer_drop=layer_drop,
   )
-  frames = _Frames(
-    conv_layers=tuple(tuple(layer) for layer in conv_layers),
+  positions.check_convolutions(
+    "speech",
+    width=width,
+    position_depth=position_depth,
+    position_width=position_width,
+    position_groups=position_groups,
+  )
+  dtype = jnp.dtype(compute_dtype)
+  frames = Frames(
+    conv_layers=tuple((c, k, s) for c, k, s in conv_layers),
     conv_norm=conv_norm,
     conv_bias=conv_bias,
     grad_scale=feature_grad_scale,
     width=width,
     norm_eps=norm_eps,
-    compute_dtype=jnp.dtype(compute_dtype),
+    compute_dtype=dtype,
   )
-  version_2 = visible.is_version_2("speech", prenet_depth, pre_norm)
-  single = position_depth == 1 and not version_2
+  single = position_depth == 1
   kernel = max(3, position_width // position_depth)
-  layers = {
-    "conv_positions": functools.partial(
-      ConvPositions,
+  module = _Speech(
+    frames,
+    functools.partial(
+      positions.ConvPositions,
       position_depth,
       position_width if single else kernel,
       position_groups,
-      single,
-      jnp.dtype(compute_dtype),
+      weight_norm=single,
+      compute_dtype=dtype,
       name="positions",
     ),
-    "isolate_padding": isolate_padding,
-    "depth": depth,
-    "num_heads": num_heads,
-    "hidden": round(width * mlp_ratio),
-    "norm_eps": norm_eps,
-    "dropout": dropout,
-    "attention_dropout": attention_dropout,
-    "activation_dropout": activation_dropout,
-    "layer_drop": layer_drop,
-    "remat": remat,
-    "compute_dtype": jnp.dtype(compute_dtype),
-  }
-  if not version_2:
-    module = _Speech(frames, pre_norm=pre_norm, **layers)
-  else:
-    module = visible.VisibleEncoder(
-      features=frames,
-      padding=lambda batch: batch.get("padding"),
-      prenet_depth=prenet_depth,
-      prenet_norm=True,
-      alibi_scales=num_heads if alibi else 0,
-      **layers,
-    )
+    depth=depth,
+    num_heads=num_heads,
+    hidden=round(width * mlp_ratio),
+    isolate_padding=isolate_padding,
+    pre_norm=pre_norm,
+    norm_eps=norm_eps,
+    dropout=dropout,
+    attention_dropout=attention_dropout,
+    activation_dropout=activation_dropout,
+    layer_drop=layer_drop,
+    remat=remat,
+    compute_dtype=dtype,
+  )
   return Encoder(
     module,
     WaveformInputs(frames.conv_layers, width),
     features=frames,
     feature_parts=("feature_encoder", "feature_projection"),
-    visible=version_2,
-    raw_targets=functools.partial(_log_mel, conv_layers=frames.conv_layers),
+    raw_targets=functools.partial(
+      log_mel.raw_targets, conv_layers=frames.conv_layers
+    ),
   )
-
-
-def _log_mel(batch, conv_layers):
-  return log_mel(batch["inputs"], batch.get("padding"), conv_layers)

@@ -13,18 +13,12 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-Dtype = Any
-Initializer = nn.initializers.Initializer
-
-# BEiT cuts at one sigma, so the resulting std is 0.0108, not 0.02.
-# Source: released vision code; the paper does not say.
-beit_init = nn.initializers.truncated_normal(0.02, lower=-1.0, upper=1.0)
-# Source: BERT; the released speech and text code.
-bert_init = nn.initializers.normal(0.02)
-# Added to the logits of padded keys: far below any logit, and still finite, so
-# that a row that is all padding has no NaN.
-_PADDED = -1e9
+from d2v_jax.models import checks
+from d2v_jax.models.attention import Attention
+from d2v_jax.models.initializers import Initializer, beit_init
+from d2v_jax.models.layers import dropout, gelu, layer_norm
 
 
 class LayerOutputs(NamedTuple):
@@ -42,127 +36,25 @@ class LayerOutputs(NamedTuple):
   block: jax.Array
 
 
-def check_rates(where: str, **rates: float) -> None:
-  """Checks that rates of dropout are in [0, 1).
-
-  Raises:
-    ValueError: names the function `where` and the rate.
-  """
-  for name, rate in rates.items():
-    if not 0 <= rate < 1:
-      raise ValueError(f"{where}: {name} must be in [0, 1), got {rate}.")
-
-
-def layer_norm(eps: float, name: str) -> nn.LayerNorm:
-  """LayerNorm with two-pass variance, computed in the dtype of its input."""
-  return nn.LayerNorm(epsilon=eps, use_fast_variance=False, name=name)
-
-
-def dropout(module: nn.Module, x: jax.Array, rate: float) -> jax.Array:
-  """Inverted dropout of elements, if the module runs with a key for it."""
-  if not rate or not module.has_rng("dropout"):
-    return x
-  keep = 1.0 - rate
-  kept = jax.random.bernoulli(module.make_rng("dropout"), keep, x.shape)
-  return jnp.where(kept, x / keep, 0.0)
-
-
-def padding_bias(padding: jax.Array | None) -> jax.Array | None:
-  """Attention bias [B, 1, 1, N] that hides padded tokens [B, N]."""
-  if padding is None:
-    return None
-  return jnp.where(padding[:, None, None, :], _PADDED, 0.0)
-
-
-class Attention(nn.Module):
-  """Multi-head self-attention with an additive logit bias.
-
-  BEiT has query and value biases but no key bias (`key_bias=False`): a key bias
-  adds the same number to every logit of a query, so its gradient is zero.
-  """
-
-  num_heads: int
-  key_bias: bool = False
-  dropout: float = 0.0
-  kernel_init: Initializer = beit_init
-  compute_dtype: Dtype = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """Attends within each sequence.
-
-    Args:
-      x: [B, N, D].
-      bias: added to the logits, broadcastable to [B, heads, N, N], or None.
-
-    Returns:
-      [B, N, D] in `compute_dtype`.
-    """
-    batch, length, width = x.shape
-    heads = (batch, length, 3, self.num_heads, width // self.num_heads)
-    zeros = nn.initializers.zeros
-    q_bias = self.param("q_bias", zeros, (width,))
-    v_bias = self.param("v_bias", zeros, (width,))
-    if self.key_bias:
-      k_bias = self.param("k_bias", zeros, (width,))
-    else:
-      k_bias = jnp.zeros_like(q_bias)
-    qkv = nn.Dense(
-      3 * width,
-      use_bias=False,
-      dtype=self.compute_dtype,
-      kernel_init=self.kernel_init,
-      name="qkv",
-    )(x)
-    qkv += jnp.concatenate([q_bias, k_bias, v_bias]).astype(qkv.dtype)
-    # [3, B, heads, N, D / heads]: plain batched products are faster than
-    # jax.nn.dot_product_attention's layout on CPU and equal elsewhere.
-    query, key, value = qkv.reshape(heads).transpose(2, 0, 3, 1, 4)
-    query *= (width // self.num_heads) ** -0.5
-    accumulate = jnp.promote_types(qkv.dtype, jnp.float32)
-    logits = jnp.einsum(
-      "bhnd,bhmd->bhnm", query, key, preferred_element_type=accumulate
-    )
-    if bias is not None:
-      logits += bias
-    # The softmax is normalised after the product with the values: one pass
-    # less over the [N, N] weights.
-    peak = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
-    weights = jnp.exp(logits - peak)
-    total = weights.sum(-1, keepdims=True)
-    weights = dropout(self, weights, self.dropout)
-    mixed = jnp.einsum(
-      "bhnm,bhmd->bhnd",
-      weights.astype(qkv.dtype),
-      value,
-      preferred_element_type=accumulate,
-    )
-    mixed = (mixed / total).astype(qkv.dtype)
-    mixed = mixed.transpose(0, 2, 1, 3).reshape(x.shape)
-    return nn.Dense(
-      width,
-      dtype=self.compute_dtype,
-      kernel_init=self.kernel_init,
-      name="out",
-    )(mixed)
-
-
 class Mlp(nn.Module):
   """Linear, exact GELU, linear."""
 
   hidden: int
   dropout: float = 0.0
   kernel_init: Initializer = beit_init
-  compute_dtype: Dtype = jnp.float32
+  compute_dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps [B, N, D] to [B, N, D] in `compute_dtype`."""
-    dense = {"dtype": self.compute_dtype, "kernel_init": self.kernel_init}
-    hidden = nn.Dense(self.hidden, name="fc1", **dense)(x)
-    hidden = jax.nn.gelu(hidden, approximate=False)
-    hidden = dropout(self, hidden, self.dropout)
-    return nn.Dense(x.shape[-1], name="fc2", **dense)(hidden)
+    hidden = self._dense(self.hidden, "fc1")(x)  # [B, N, hidden]
+    hidden = dropout(self, gelu(hidden), self.dropout)
+    return self._dense(x.shape[-1], "fc2")(hidden)
+
+  def _dense(self, width, name):
+    return nn.Dense(
+      width, dtype=self.compute_dtype, kernel_init=self.kernel_init, name=name
+    )
 
 
 class Block(nn.Module):
@@ -174,8 +66,8 @@ class Block(nn.Module):
   g1, g2 are the layer scale (absent when `layer_scale` is 0), DP drops elements
   (`dropout`) and whole branches per example (`drop_path`) during training and
   scales what it keeps. `layer_drop` skips the layer for the whole batch and
-  scales nothing. `own_bias` makes the module whose output [heads, N, N] is this
-  layer's own attention bias.
+  scales nothing. `layer_bias` makes the module whose output [heads, N, N] is
+  the attention bias of this layer alone.
   """
 
   num_heads: int
@@ -189,9 +81,9 @@ class Block(nn.Module):
   activation_dropout: float = 0.0
   drop_path: bool = False
   layer_drop: float = 0.0
-  own_bias: Callable[[], nn.Module] | None = None
+  layer_bias: Callable[[], nn.Module] | None = None
   kernel_init: Initializer = beit_init
-  compute_dtype: Dtype = jnp.float32
+  compute_dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
@@ -210,16 +102,11 @@ class Block(nn.Module):
 
     def branch(module, norm, gamma, x):
       y = module(norm(x) if self.pre_norm else x)
-      y = y.astype(x.dtype)
+      y = y.astype(x.dtype)  # [B, N, D]
       if self.layer_scale:
         init = nn.initializers.constant(self.layer_scale)
         y *= self.param(gamma, init, x.shape[-1:])
-      if self.drop_path and self.has_rng("dropout"):
-        keep = 1.0 - drop_path_rate
-        kept = jax.random.bernoulli(
-          self.make_rng("dropout"), keep, (x.shape[0], 1, 1)
-        )
-        y = jnp.where(kept, y / keep, 0.0)
+      y = self._drop_path(y, drop_path_rate)
       x = x + dropout(self, y, self.dropout)
       return (x if self.pre_norm else norm(x)), y
 
@@ -238,9 +125,9 @@ class Block(nn.Module):
       self.compute_dtype,
       name="mlp",
     )
-    if self.own_bias is not None:
-      own = self.own_bias()()
-      bias = own if bias is None else bias + own
+    if self.layer_bias is not None:
+      layer_bias = self.layer_bias()()  # [heads, N, N]
+      bias = layer_bias if bias is None else bias + layer_bias
     skipped = x
     x, attention = branch(
       lambda y: self_attention(y, bias),
@@ -254,9 +141,19 @@ class Block(nn.Module):
       x = jnp.where(drop, skipped, x)
     return x, LayerOutputs(attention, ffn, x)
 
+  def _drop_path(self, y, rate):
+    """Zeroes the branch y [B, N, D] of some examples, and scales the others."""
+    if not self.drop_path or not self.has_rng("dropout"):
+      return y
+    keep = 1.0 - rate
+    kept = jax.random.bernoulli(
+      self.make_rng("dropout"), keep, (y.shape[0], 1, 1)
+    )
+    return jnp.where(kept, y / keep, 0.0)
+
 
 def stacked_blocks(
-  depth: int, *, remat: bool, name: str, **kwargs
+  depth: int, *, remat: bool, name: str, **kwargs: Any
 ) -> nn.Module:
   """`depth` layers as one scan over stacked parameters [L, ...].
 
@@ -283,3 +180,34 @@ def stacked_blocks(
     length=depth,
   )
   return scan(name=name, **kwargs)
+
+
+def check_layers(
+  where: str,
+  *,
+  width: int,
+  depth: int,
+  num_heads: int,
+  mlp_ratio: float,
+  norm_eps: float,
+  **rates: float,
+) -> None:
+  """Checks the arguments that the layers of all networks have.
+
+  Args:
+    where: the constructor, for errors.
+    width: D.
+    depth: L.
+    num_heads: attention heads; must divide the width.
+    mlp_ratio: hidden width of the feed-forward part over D.
+    norm_eps: epsilon of the norms.
+    **rates: of dropout of any kind.
+
+  Raises:
+    ValueError: names the constructor, the argument and its value.
+  """
+  checks.at_least(where, 1, width=width, depth=depth, num_heads=num_heads)
+  checks.multiple(where, ("width", width), num_heads=num_heads)
+  checks.positive(where, mlp_ratio=mlp_ratio, norm_eps=norm_eps)
+  checks.at_least(where, 1, **{"width * mlp_ratio": int(width * mlp_ratio)})
+  checks.rates(where, **rates)

@@ -17,16 +17,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
+from d2v_jax.models import checks, transformer
 from d2v_jax.models import positions as positions_lib
-from d2v_jax.models import transformer
+from d2v_jax.models.attention import padding_bias
 from d2v_jax.models.encoder import Batch, EncoderOutput
+from d2v_jax.models.initializers import bert_init
+from d2v_jax.models.layers import dropout, layer_norm
 
 # Of the noise that stands for hidden tokens, here and in the decoder.
 NOISE_STD = 0.01
 
-# Rows of [B, N, ...] by indices [B, ...], example by example.
-take = jax.vmap(lambda rows, index: rows[index])
+# Of x [B, N, ...] those of indices [B, ...], example by example: [B, ..., ...].
+take = jax.vmap(lambda x, index: x[index])
 
 
 class VisibleEncoder(nn.Module):
@@ -38,7 +42,7 @@ class VisibleEncoder(nn.Module):
   Attributes:
     features: module (batch) -> tokens [B, N, D] with their positions, if those
       do not depend on the mask.
-    padding: (batch) -> [B, N] bool, True where a token is not real, or None.
+    padding: (batch) -> [B, N] bool, True where a token is padding, or None.
     num_heads: attention heads.
     hidden: width of the feed-forward parts.
     depth: layers that targets are taken from.
@@ -85,7 +89,7 @@ class VisibleEncoder(nn.Module):
   layer_drop: float = 0.0
   drop_path: float = 0.0
   remat: bool = False
-  compute_dtype: Any = jnp.float32
+  compute_dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
@@ -104,24 +108,25 @@ class VisibleEncoder(nn.Module):
       keep_ids: [B, M, V] int, visible tokens; None: all are.
 
     Returns:
-      EncoderOutput of B * M rows of V tokens, of the same example next to each
-      other; or of B rows of N tokens.
+      EncoderOutput of B * M choices of V tokens, those of the same example next
+      to each other; or of B examples of N tokens.
     """
     if features is None:
       nn.share_scope(self, self.features)
       features = self.features(batch)
     # From here on the residual stream is float32, or float64 if features are.
     x = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-    x = transformer.dropout(self, x, self.input_dropout)
-    padding = self.padding(batch)
+    x = dropout(self, x, self.input_dropout)  # [B, N, D]
+    padding = self.padding(batch)  # [B, N]
     self._check(x, mask=mask, padding=padding, keep_ids=keep_ids)
     if mask is not None:
       x = self._hide(x, mask, batch.get("channel_mask"))
+    # With keep_ids from here on B is B * M, and N is V.
     x, padding, ids = self._visible(x, padding, keep_ids)
     x, padding, bias = self._with_extra_tokens(x, padding, ids)
     if self.prenet_norm:
-      x = transformer.layer_norm(self.norm_eps, "prenet_norm")(x)
-      x = transformer.dropout(self, x, self.dropout)
+      x = layer_norm(self.norm_eps, "prenet_norm")(x)
+      x = dropout(self, x, self.dropout)
     prenet_rates, rates = drop_path_rates(
       self.prenet_depth, self.depth, self.drop_path
     )
@@ -142,18 +147,17 @@ class VisibleEncoder(nn.Module):
       padding=None if padding is None else padding[:, extra:],
     )
 
-  def _check(self, x, **given):
-    for name, array in given.items():
+  def _check(self, x, **arrays):
+    for name, array in arrays.items():
       if array is None:
         continue
-      fits = array.shape == x.shape[:2]
+      fits, shape = array.shape == x.shape[:2], x.shape[:2]
       if name == "keep_ids":
-        fits = array.ndim == 3 and len(array) == len(x)
+        fits, shape = array.ndim == 3 and len(array) == len(x), "[B, M, V]"
       if not fits:
-        wanted = "[B, M, V]" if name == "keep_ids" else x.shape[:2]
         raise ValueError(
           f"{name} {array.shape} does not fit the {x.shape[1]} tokens of each "
-          f"of {len(x)} examples; it must be {wanted}."
+          f"of {len(x)} examples; it must be {shape}."
         )
 
   def _hide(self, x, mask, channel_mask):
@@ -167,7 +171,17 @@ class VisibleEncoder(nn.Module):
     return x
 
   def _visible(self, x, padding, keep_ids):
-    """Visible tokens [R, V, D] with positions, their padding, their places."""
+    """Visible tokens with positions, their padding, and their indices.
+
+    Args:
+      x: [B, N, D].
+      padding: [B, N], or None.
+      keep_ids: [B, M, V], or None.
+
+    Returns:
+      [B * M, V, D], [B * M, V] or None, and [B * M, V] int; without keep_ids
+      [B, N, D], padding, and [1, N].
+    """
     length = x.shape[1]
     if keep_ids is None:
       if self.conv_positions is not None:
@@ -178,12 +192,12 @@ class VisibleEncoder(nn.Module):
     def merged(array):
       return array.reshape(-1, *array.shape[2:])
 
-    ids = merged(keep_ids)
-    kept = merged(take(x, keep_ids))
+    ids = merged(keep_ids)  # [B * M, V]
+    kept = merged(take(x, keep_ids))  # [B * M, V, D]
     if self.conv_positions is not None:
-      # These see what is visible around them, and need all places for it.
+      # These see the visible tokens around them, each where it was.
       seen = jax.vmap(lambda i: jnp.zeros(length, bool).at[i].set(True))(ids)
-      copies = jnp.repeat(x, num_masks, axis=0)
+      copies = jnp.repeat(x, num_masks, axis=0)  # [B * M, N, D]
       all_padding = padding
       if padding is not None:
         all_padding = jnp.repeat(padding, num_masks, axis=0)
@@ -193,6 +207,7 @@ class VisibleEncoder(nn.Module):
     return kept, padding, ids
 
   def _positions(self, x, padding, hidden):
+    """Positions [B, N, D] of x, computed from what is neither of the two."""
     if not self.isolate_padding:
       padding = None
     if hidden is not None:
@@ -211,12 +226,13 @@ class VisibleEncoder(nn.Module):
       x = jnp.concatenate([token, x], axis=1)
       if padding is not None:
         padding = jnp.pad(padding, ((0, 0), (extra, 0)))
-    bias = transformer.padding_bias(padding)
+    bias = None if padding is None else padding_bias(padding)  # [B, 1, 1, N]
     if self.alibi_scales:
       shape = (self.alibi_scales,)
       scale = self.param("alibi_scale", nn.initializers.ones, shape)
       slopes = positions_lib.alibi_slopes(self.num_heads)
-      slopes = jnp.maximum(scale, 0.0) * slopes.astype(scale.dtype)
+      slopes = jnp.maximum(scale, 0.0) * slopes.astype(scale.dtype)  # [heads]
+      # [B, heads, N, N], or B = 1 where all tokens are kept
       alibi = positions_lib.alibi_bias(ids, slopes, self.grid)
       # Extra tokens are at no distance from anything.
       alibi = jnp.pad(alibi, ((0, 0), (0, 0), (extra, 0), (extra, 0)))
@@ -238,7 +254,7 @@ class VisibleEncoder(nn.Module):
       activation_dropout=self.activation_dropout,
       drop_path=self.drop_path > 0,
       layer_drop=self.layer_drop,
-      kernel_init=transformer.bert_init,
+      kernel_init=bert_init,
       compute_dtype=self.compute_dtype,
     )
 
@@ -267,34 +283,16 @@ def drop_path_rates(
   return before.astype(np.float32), after.astype(np.float32)
 
 
-def is_version_2(
-  where: str, prenet_depth: int | None, pre_norm: bool, alibi: bool = False
-) -> bool:
-  """Whether a constructor's arguments ask for the encoder of data2vec 2.0.
+def check_layers(where: str, *, prenet_depth: int, **others: Any) -> None:
+  """Checks the arguments that the layers of these encoders have.
 
   Args:
-    where: the constructor.
-    prenet_depth: None for version 1.
-    pre_norm: whether the norm comes before each branch.
-    alibi: whether it is explicitly to have a bias that falls with distance.
+    where: the constructor, for errors.
+    prenet_depth: layers before those that targets are taken from.
+    **others: arguments of `transformer.check_layers`.
 
   Raises:
-    ValueError: what is asked for is in neither version.
+    ValueError: names the constructor, the argument and its value.
   """
-  if prenet_depth is None:
-    if alibi:
-      raise ValueError(
-        f"{where}: alibi=True needs prenet_depth, of version 2's encoder."
-      )
-    return False
-  if prenet_depth < 0:
-    raise ValueError(
-      f"{where}: prenet_depth must be 0 or more, or None for version 1, got "
-      f"{prenet_depth}."
-    )
-  if pre_norm:
-    raise ValueError(
-      f"{where}: with prenet_depth the norms come after each branch; set "
-      "pre_norm=False."
-    )
-  return True
+  transformer.check_layers(where, **others)
+  checks.at_least(where, 0, prenet_depth=prenet_depth)

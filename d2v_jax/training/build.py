@@ -202,8 +202,8 @@ def _plan(
     raise ConfigError(f"config.seed must be 0 to {_SEEDS - 1}, got {seed}.")
   mesh = _mesh(num_devices, batch_size, accumulate)
   row = MODALITIES[modality]
-  network = config_lib.call(
-    row.encoder, encoder, "config.encoder", compute_dtype=compute_dtype
+  network = config_lib.build(
+    encoder, row.encoders, "config.encoder", compute_dtype=compute_dtype
   )
   dataset = config_lib.call(
     row.data, data, "config.data", run={"inputs": network.inputs}

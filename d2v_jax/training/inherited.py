@@ -20,7 +20,7 @@ def inherit(
 
   These are the modality, arguments of the encoder, and of config.data what
   inputs are made with (channels, the tokenizer). What the config gives itself
-  stays.
+  stays; None leaves an argument of the encoder to its constructor.
 
   Args:
     config: a config, with or without `init_from`.
@@ -57,4 +57,7 @@ def inherit(
     # What is no section is an error of whoever reads it.
     if fields and isinstance(own, Mapping):
       merged[name] = {**fields, **own}
+  if isinstance(merged.get("encoder"), Mapping):
+    network = merged["encoder"].items()
+    merged["encoder"] = {k: v for k, v in network if v is not None}
   return merged

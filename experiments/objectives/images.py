@@ -23,8 +23,10 @@ UPDATES = {
   "mae": 847,
 }
 SIZES = dict(image_size=32, patch_size=8, width=128, num_heads=4)
-VERSION_1 = dict(**SIZES, depth=4, positions="absolute", layer_scale=0.0)
-VERSION_2 = dict(**SIZES, prenet_depth=1, depth=3, positions="sincos")
+VERSION_1 = dict(
+  name="vit", **SIZES, depth=4, positions="absolute", layer_scale=0.0
+)
+VERSION_2 = dict(name="visible_vit", **SIZES, prenet_depth=1, depth=3)
 DECODER = dict(width=128, layers=3, kernel=3, groups=16)
 MASK = dict(name="beit_blocks", num_masked=10, min_block=2)
 MASKS = dict(

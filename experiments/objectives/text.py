@@ -59,8 +59,11 @@ def get_config(name: str) -> ml_collections.ConfigDict:
     mask=MASKS[name],
     num_threads=2,
   )
-  layers = dict(prenet_depth=1, depth=3) if version_2 else dict(depth=4)
-  c.encoder = dict(**SIZES, **layers)
+  c.encoder = (
+    dict(name="visible_text", **SIZES, prenet_depth=1, depth=3)
+    if version_2
+    else dict(name="text", **SIZES, depth=4)
+  )
   blocks = ("prenet", "blocks") if version_2 else ("blocks",)
   ema = dict(start=0.999, end=0.9998, anneal_steps=steps, tracked=blocks)
   targets = dict(output="ffn", top_k=3)

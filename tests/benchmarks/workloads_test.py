@@ -85,7 +85,7 @@ def test_one_mask_each():
 def test_the_other_version_is_of_the_same_size(model):
   def size(name):
     encoder = workloads.make_config(name, None, 1, "float32", False)["encoder"]
-    layers = encoder["depth"] + (encoder["prenet_depth"] or 0)
+    layers = encoder["depth"] + encoder.get("prenet_depth", 0)
     shared = ("width", "num_heads", "conv_layers", "vocab_size", "patch_size")
     return layers, [encoder.get(key) for key in shared]
 

@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     num_threads=2,
   )
   c.encoder = dict(
+    name="speech",
     conv_layers=((8, 40, 20), (8, 16, 16)),
     width=16,
     depth=2,

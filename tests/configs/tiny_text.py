@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     num_threads=2,
   )
   c.encoder = dict(
+    name="text",
     vocab_size=2000,
     max_tokens=64,
     width=16,

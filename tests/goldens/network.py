@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from d2v_jax.models import text as text_models
+from d2v_jax.models import token_embedding
 from d2v_jax.objectives import ema
 from d2v_jax.training import state as train_state
 from d2v_jax.training.step import train_step
@@ -228,7 +228,7 @@ def check_float64(meta: Meta, arrays: Arrays, monkeypatch) -> None:
       # The reference computes it in float32, and is up to 1e-6 off the formula.
       if name.endswith("embed_positions.weights"):
         monkeypatch.setattr(
-          text_models, "sinusoidal_positions", lambda *_, table=table: table
+          token_embedding, "sinusoidal_positions", lambda *_, table=table: table
         )
     state, tx = _start(meta, arrays, case, "float64")
     batch = case.batch(group(arrays, "step0/"), "float64")

@@ -19,6 +19,9 @@ from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.speech import speech
 from d2v_jax.models.text import text
+from d2v_jax.models.visible_speech import visible_speech
+from d2v_jax.models.visible_text import visible_text
+from d2v_jax.models.visible_vision import visible_vit
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.data2vec2 import Data2Vec2
@@ -176,9 +179,7 @@ def _v1_text(released):
 def _v2_image():
   images = np.random.RandomState(1).standard_normal((3, 3, 224, 224))
   mask, keep_ids = _two_masks(3, 196, 39)
-  encoder = vit(
-    width=64, depth=2, num_heads=4, positions="sincos", prenet_depth=1
-  )
+  encoder = visible_vit(width=64, depth=2, num_heads=4, prenet_depth=1)
   objective = Data2Vec2(
     encoder=encoder,
     decoder=ConvDecoder(width=64, layers=2, kernel=3, grid=encoder.grid),
@@ -206,7 +207,7 @@ def _v2_audio():
   audio = np.random.RandomState(1).standard_normal((2, 20000))
   mask, keep_ids = _two_masks(2, 62, 31)
   objective = Data2Vec2(
-    encoder=speech(width=64, depth=2, num_heads=4, prenet_depth=0),
+    encoder=visible_speech(width=64, depth=2, num_heads=4),
     decoder=ConvDecoder(width=32, layers=3, kernel=7),
     ema=Ema(tracked=("positions", "alibi_scale", "prenet_norm", "blocks")),
     targets=Targets(2, "ffn", ("instance",)),
@@ -222,9 +223,7 @@ def _v2_audio():
 def _v2_text():
   mask, keep_ids = _two_masks(2, 40, 20)
   objective = Data2Vec2(
-    encoder=text(
-      vocab_size=100, width=64, depth=2, num_heads=4, prenet_depth=0
-    ),
+    encoder=visible_text(vocab_size=100, width=64, depth=2, num_heads=4),
     decoder=ConvDecoder(
       width=64,
       layers=2,

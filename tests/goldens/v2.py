@@ -7,9 +7,9 @@ import numpy as np
 
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.encoder import Encoder
-from d2v_jax.models.speech import speech
-from d2v_jax.models.text import text
-from d2v_jax.models.vision import vit
+from d2v_jax.models.visible_speech import visible_speech
+from d2v_jax.models.visible_text import visible_text
+from d2v_jax.models.visible_vision import visible_vit
 from d2v_jax.objectives.data2vec2 import Data2Vec2
 from d2v_jax.objectives.ema import Ema
 from d2v_jax.objectives.targets import Targets
@@ -318,19 +318,18 @@ def _image(c, m, meta, dtype):
     m.only("alibi_dims", 2)
     m.only("alibi_distance", "manhattan")
   return _encoder(
-    vit,
+    visible_vit,
     c,
     m,
     image_size=m["input_size"],
     patch_size=m["patch_size"],
-    positions="sincos",
     compute_dtype=dtype,
   )
 
 
 def _audio(c, m, meta, dtype):
   return _encoder(
-    speech,
+    visible_speech,
     c,
     m,
     conv_layers=conv_layers(m["feature_encoder_spec"]),
@@ -347,7 +346,7 @@ def _audio(c, m, meta, dtype):
 def _text(c, m, meta, dtype):
   m.only("local_grad_mult", 1)
   return _encoder(
-    text,
+    visible_text,
     c,
     m,
     vocab_size=meta["data"]["vocab"],

@@ -23,7 +23,13 @@ from tests.interchange.torch_file import torch_files
 ROOT = pathlib.Path(__file__).parents[2]
 # Arguments and weights of a model that is built in no time.
 ENCODER = dict(
-  vocab_size=100, max_tokens=8, width=8, depth=2, num_heads=2, mlp_ratio=2.0
+  name="text",
+  vocab_size=100,
+  max_tokens=8,
+  width=8,
+  depth=2,
+  num_heads=2,
+  mlp_ratio=2.0,
 )
 
 

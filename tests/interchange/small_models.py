@@ -14,15 +14,16 @@ from d2v_jax.objectives import OBJECTIVES
 
 SIZES = dict(width=16, depth=2, num_heads=2)
 ENCODERS = {
-  "vision": dict(SIZES, image_size=16, patch_size=4),
+  "vision": dict(SIZES, name="vit", image_size=16, patch_size=4),
   "speech": dict(
     SIZES,
+    name="speech",
     conv_layers=((8, 10, 5), (8, 3, 2)),
     position_depth=2,
     position_width=8,
     position_groups=2,
   ),
-  "text": dict(SIZES, vocab_size=2000, max_tokens=12),
+  "text": dict(SIZES, name="text", vocab_size=2000, max_tokens=12),
 }
 INPUTS = {
   "vision": jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32),
@@ -94,7 +95,7 @@ def make(modality: str, kind: str = "pretrained", **changes) -> Model:
       head=dict(layers=2),
       ema=dict(tracked=TRACKED[modality]),
     )
-  network = config_lib.call(MODALITIES[modality].encoder, encoder, "encoder")
+  network = config_lib.build(encoder, MODALITIES[modality].encoders, "encoder")
   built = config_lib.build(objective, OBJECTIVES, "objective", encoder=network)
   batch = {"inputs": INPUTS[modality]}
   shapes = jax.eval_shape(built.init, jax.random.key(0), batch)

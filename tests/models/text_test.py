@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from d2v_jax.models.heads import RegressionHead
-from d2v_jax.models.text import text, token_positions
+from d2v_jax.models.text import text
+from d2v_jax.models.token_embedding import token_positions
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.ema import Ema
 from d2v_jax.objectives.targets import Targets

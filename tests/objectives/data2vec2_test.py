@@ -7,8 +7,9 @@ import pytest
 
 from d2v_jax.data.layout import num_frames
 from d2v_jax.models.decoder import ConvDecoder
-from d2v_jax.models.speech import speech
-from d2v_jax.models.text import text
+from d2v_jax.models.visible_speech import visible_speech
+from d2v_jax.models.visible_text import visible_text
+from d2v_jax.models.visible_vision import visible_vit
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.data2vec2 import Data2Vec2
 from d2v_jax.objectives.ema import Ema
@@ -48,13 +49,12 @@ def drawn(objective, batch, dtype, seed=0):
 
 def make(encoder=(), decoder=(), dtype="float32", targets=(), **kwargs):
   """Objective on images with random parameters, teacher and a batch."""
-  network = vit(
+  network = visible_vit(
     image_size=12,
     patch_size=PATCH,
     width=WIDTH,
     num_heads=HEADS,
     mlp_ratio=2,
-    positions="sincos",
     compute_dtype=dtype,
     **{"prenet_depth": 1, "depth": 2, **dict(encoder)},
   )
@@ -253,7 +253,7 @@ def test_a_teacher_of_decay_1_stays_as_it_is():
 
 
 def make_speech(dtype="float32"):
-  network = speech(
+  network = visible_speech(
     conv_layers=LAYERS,
     width=16,
     depth=2,
@@ -336,7 +336,7 @@ def test_hidden_frames_cannot_change_the_student():
 
 
 def test_hidden_words_cannot_change_the_student():
-  network = text(
+  network = visible_text(
     vocab_size=30,
     max_tokens=12,
     width=16,
@@ -398,7 +398,7 @@ def test_errors(options, message):
 
 def test_an_encoder_of_version_1():
   objective, *_ = make()
-  with pytest.raises(ValueError, match=r"set encoder\.prenet_depth"):
+  with pytest.raises(ValueError, match=r"set encoder\.name to visible_vit"):
     dataclasses.replace(objective, encoder=vit())
 
 

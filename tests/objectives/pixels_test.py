@@ -9,6 +9,8 @@ from d2v_jax.models.heads import LinearHead, RegressionHead
 from d2v_jax.models.log_mel import log_mel
 from d2v_jax.models.speech import speech
 from d2v_jax.models.text import text
+from d2v_jax.models.visible_speech import visible_speech
+from d2v_jax.models.visible_vision import visible_vit
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.pixels import Pixels
 from tests.objectives import learning
@@ -26,12 +28,6 @@ VISION = {
   "mean": MEAN,
   "std": STD,
 }
-VERSION_2 = {
-  "prenet_depth": 1,
-  "pre_norm": False,
-  "positions": "sincos",
-  "layer_scale": 0.0,
-}
 CONV_LAYERS = ((4, 40, 20), (4, 8, 8))
 
 
@@ -41,13 +37,14 @@ def with_mask_token(dtype="float32", **kwargs):
 
 
 def with_decoder(dtype="float32", **kwargs):
-  network = vit(**VISION, **VERSION_2, compute_dtype=dtype)
+  network = visible_vit(**VISION, prenet_depth=1, compute_dtype=dtype)
   decoder = ConvDecoder(8, 2, 3, 4, grid=(3, 3), compute_dtype=dtype)
   return Pixels(network, LinearHead(32, dtype), decoder, **kwargs)
 
 
-def of_speech(decoder=None, **encoder):
-  network = speech(
+def of_speech(decoder=None):
+  constructor = speech if decoder is None else visible_speech
+  network = constructor(
     conv_layers=CONV_LAYERS,
     width=WIDTH,
     depth=1,
@@ -55,7 +52,6 @@ def of_speech(decoder=None, **encoder):
     position_depth=1,
     position_width=3,
     position_groups=2,
-    **encoder,
   )
   return Pixels(network, LinearHead(80), decoder, norm_targets=False)
 
@@ -251,7 +247,7 @@ class TestSpeech:
       objective, batch = of_speech(), self.batch()
     else:
       decoder = ConvDecoder(8, 1, 3, 2)
-      objective = of_speech(decoder, prenet_depth=0)
+      objective = of_speech(decoder)
       batch = self.batch(2)
     params = draw(objective, batch, "float32")
     value = jax.jit(objective.loss)

@@ -9,6 +9,7 @@ import pytest
 
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.heads import RegressionHead
+from d2v_jax.models.visible_vision import visible_vit
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives import ema
 from d2v_jax.objectives.data2vec import Data2Vec
@@ -34,7 +35,7 @@ def make(**encoder):
 
 def make_2(noise_std=0.5, **encoder):
   """data2vec 2.0, with enough of the decoder's noise to tell."""
-  network = vit(**SIZES, prenet_depth=1, depth=2, positions="sincos", **encoder)
+  network = visible_vit(**SIZES, prenet_depth=1, depth=2, **encoder)
   decoder = ConvDecoder(
     width=16, layers=2, groups=4, noise_std=noise_std, grid=network.grid
   )

@@ -103,6 +103,7 @@ def _encoder(
     "conv_norm": c.choice("extractor_mode", "default", CONV_NORMS),
     "conv_bias": c.flag("conv_bias", False),
     "feature_grad_scale": training.number("feature_grad_mult", grad_scale),
+    "name": "speech",
     "width": width,
     "depth": c.integer("encoder_layers", 12, least=1, most=1000),
     "num_heads": c.integer("encoder_attention_heads", 12, least=1),

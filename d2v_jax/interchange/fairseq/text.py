@@ -189,6 +189,7 @@ def _encoder(checkpoint: Checkpoint, t: Options) -> dict[str, Any]:
   else:
     max_tokens = t.integer("max_source_positions", 1024, least=1, most=2**16)
   return {
+    "name": "text",
     "vocab_size": checkpoint.size(tokens, 0),
     "max_tokens": max_tokens,
     "width": width,

@@ -170,6 +170,7 @@ def sizes(checkpoint: Checkpoint, blocks: str, fc1: str) -> dict[str, Any]:
     n.removeprefix(blocks).split(".")[0] for n in arrays if n.startswith(blocks)
   }
   return {
+    "name": "vit",
     "width": width,
     "depth": len(layers),
     "mlp_ratio": checkpoint.mlp_ratio(f"{blocks}0.{fc1}.weight", width),

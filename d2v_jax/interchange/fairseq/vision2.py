@@ -73,7 +73,7 @@ def _patches(model: data2vec2.Multi) -> str:
 
 
 def _encoder(model: data2vec2.Multi) -> tuple[dict[str, Any], list[str]]:
-  """Arguments of `vit`, and what to say about them."""
+  """config.encoder, and what to say about it."""
   c, m = model.c, model.m
   common = data2vec2.encoder(model)
   if m.integer("embed_dim", 768, least=1) != common["width"]:
@@ -107,12 +107,11 @@ def _encoder(model: data2vec2.Multi) -> tuple[dict[str, Any], list[str]]:
     *data2vec2.other_rates(rates, left_out),
     *data2vec2.other_rates(prenet_rates, prenet),
   ]
-  return common | {
+  return {"name": "visible_vit", **common} | {
     "image_size": m.integer(
       "input_size", 224, least=1, most=LARGEST_GRID * patch
     ),
     "patch_size": patch,
-    "positions": "sincos",
     "cls_token": tokens > 0,
     "norm_eps": c.number("norm_eps", 1e-6),
     "drop_path": drop_path,

@@ -165,10 +165,10 @@ def _write_all(dest: epath.Path, files: Mapping[str, bytes]) -> None:
 
 def _written(model: Model, params: Tree) -> Written:
   encoder = resolved(model.modality, model.encoder)
-  if encoder["prenet_depth"] is not None:
+  if encoder["name"].startswith("visible_"):
     raise refuse(
-      "encoder.prenet_depth",
-      encoder["prenet_depth"],
+      "encoder.name",
+      encoder["name"],
       "transformers has no network of data2vec 2.0",
     )
   name, head = model.objective.get("name", ""), None

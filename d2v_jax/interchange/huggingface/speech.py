@@ -211,6 +211,7 @@ def _encoder(config: Options) -> dict[str, Any]:
   depth = config.integer("num_conv_pos_embeddings", least=2, most=64)
   kernel = config.integer("conv_pos_kernel_size", least=3, most=4096)
   return sizes(config) | dict(
+    name="speech",
     conv_layers=tuple(zip(channels, kernels, strides, strict=True)),
     conv_bias=config.flag("conv_bias"),
     position_depth=depth,

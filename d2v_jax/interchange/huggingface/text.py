@@ -161,6 +161,7 @@ def _encoder(config: Options) -> dict[str, Any]:
   config.require("pad_token_id", PAD)
   positions = config.integer("max_position_embeddings", least=PAD + 2)
   return sizes(config) | dict(
+    name="text",
     vocab_size=config.integer("vocab_size", least=EOS + 1, most=1 << 24),
     max_tokens=positions - PAD - 1,
     dropout=config.rate("hidden_dropout_prob"),

@@ -166,6 +166,7 @@ def write(ours: Outgoing) -> Written:
 def _encoder(config: Options, positions: str) -> dict[str, Any]:
   patch = _side(config, "patch_size", 1024)
   return sizes(config) | dict(
+    name="vit",
     image_size=_side(config, "image_size", patch * _LARGEST_GRID),
     patch_size=patch,
     positions=positions,

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from d2v_jax import config as config_lib
 from d2v_jax import main, pretrained
 from d2v_jax.interchange import command
 from d2v_jax.interchange.fairseq import reader as fairseq
@@ -76,6 +77,7 @@ def test_options_of_images(tmp_path):
   imported = read(tmp_path, files.pretrained("image"))
   assert imported.modality == "vision"
   assert imported.encoder == {
+    "name": "visible_vit",
     "image_size": 224,
     "patch_size": 16,
     "width": 64,
@@ -83,7 +85,6 @@ def test_options_of_images(tmp_path):
     "depth": 2,
     "num_heads": 4,
     "mlp_ratio": 4.0,
-    "positions": "sincos",
     "cls_token": True,
     "alibi": False,
     "norm_eps": 1e-6,
@@ -352,7 +353,7 @@ def test_positions_that_are_others(tmp_path):
   with pytest.raises(InterchangeError, match=r"\[1, 100, 64\]; 14 x 14 patch"):
     read(tmp_path, state)
   del state["model"][name]
-  assert read(tmp_path, state).encoder["positions"] == "sincos"
+  assert read(tmp_path, state).encoder["name"] == "visible_vit"
   state["model"]["_ema"][name] = fixed + 0.1
   with pytest.raises(InterchangeError, match="not the sines and cosines"):
     read(tmp_path, state)
@@ -615,7 +616,8 @@ def check_features(imported, kind, arrays, layers="ffn"):
   inputs = arrays["step0/input/source"]
   if kind == "image":
     inputs = inputs.transpose(0, 2, 3, 1)
-  network = MODALITIES[imported.modality].encoder(**imported.encoder)
+  encoders = MODALITIES[imported.modality].encoders
+  network = config_lib.build(imported.encoder, encoders, "encoder")
   output = jax.jit(network.__call__)(imported.params, {"inputs": inputs})
   x = output.tokens
   if output.cls is not None and kind == "image":

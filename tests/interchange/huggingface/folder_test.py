@@ -91,7 +91,8 @@ def test_import_of_export_is_the_identity(tmp_path, modality, kind, which):
 
 
 def run_encoder(model, params, batch):
-  network = MODALITIES[model.modality].encoder(**model.encoder)
+  encoders = MODALITIES[model.modality].encoders
+  network = config_lib.build(model.encoder, encoders, "encoder")
   return network(params, batch)
 
 
@@ -495,7 +496,7 @@ def test_classifiers_of_several_labels_are_refused(exported):
     ("speech", {"position_depth": 1}, "config.encoder.position_depth=1"),
     ("text", {"embedding_norm": False}, "config.encoder.embedding_norm=False"),
     ("text", {"pre_norm": True}, "config.encoder.pre_norm=True"),
-    ("text", {"prenet_depth": 0}, "config.encoder.prenet_depth=0"),
+    ("text", {"name": "visible_text"}, "config.encoder.name='visible_text'"),
   ],
 )
 def test_what_cannot_be_expressed(tmp_path, modality, changes, message):

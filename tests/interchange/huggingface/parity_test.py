@@ -12,6 +12,7 @@ transformers = pytest.importorskip(
   "transformers", reason="the extra `parity` has transformers"
 )
 
+from d2v_jax import config as config_lib  # noqa: E402
 from d2v_jax.data.labels import Characters  # noqa: E402
 from d2v_jax.data.text import tokenizer  # noqa: E402
 from d2v_jax.interchange.huggingface import folder as huggingface  # noqa: E402
@@ -227,7 +228,8 @@ def test_tokenizer_of_an_export_gives_the_same_ids(tmp_path):
 def compare(theirs, ours, params, has_head):
   """Every hidden state, the output and the logits, padded rows included."""
   batch, inputs = batches(ours)
-  network = MODALITIES[ours.modality].encoder(**ours.encoder)
+  encoders = MODALITIES[ours.modality].encoders
+  network = config_lib.build(ours.encoder, encoders, "encoder")
   output = network(params, batch)
   with torch.no_grad():
     inputs = {k: torch.from_numpy(v) for k, v in inputs.items()}

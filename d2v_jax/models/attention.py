@@ -1,0 +1,92 @@
+"""Multi-head self-attention."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from d2v_jax.models.initializers import Initializer, beit_init
+from d2v_jax.models.layers import dropout
+
+# Added to the logits of padded keys: far below any logit, and still finite, so
+# that a sequence that is all padding has no NaN.
+_PADDED = -1e9
+
+
+def padding_bias(padding: jax.Array) -> jax.Array:
+  """Attention bias [B, 1, 1, N] that hides padded tokens [B, N]."""
+  return jnp.where(padding[:, None, None, :], _PADDED, 0.0)
+
+
+class Attention(nn.Module):
+  """Multi-head self-attention with an additive logit bias.
+
+  BEiT has query and value biases but no key bias (`key_bias=False`): a key bias
+  adds the same number to every logit of a query, so its gradient is zero.
+  """
+
+  num_heads: int
+  key_bias: bool = False
+  dropout: float = 0.0
+  kernel_init: Initializer = beit_init
+  compute_dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """Attends within each sequence: softmax(Q K^T / sqrt(d) + bias) V.
+
+    Args:
+      x: [B, N, D].
+      bias: added to the logits, broadcastable to [B, heads, N, N], or None.
+
+    Returns:
+      [B, N, D] in `compute_dtype`.
+    """
+    batch, length, width = x.shape
+    head_width = width // self.num_heads  # d
+    zeros = nn.initializers.zeros
+    q_bias = self.param("q_bias", zeros, (width,))
+    v_bias = self.param("v_bias", zeros, (width,))
+    if self.key_bias:
+      k_bias = self.param("k_bias", zeros, (width,))
+    else:
+      k_bias = jnp.zeros_like(q_bias)
+    qkv = nn.Dense(
+      3 * width,
+      use_bias=False,
+      dtype=self.compute_dtype,
+      kernel_init=self.kernel_init,
+      name="qkv",
+    )(x)  # [B, N, 3 D]
+    qkv += jnp.concatenate([q_bias, k_bias, v_bias]).astype(qkv.dtype)
+    heads = (batch, length, 3, self.num_heads, head_width)
+    qkv = qkv.reshape(heads).transpose(2, 0, 3, 1, 4)  # [3, B, heads, N, d]
+    query, key, value = qkv
+    query *= head_width**-0.5
+    # Sums over many products stay in float32.
+    accumulate = jnp.promote_types(qkv.dtype, jnp.float32)
+    logits = jnp.einsum(
+      "bhnd,bhmd->bhnm", query, key, preferred_element_type=accumulate
+    )  # [B, heads, N, N]
+    if bias is not None:
+      logits += bias
+    # softmax(z) V = (exp(z - max z) V) / sum exp(z - max z): normalised after
+    # the product with the values, one pass less over the [N, N] weights.
+    peak = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
+    weights = jnp.exp(logits - peak)
+    total = weights.sum(-1, keepdims=True)  # [B, heads, N, 1]
+    weights = dropout(self, weights, self.dropout)
+    mixed = jnp.einsum(
+      "bhnm,bhmd->bhnd",
+      weights.astype(qkv.dtype),
+      value,
+      preferred_element_type=accumulate,
+    )
+    mixed = (mixed / total).astype(qkv.dtype)  # [B, heads, N, d]
+    mixed = mixed.transpose(0, 2, 1, 3).reshape(x.shape)  # [B, N, D]
+    return nn.Dense(
+      width,
+      dtype=self.compute_dtype,
+      kernel_init=self.kernel_init,
+      name="out",
+    )(mixed)
