@@ -72,8 +72,8 @@ def epoch_batches(
   examples, buckets = [], []
   left_over = shuffled[:0]
   for bucket in np.unique(assigned[shuffled]):
-    own = shuffled[assigned[shuffled] == bucket]
-    waiting = np.concatenate([left_over, own])
+    members = shuffled[assigned[shuffled] == bucket]
+    waiting = np.concatenate([left_over, members])
     filled = len(waiting) // batch_size * batch_size
     examples.append(waiting[:filled].reshape(-1, batch_size))
     buckets.append(np.full(len(examples[-1]), bucket, np.int32))

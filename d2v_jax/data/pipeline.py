@@ -43,8 +43,8 @@ def train_batches(
   a batch. With `buckets` it does: examples of similar length share a batch and
   its 'length', which each then has, and fewer than `batch_size` are left out of
   the epoch. Batch t depends on `seed`, `batch_size`, `buckets` and t alone: the
-  example at place g of the stream, with its augmentation and mask, is row g of
-  the global order, and process p has rows p, p + process_count, ... of each
+  example at position g of the stream, with its augmentation and mask, is row g
+  of the global order, and process p has rows p, p + process_count, ... of each
   global batch. So threads, workers, the number of processes and `start_step`
   (where a run resumes) change nothing. For that the randomness comes before the
   division among processes; after it each process would draw the same masks.
@@ -55,7 +55,7 @@ def train_batches(
       handed on from the example.
     seed: of the order and of the augmentation.
     batch_size: examples in a global batch, over all processes.
-    start_step: index of the first batch wanted.
+    start_step: index of the first batch to return.
     num_threads: threads that read and augment, over all workers.
     num_workers: worker processes; 0 reads in this one, which is faster on a few
       cores since decoding releases Python's lock.

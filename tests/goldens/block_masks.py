@@ -17,7 +17,8 @@ from tests.reference import masking as reference
 def _blocks(case: Pure) -> None:
   """Version 1: exact masks, blocks, and masks filled to their number."""
   o, golden = case.options, case.golden
-  grid, draws = (o["grid"],) * 2, o["n"]
+  side, draws = o["grid"], o["n"]
+  grid = tuple(side) if isinstance(side, list) else (side, side)
   settings = {
     "num_masked": o["num_mask_patches"],
     "min_block": o["min_mask_patches_per_block"],

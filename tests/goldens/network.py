@@ -38,8 +38,6 @@ INPUTS = {
   "input/src_tokens",
   "input/target_tokens",
 }
-# Names of options in `config` for sections of `resolved_config`.
-_SECTIONS = {"modality", "modality_cfg"}
 
 
 def read(meta: Meta, arrays: Arrays, dtype: str):
@@ -49,7 +47,7 @@ def read(meta: Meta, arrays: Arrays, dtype: str):
   quirks = set(meta["quirks"]) - REPRODUCED
   if quirks:
     pytest.skip(f"quirks of the reference: {'; '.join(sorted(quirks))}")
-  _check_resolved(meta["config"], meta["resolved_config"])
+  _check_resolved(_set_options(meta), meta["resolved_config"])
   inputs = {n for n in group(arrays, "step0/") if n.startswith("input/")}
   if inputs - INPUTS:
     pytest.skip(f"inputs that nothing here takes: {sorted(inputs - INPUTS)}")
@@ -62,12 +60,25 @@ def read(meta: Meta, arrays: Arrays, dtype: str):
   return case
 
 
-def _check_resolved(config: Mapping, resolved: Mapping) -> None:
+def _check_resolved(
+  config: Mapping, resolved: Mapping, where: str = ""
+) -> None:
   """Adapters read the resolved options, so each that is set has to be there."""
-  given = Options(config)
-  given.ignore("they hold an option of their own", *resolved)
-  given.ignore("they are the resolved modalities", *_SECTIONS)
+  given = Options(config, where=where)
+  given.ignore("there is a resolved one", *resolved)
   given.finish()
+  for name, value in config.items():
+    if isinstance(value, Mapping):
+      _check_resolved(value, resolved[name], f"{where}{name}.")
+
+
+def _set_options(meta: Meta) -> Mapping[str, Any]:
+  """The options that were set, in the sections of the resolved ones."""
+  config = dict(meta["config"])
+  if "modality" in config:
+    section = config.pop("modality_cfg", {})
+    config["modalities"] = {config.pop("modality").lower(): section}
+  return config
 
 
 def _optimizer(meta: Meta) -> optax.GradientTransformation:

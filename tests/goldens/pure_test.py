@@ -25,6 +25,11 @@ def test_an_unknown_option_of_a_function_is_named(path, name, member, where):
   meta, arrays = files.load(path)
   options = meta["configs"][where] | {"made_up": [1, 2]}
   meta = meta | {"configs": {where: options}}
+  # Numbers that it changes are not compared first.
+  arrays = {
+    array: value + 1 if value.dtype.kind == "f" else value
+    for array, value in arrays.items()
+  }
   groups = test_goldens._functions(path)
   with skips(r"reads: .*made_up=\[1, 2\]"):
     pure.check(meta, arrays, groups, name, member)

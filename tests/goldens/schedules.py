@@ -83,9 +83,9 @@ def _cosine(case: Pure) -> None:
 def _tri_stage(case: Pure) -> None:
   o = case.options
   o.ignore("the case says what comes of them", "phase_ratio", "max_update")
-  o.ignore("likewise", "warmup_steps", "hold_steps", "decay_steps")
   warmup, hold, decay = (
-    o[f"resolved_{phase}"] for phase in ("warmup", "hold", "decay")
+    o.get(f"resolved_{phase}", o.get(f"{phase}_steps", 0))
+    for phase in ("warmup", "hold", "decay")
   )
   schedule = schedules.tri_stage(
     peak=o["lr"],

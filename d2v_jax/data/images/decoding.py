@@ -1,4 +1,4 @@
-"""Encoded images to uint8 arrays, and how corrupt ones are found."""
+"""Encoded images to uint8 arrays, and which of them are corrupt."""
 
 import cv2
 import numpy as np

@@ -188,11 +188,11 @@ def _image_files(root: pathlib.Path) -> list[str]:
 def _interleaved(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
   """Returns an order in which every prefix has its share of each class."""
   shuffled = rng.permutation(len(labels))
-  place = np.empty(len(labels))
+  order = np.empty(len(labels))
   for label in np.unique(labels):
     rows = shuffled[labels[shuffled] == label]
-    place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
-  return shuffled[np.argsort(place[shuffled], kind="stable")]
+    order[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+  return shuffled[np.argsort(order[shuffled], kind="stable")]
 
 
 def _how_to_prepare(builder: str, data_dir: str | None) -> str:

@@ -75,13 +75,13 @@ class AudioFiles:
     Args:
       progress: called now and then with the number of files done.
     """
-    found = []
+    headers = []
     with concurrent.futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
       for header in pool.map(self.header, range(len(self))):
-        found.append(header)
-        if progress is not None and len(found) % 100 == 0:
-          progress(len(found))
-    return found
+        headers.append(header)
+        if progress is not None and len(headers) % 100 == 0:
+          progress(len(headers))
+    return headers
 
   def lengths(self, sample_rate: int) -> np.ndarray:
     """Returns int64 [n], samples after resampling; 0 where unreadable."""

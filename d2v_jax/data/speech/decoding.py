@@ -1,4 +1,4 @@
-"""Encoded audio to float32 samples, and how corrupt audio is found."""
+"""Encoded audio to float32 samples, and which audio is corrupt."""
 
 import io
 import os
@@ -31,11 +31,11 @@ def decode(
     data: bytes of a whole WAV, FLAC, Ogg (Vorbis or Opus) or MP3 file, or an
       already decoded floating-point array, [n] or [n, channels].
     rate: samples per second of `data`, with an array only: a file says it.
-    sample_rate: samples per second wanted.
+    sample_rate: samples per second of the result.
 
   Returns:
     float32 [n], full scale is -1 to 1; None when the data is corrupt, cut
-    short, empty or not finite. A cut is found except in an MP3 file that does
+    short, empty or not finite. A cut is noticed except in an MP3 file that does
     not say how long it is.
 
   Raises:
@@ -55,10 +55,10 @@ def decode(
       )
     samples = data
   else:
-    found = _read(data)
-    if found is None:
+    decoded = _read(data)
+    if decoded is None:
       return None
-    samples, rate = found
+    samples, rate = decoded
   if samples.ndim == 2:
     samples = samples.mean(axis=1)
   samples = np.ascontiguousarray(samples, np.float32)
@@ -120,10 +120,10 @@ def _header(
     info = soundfile.info(file)
     if info.frames < _UNKNOWN:
       return info.frames, info.samplerate
-    found = _read(content())
+    decoded = _read(content())
   except (soundfile.SoundFileError, OSError):
     return None
-  return None if found is None else (len(found[0]), found[1])
+  return None if decoded is None else (len(decoded[0]), decoded[1])
 
 
 def num_samples(
@@ -138,8 +138,8 @@ def num_samples(
   Returns:
     Number of samples; None when the header cannot be read.
   """
-  found = header(source)
-  return None if found is None else resampled_length(*found, sample_rate)
+  length = header(source)
+  return None if length is None else resampled_length(*length, sample_rate)
 
 
 def resampled_length(count: int, rate: int, sample_rate: int) -> int:
@@ -156,8 +156,8 @@ def resampled_length(count: int, rate: int, sample_rate: int) -> int:
 class _Stream(soundfile.SoundFile):
   """A file read from beginning to end.
 
-  The package looks for its place before and after each read where it can, which
-  fails at the end of a FLAC file that does not say its length.
+  The package looks for its position before and after each read where it can,
+  which fails at the end of a FLAC file that does not say its length.
   """
 
   def seekable(self) -> bool:

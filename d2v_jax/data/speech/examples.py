@@ -36,7 +36,7 @@ class Utterances:
     max_samples: leave out longer ones; None for none. What is too long for a
       batch is cropped, which labels of the whole utterance do not allow.
     conv_layers: (channels, kernel, stride) of the model's convolutions.
-    sample_rate: samples per second wanted.
+    sample_rate: samples per second of the examples.
 
   Attributes:
     lengths: int64 [n], samples of each utterance, from the files' headers.

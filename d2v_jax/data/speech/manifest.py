@@ -19,8 +19,8 @@ class Manifest(AudioFiles):
 
   Columns are `path`; `record`, if the path is an array_record shard, the number
   of the record in it; `num_samples` (per channel) and `rate`, without which all
-  headers are read at the start; a text and a label, if wanted. A column of
-  seconds is not used: rounded, it is wrong by a few samples.
+  headers are read at the start; a text and a label, if there are any. A column
+  of seconds is not used: rounded, it is wrong by a few samples.
 
   Args:
     path: the table; `d2v manifest` writes one.

@@ -47,23 +47,23 @@ class AudioFolder(AudioFiles):
   """
 
   def __init__(self, path: str, labels: bool | None = None):
-    found = _audio_files("AudioFolder", path)
-    loose = [file for file in found if "/" not in file]
+    names = _audio_files("AudioFolder", path)
+    loose = [file for file in names if "/" not in file]
     if labels and loose:
       raise ValueError(
         f"AudioFolder: labels=True needs every file in a class folder, but "
         f"{len(loose)} lie directly in {path!r}, for example {loose[0]!r}; "
         "move them or set labels=False"
       )
-    files = [str(pathlib.Path(path) / file) for file in found]
+    files = [str(pathlib.Path(path) / file) for file in names]
     if not (not loose if labels is None else labels):
       super().__init__(files, [{} for _ in files])
       return
-    names = [file.split("/")[0] for file in found]
-    classes = tuple(sorted(set(names)))
+    folders = [file.split("/")[0] for file in names]
+    classes = tuple(sorted(set(folders)))
     number = {name: k for k, name in enumerate(classes)}
-    rows = [{"label": name} for name in names]
-    super().__init__(files, rows, [number[name] for name in names], classes)
+    rows = [{"label": folder} for folder in folders]
+    super().__init__(files, rows, [number[x] for x in folders], classes)
 
 
 class LibriSpeech(AudioFiles):
@@ -130,20 +130,20 @@ def _folders(name: str, root: pathlib.Path) -> list[str]:
 def _audio_files(name: str, path: str) -> list[str]:
   """Returns the sorted audio files below a folder, with forward slashes."""
   _folders(name, pathlib.Path(path))
-  found = []
+  names = []
   for folder, _, files in os.walk(path, followlinks=True):
     inside = pathlib.Path(folder).relative_to(path)
-    found += [
+    names += [
       (inside / file).as_posix()
       for file in files
       if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
     ]
-  if not found:
+  if not names:
     raise ValueError(
       f"{name}: no audio in {path!r} or below it; files must end in one of: "
       f"{', '.join(EXTENSIONS)}"
     )
-  return sorted(found)
+  return sorted(names)
 
 
 def _transcripts(chapter: pathlib.Path) -> dict[str, str]:

@@ -79,19 +79,20 @@ class SpeechTrainTransform:
     mask.check((self.width,))
 
   def check_length(self, length: int, shortest: int | None = None) -> None:
-    """Raises ValueError where examples of a batch cannot be masked.
+    """Raises ValueError where a batch has no frame, or cannot be masked.
 
     Args:
       length: T of the batch, in samples.
       shortest: samples of the shortest utterance; None for T.
     """
+    total = _num_frames(length, self.conv_layers)
     if self.mask is None:
       return
     least = length if shortest is None else min(shortest, length)
     if self.wave_augment is not None:
       least = self.wave_augment.smallest(least, self._least)
-    frames = layout.num_frames(np.array([length, least]), self.conv_layers)
-    self.mask.check((int(frames[0]),), shortest=int(frames[1]))
+    frames = layout.num_frames(least, self.conv_layers)
+    self.mask.check((total,), shortest=frames)
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     """Prepares one utterance.
@@ -172,8 +173,8 @@ class SpeechEvalTransform:
       example: 'audio' float32 [n] and 'length' T in samples.
 
     Returns:
-      'inputs' float32 [T], zero where padded, 'padding' bool [N], True = not
-      real, and 'label' if there are labels.
+      'inputs' float32 [T], zero where padded, 'padding' bool [N], True where
+      a frame is padding, and 'label' if there are labels.
     """
     length = int(example["length"])
     out = _fit(example["audio"][:length], length, self.conv_layers)
@@ -184,13 +185,19 @@ class SpeechEvalTransform:
 
 def _fit(samples: np.ndarray, length: int, conv_layers: ConvLayers) -> Example:
   """Returns 'inputs' float32 [length] and 'padding' bool [N]."""
+  total = _num_frames(length, conv_layers)
+  inputs = np.zeros(length, np.float32)
+  inputs[: len(samples)] = samples
+  frames = layout.num_frames(len(samples), conv_layers)
+  return {"inputs": inputs, "padding": np.arange(total) >= frames}
+
+
+def _num_frames(length: int, conv_layers: ConvLayers) -> int:
+  """Returns N of batches of `length` samples, which must be at least 1."""
   total = layout.num_frames(length, conv_layers)
   if total < 1:
     raise ValueError(
       f"speech: conv_layers make no frame of a batch's length={length} "
       "samples; raise the lengths of the buckets"
     )
-  inputs = np.zeros(length, np.float32)
-  inputs[: len(samples)] = samples
-  real = layout.num_frames(len(samples), conv_layers)
-  return {"inputs": inputs, "padding": np.arange(total) >= real}
+  return total

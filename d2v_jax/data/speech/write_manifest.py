@@ -50,7 +50,7 @@ def write(
   force: bool = False,
   say: Callable[[str], None],
 ) -> None:
-  """Writes a manifest of a source, and array_record shards if wanted.
+  """Writes a manifest of a source, and array_record shards if asked for.
 
   Args:
     source: recordings.

@@ -41,7 +41,7 @@ class Texts:
     source: records of text.
     tokenizer: arguments of `tokenizer.load`, {"path": ...} or {"name": ...}.
     vocab_size: of the model; must be the tokenizer's.
-    max_tokens: longer sequences are cut at the end, and still end in </s>.
+    max_tokens: longer sequences are cut at the end, but end in </s>.
 
   Attributes:
     lengths: tokens of each sequence, int64 [n].
@@ -169,7 +169,7 @@ def training_texts(
     max_tokens: the most tokens of a sequence.
     packing: None: each record alone with its label, to fine-tune on. A rule of
       `packing.blocks`: blocks of tokens without labels, to pretrain on. Packed
-      tokens have a rule of their own; None or the same are right for them.
+      tokens have a rule already; None or the same are right for them.
 
   Returns:
     A source of {'tokens': int32 [n], 'requested': i, 'record': i} and, of
@@ -204,16 +204,16 @@ def _load(tokenizer: Mapping[str, str], vocab_size: int) -> Tokenizer:
 def _check_packed(
   source: Tokens, tokenizer: Tokenizer, max_tokens: int, packing: str | None
 ) -> None:
-  for name, had, wanted in (
+  for name, had, asked in (
     ("vocab_size", source.vocab_size, tokenizer.vocab_size),
     ("tokenizer fingerprint", source.fingerprint, tokenizer.fingerprint),
     ("packing rule", source.rule, packing or source.rule),
     ("block_size", source.block_size, min(source.block_size, max_tokens)),
   ):
-    if had != wanted:
+    if had != asked:
       raise ValueError(
         f"training_texts: the packed tokens of {source.path} have {name} "
-        f"{had}, but the config asks for {wanted}; change the config, or pack "
+        f"{had}, but the config asks for {asked}; change the config, or pack "
         "the text again with d2v pack"
       )
 

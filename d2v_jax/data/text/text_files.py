@@ -32,8 +32,8 @@ class TextFiles:
     if root.is_dir():
       self._files = sorted(_text_files(root))
     else:
-      found = [str(root)] if root.is_file() else glob.glob(str(path))
-      self._files = sorted(f for f in found if os.path.isfile(f))
+      files = [str(root)] if root.is_file() else glob.glob(str(path))
+      self._files = sorted(f for f in files if os.path.isfile(f))
     if not self._files:
       raise ValueError(
         f"TextFiles: no text in {str(path)!r}; it must be a file, a folder "

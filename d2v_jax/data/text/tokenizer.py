@@ -44,7 +44,7 @@ class Tokenizer:
     merges: pairs of pieces, in order of preference.
 
   Raises:
-    ValueError: special tokens in other places, or a token twice.
+    ValueError: special tokens with other ids, or a token twice.
 
   Source: data2vec (arXiv 2202.03555) section 4.3, GPT-2's BPE as in RoBERTa.
   """
@@ -99,8 +99,8 @@ class Tokenizer:
       Their ids, int32 [n] each.
     """
     texts = [_without_lone_surrogates(text) for text in texts]
-    found = self._bpe.encode_batch_fast(texts, add_special_tokens=False)
-    ids = [np.array(encoding.ids, np.int32) for encoding in found]
+    encodings = self._bpe.encode_batch_fast(texts, add_special_tokens=False)
+    ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
     return [np.where(x < self.vocab_size, x, np.int32(UNK)) for x in ids]
 
   def decode(self, ids: Iterable[int]) -> str:
@@ -203,11 +203,11 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
   )
   bpe.train_from_iterator(texts, trainer)
   model = json.loads(bpe.to_str())["model"]
-  found = len(model["vocab"]) + 1
-  if found < vocab_size:
+  num_tokens = len(model["vocab"]) + 1
+  if num_tokens < vocab_size:
     raise ValueError(
-      f"tokenizer: the text gives only {found} tokens of vocab_size="
-      f"{vocab_size}; give more text or set vocab_size={found}"
+      f"tokenizer: the text gives only {num_tokens} tokens of vocab_size="
+      f"{vocab_size}; give more text or set vocab_size={num_tokens}"
     )
   tokens = sorted(model["vocab"], key=model["vocab"].get)
   return Tokenizer([*tokens, MASK], [tuple(m) for m in model["merges"]])

@@ -98,14 +98,14 @@ def _ordered(vocab: dict[str, int], path: pathlib.Path) -> list[str]:
       )
   if not set(vocab) & {*SPECIALS, MASK}:
     return [*SPECIALS, *tokens, MASK]
-  wanted = dict(
+  expected = dict(
     zip((*SPECIALS, MASK), (0, 1, 2, 3, len(tokens) - 1), strict=True)
   )
-  got = {token: vocab.get(token) for token in wanted}
-  if got != wanted:
+  got = {token: vocab.get(token) for token in expected}
+  if got != expected:
     raise ValueError(
-      f"tokenizer: {path}: the special tokens must have the ids {wanted}, got "
-      f"{got}; train one with d2v tokenizer"
+      f"tokenizer: {path}: the special tokens must have the ids {expected}, "
+      f"got {got}; train one with d2v tokenizer"
     )
   return tokens
 

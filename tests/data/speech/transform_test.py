@@ -249,4 +249,6 @@ def test_errors():
     with pytest.raises(ValueError, match="each of conv_layers must be"):
       transform(((1, 2),))
   with pytest.raises(ValueError, match="no frame of a batch's length=399"):
+    SpeechTrainTransform().check_length(399)
+  with pytest.raises(ValueError, match="no frame of a batch's length=399"):
     SpeechEvalTransform()(example(399, 399))
