@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from d2v_jax.data.ranges import check_range
 from d2v_jax.evaluators.features import (
   Features,
   SplitFeatures,
@@ -61,6 +62,7 @@ class LinearProbe:
 
   def __post_init__(self) -> None:
     check_one_vector(self.features, "LinearProbe")
+    check_range("LinearProbe", "seed", self.seed, 0, 2**32 - 1)
     if not len(self.learning_rates) or not len(self.weight_decays):
       raise ValueError(
         f"LinearProbe: learning_rates is {self.learning_rates} and "

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from d2v_jax.data.ranges import check_range
 from d2v_jax.evaluators.features import (
   Features,
   SplitFeatures,
@@ -68,6 +69,7 @@ class LowShot:
 
   def __post_init__(self) -> None:
     check_one_vector(self.features, "LowShot")
+    check_range("LowShot", "seed", self.seed, 0, 2**32 - 1)
     if not len(self.per_class) + len(self.fractions):
       raise ValueError(
         "LowShot: per_class and fractions are both empty; give at least one "

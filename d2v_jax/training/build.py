@@ -22,7 +22,7 @@ from d2v_jax.training import health as health_lib
 from d2v_jax.training import optimizer as optimizer_lib
 from d2v_jax.training import schedules
 from d2v_jax.training import sharding as sharding_lib
-from d2v_jax.training.checkpoint import Checkpoints
+from d2v_jax.training.checkpoint import Checkpoints, check_counts
 from d2v_jax.training.inherited import inherit
 
 # Grain's seeds are of 32 bits, and every draw of a run begins with its seed.
@@ -256,6 +256,8 @@ def _checkpoints(spec: Spec) -> Callable[[epath.Path], Checkpoints]:
     Checkpoints, spec, "config.checkpoints", directory=None
   )
   del fields["directory"]
+  with config_lib.errors_at("config.checkpoints"):
+    check_counts(**fields)
   return lambda directory: Checkpoints(directory, **fields)
 
 

@@ -36,6 +36,13 @@ class _Manager(ocp.CheckpointManager):
     return False
 
 
+def check_counts(keep_latest: int = 1, keep_every: int | None = None) -> None:
+  """Raises ValueError unless these can be arguments of `Checkpoints`."""
+  for name, count in (("keep_latest", keep_latest), ("keep_every", keep_every)):
+    if count is not None and count < 1:
+      raise ValueError(f"Checkpoints: {name} must be >= 1, got {count}.")
+
+
 class Checkpoints:
   """The checkpoints of one run: saved in the background, newest valid read.
 
@@ -60,10 +67,7 @@ class Checkpoints:
     keep_latest: int = 2,
     keep_every: int | None = None,
   ) -> None:
-    counts = {"keep_latest": keep_latest, "keep_every": keep_every}
-    for name, count in counts.items():
-      if count is not None and count < 1:
-        raise ValueError(f"Checkpoints: {name} must be >= 1, got {count}.")
+    check_counts(keep_latest, keep_every)
     self.directory = epath.Path(directory).resolve()
     self.damaged: list[tuple[str, str]] = []
     trial = self.directory / f".writable-{jax.process_index()}"

@@ -63,6 +63,11 @@ def adamw(
   """
   if weight_decay < 0:
     raise ValueError(f"adamw: weight_decay must be >= 0, got {weight_decay}.")
+  for name, value in (("b1", b1), ("b2", b2)):
+    if not 0 <= value < 1:
+      raise ValueError(f"adamw: {name} must be in [0, 1), got {value}.")
+  if not eps >= 0:
+    raise ValueError(f"adamw: eps must be >= 0, got {eps}.")
   if clip_norm is not None and clip_norm <= 0:
     raise ValueError(
       f"adamw: clip_norm must be positive, got {clip_norm}; use None for no "

@@ -109,3 +109,70 @@ def test_a_value_of_another_type_is_named_with_its_path(name, load):
       where = re.escape(f"{path}.{key}")
       with pytest.raises(ConfigError, match=rf"^{where}[.:]"):
         plan(changed)
+
+
+@pytest.mark.parametrize(
+  ("name", "field", "value"),
+  [
+    ("digits", "seed", 10**20),
+    ("digits", "seed", -1),
+    ("digits", "total_steps", 0),
+    ("digits", "batch_size", 0),
+    ("digits", "accumulate", -1),
+    ("digits", "log_every", 0),
+    ("digits", "checkpoint_every", 0),
+    ("digits", "num_devices", 0),
+    ("digits", "encoder.image_size", -8),
+    ("digits", "encoder.patch_size", 0),
+    ("digits", "encoder.num_heads", 0),
+    ("digits", "encoder.width", 0),
+    ("digits", "encoder.depth", -1),
+    ("digits", "encoder.mlp_ratio", 0.0),
+    ("digits", "encoder.norm_eps", 0.0),
+    ("digits", "encoder.drop_path", 1.5),
+    ("digits_d2v2", "encoder.prenet_depth", -1),
+    ("tones", "encoder.conv_layers", ((8, 0, 1),)),
+    ("tones", "encoder.position_groups", 0),
+    ("verses", "encoder.vocab_size", 0),
+    ("verses", "encoder.max_tokens", 0),
+    ("digits", "objective.targets.top_k", 0),
+    ("digits", "objective.loss_beta", -1.0),
+    ("digits", "objective.head.layers", -1),
+    ("digits", "objective.ema.end", 1.5),
+    ("digits_d2v2", "objective.decoder.kernel", 0),
+    ("digits", "optimizer.b1", 1.0),
+    ("digits", "optimizer.weight_decay", -1.0),
+    ("digits", "schedule.peak", -1.0),
+    ("digits", "schedule.warmup_steps", -5),
+    ("digits", "health.patience", 0),
+    ("digits", "checkpoints.keep_latest", 0),
+    ("digits", "data.channels", 2),
+    ("digits", "data.num_threads", 100_000),
+    ("digits", "data.num_threads", 0),
+    ("digits", "data.num_workers", 5_000),
+    ("digits", "data.max_corrupt", -1),
+    ("digits", "data.augment.flip", 2.0),
+    ("digits", "data.mask.num_masked", 99),
+    ("verses", "data.mask.prob", 2.0),
+    ("tones", "data.buckets.lengths", (-4, 8)),
+    ("tones", "data.min_samples", -1),
+    ("digits", "evaluation.every", -1),
+    ("digits", "evaluation.batch_size", 0),
+    ("digits", "evaluation.evaluators.knn.k", 0),
+    ("digits", "evaluation.evaluators.linear_probe.steps", 0),
+    ("digits", "evaluation.evaluators.linear_probe.seed", -1),
+  ],
+)
+def test_a_value_outside_its_range_is_named(name, field, value, load):
+  config = load(name)
+  *path, key = field.split(".")
+  node = config
+  for section in path:
+    node = node.setdefault(section, {})
+  node[key] = value
+  with pytest.raises(ConfigError) as error:
+    plan(config)
+  # The path of its section, then the field.
+  where = ".".join(["config", *path])
+  pattern = rf"{re.escape(where)}\b.*\b{key}\b"
+  assert re.match(pattern, str(error.value), re.DOTALL)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
 from d2v_jax import config as config_lib
-from d2v_jax.config import Choices, FromRun
+from d2v_jax.config import Choices, ConfigError, FromRun
 from d2v_jax.data.dataset import (
   DATA,
   EVALUATION,
@@ -40,6 +40,13 @@ class ImageData(Dataset):
   channels: int = 3
 
   sources: ClassVar[Mapping[str, Callable]] = SOURCES
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    if self.channels not in (1, 3):
+      raise ConfigError(
+        f"{DATA}.channels must be 1 or 3, got {self.channels}; 1 is grey, 3 RGB."
+      )
 
   def transform(self) -> ImageTrainTransform:
     """See `Dataset.transform`."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
 from d2v_jax import config as config_lib
-from d2v_jax.config import Choices, FromRun
+from d2v_jax.config import Choices, ConfigError, FromRun
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.dataset import (
   DATA,
@@ -52,6 +52,13 @@ class SpeechData(Dataset):
 
   sources: ClassVar[Mapping[str, Callable]] = SOURCES
   needs_buckets: ClassVar[bool] = True
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    if self.min_samples < 0:
+      raise ConfigError(
+        f"{DATA}.min_samples must be 0 or more, got {self.min_samples}."
+      )
 
   def transform(self) -> SpeechTrainTransform:
     """See `Dataset.transform`."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class TextData(Dataset):
 
   inputs: FromRun[TokenInputs]
   tokenizer: TokenizerFile | None = None
-  packing: str | None = None
+  packing: Literal["complete", "documents", "none"] | None = None
   mask: Annotated[Mask | None, Choices(MASKS)] = None
   labels: Annotated[Labels | None, Choices(LABELS)] = None
   buckets: Buckets | None = None
