@@ -44,9 +44,39 @@ def test_what_is_given_cannot_be_set():
 
 
 def test_differences():
-  old = {"a": 1, "b": {"c": 2, "d": 3}, "e": 4}
-  new = {"a": 1, "b": {"c": 5}, "e": 6, "f": None}
-  assert config_lib.differences(old, new, ("e",)) == [
+  old = {"a": 1, "b": {"c": 2, "d": 3}, "e": 4, "every": 7, "g": {"h": 8}}
+  new = {"a": 1, "b": {"c": 5}, "e": 6, "every": 9, "f": None, "g": {"h": 0}}
+  # 'every' begins with the ignored 'e', and is none of its parts.
+  assert config_lib.differences(old, new, ("e", "g")) == [
     "b.c: 2 -> 5",
     "b.d: 3 -> '(absent)'",
+    "every: 7 -> 9",
   ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kinds:
+  whole: int = 0
+  real: float = 0.0
+  switch: bool = False
+  many: tuple[float, ...] = ()
+
+
+@pytest.mark.parametrize(
+  ("field", "value"),
+  [
+    ("whole", True),
+    ("whole", 2.0),
+    ("real", True),
+    ("switch", 1),
+    ("many", (0.5, True)),
+  ],
+)
+def test_a_value_of_another_kind(field, value):
+  with pytest.raises(ConfigError, match=rf"c.{field}: got .*, but it must be"):
+    config_lib.call(Kinds, {field: value}, "c")
+
+
+def test_a_whole_number_is_a_float():
+  kinds = config_lib.call(Kinds, {"real": 2, "many": [1, 0.5]}, "c")
+  assert kinds == Kinds(real=2, many=(1, 0.5))

@@ -77,7 +77,9 @@ class Examples:
     cut: bool = False,
     pad: bool = True,
   ):
-    data = config.get("data") or {}
+    data = dict(config.get("data") or {})
+    # What the run has learned from; the input has labels of its own, or none.
+    data.pop("labels", None)
     # So that the lengths are those in front of the cut.
     if isinstance(inputs, TokenInputs):
       inputs = dataclasses.replace(inputs, max_tokens=_NO_LIMIT)
@@ -119,10 +121,12 @@ class Examples:
       return None
     if example["record"] != example["requested"]:
       return None
-    label = example.pop("label", None)
+    label = example.get("label")
     if self._padded is not None:
       example["length"] = self._length(index, example)
-    return Example(index, self._transform(example), label)
+    arrays = self._transform(example)
+    arrays.pop("label", None)
+    return Example(index, arrays, label)
 
   def name(self, index: int) -> str:
     """Returns the path or the row of example `index`."""

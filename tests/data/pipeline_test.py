@@ -353,6 +353,17 @@ def test_corrupt_records_in_buckets(caplog):
     take(Ramps(), 1, batch_size=64, **IN_BUCKETS)
 
 
+def test_the_first_record_stands_in_for_the_last():
+  corrupt = (48, 49)
+  batches = pipeline.train_batches(
+    Ramps(corrupt=corrupt), seed=1, batch_size=8, num_threads=2, **IN_BUCKETS
+  )
+  first = list(itertools.islice(batches, 6))
+  batches.close()
+  assert not set(corrupt) & {i for b in first for i in b["id"].tolist()}
+  assert batches.num_corrupt == 2
+
+
 @pytest.mark.parametrize("process_count", [1, 2])
 def test_evaluation_in_buckets(process_count, caplog):
   ramps = Ramps(corrupt=(3,))

@@ -28,6 +28,22 @@ def standardise(x, like):
   return (x - mean) / np.where(std > 0, std, 1)
 
 
+def mislabelled(n=200, dim=60):
+  """Two classes that one of many features tells apart, mostly."""
+  rng = np.random.default_rng(0)
+  y = rng.integers(0, 2, n).astype(np.int32)
+  x = rng.normal(size=(n, dim))
+  x[:, 0] += 4 * np.where(rng.random(n) < 0.1, 1 - y, y)
+  return x.astype(np.float32), y
+
+
+def separable(n=100):
+  """Two classes far apart."""
+  rng = np.random.default_rng(0)
+  y = rng.integers(0, 2, n).astype(np.int32)
+  return (rng.normal(size=(n, 2)) + 20 * y[:, None]).astype(np.float32), y
+
+
 def record_fits(monkeypatch):
   fits, fit = [], LinearProbe.fit
 
@@ -153,6 +169,27 @@ class TestLinearProbe:
     noise = np.random.default_rng(0).permutation(y)
     _, selection = LinearProbe(steps=500).fit(x, noise)
     assert selection.validation_accuracy < 0.25
+
+  @pytest.mark.parametrize("decays", [(0.0, 10.0), (10.0, 0.0)])
+  def test_accuracy_chooses_against_the_loss(self, decays):
+    x, y = mislabelled()
+    make = functools.partial(LinearProbe, (0.1,), steps=300, holdout=0.5)
+    # The one is too sure of its mistakes, the other takes all for one class.
+    right, unsure = (make((decay,)).fit(x, y)[1] for decay in (0.0, 10.0))
+    assert right.validation_accuracy > unsure.validation_accuracy + 0.1
+    assert right.validation_loss > unsure.validation_loss + 0.1
+    _, selection = make(decays).fit(x, y)
+    assert tuple(selection) == pytest.approx(tuple(right), rel=1e-3)
+
+  @pytest.mark.parametrize("rates", [(0.001, 0.1), (0.1, 0.001)])
+  def test_the_loss_chooses_between_equal_accuracies(self, rates):
+    x, y = separable()
+    make = functools.partial(LinearProbe, weight_decays=(0.0,), steps=50)
+    slow, fast = (make((rate,)).fit(x, y)[1] for rate in (0.001, 0.1))
+    assert slow.validation_accuracy == fast.validation_accuracy == 1
+    assert slow.validation_loss > fast.validation_loss + 0.1
+    _, selection = make(rates).fit(x, y)
+    assert tuple(selection) == pytest.approx(tuple(fast), rel=1e-3)
 
   def test_no_diverged_pair_is_chosen(self, small):
     # A step times the decay far above 2 multiplies the weights each time.

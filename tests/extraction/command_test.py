@@ -397,6 +397,21 @@ def test_tables(trained, inputs, tmp_path):
   assert got.offsets[1] == sum(map(len, spelt)) + 4
 
 
+def test_of_a_run_that_has_learned_transcripts(trained, inputs, tmp_path):
+  """Its labels are not those of the input."""
+  workdir = tmp_path / "run"
+  shutil.copytree(trained["speech"], workdir)
+  record = json.loads((workdir / "run.json").read_text())
+  record["config"]["data"]["labels"] = {"name": "characters", "max_length": 9}
+  (workdir / "run.json").write_text(json.dumps(record))
+  for run_dir, name in ((workdir, "tuned"), (trained["speech"], "pretrained")):
+    out = tmp_path / f"{name}.npz"
+    assert run(run_dir, inputs["speech"], out) == 0
+  tuned, other = read(tmp_path / "tuned.npz"), read(tmp_path / "pretrained.npz")
+  np.testing.assert_array_equal(tuned.labels, other.labels)
+  np.testing.assert_array_equal(tuned.features, other.features)
+
+
 @pytest.mark.parametrize("modality", ["vision", "speech"])
 def test_a_single_file(modality, trained, inputs, tmp_path):
   folder, (one, *_) = inputs[modality], examples_of(modality, inputs[modality])
@@ -480,7 +495,7 @@ def test_padded_lengths():
     (("--compute_dtype=float7",), "unknown 'float7'; choose one of: float32"),
     (("--image_size=9",), "image_size 9 is not a multiple of patch_size 2"),
     (("--resize_ratio=big",), "--resize_ratio must be a number of at least 1"),
-    (("--resize_ratio=0.5",), "resize_ratio must be None or >= 1, got 0.5"),
+    (("--resize_ratio=0.5",), "resize_ratio must be None or 1 to 10, got 0.5"),
     (("--max_seconds=3",), "--max_seconds is for speech, but "),
     (("--max_seconds=-3",), "--max_seconds must be > 0, got -3.0"),
     (("--cut",), "--cut is for speech and text, but "),

@@ -140,6 +140,26 @@ def test_flip():
   np.testing.assert_array_equal(out["inputs"], image[:, ::-1])
 
 
+def test_contrast_turns_about_the_mean_of_the_whole_image():
+  colour = np.array([60, 100, 140], np.uint8)
+  image = np.full((120, 160, 3), 250, np.uint8)
+  image[:, :100] = colour
+  whole = image.mean((0, 1)) @ [0.299, 0.587, 0.114]  # luma
+  transform = plain(crop_scale=(0.02, 0.1), color_jitter=(0.0, 0.3, 0.0))
+  factors = []
+  for seed in range(40):
+    out = transform({"image": image, **MARKS}, np.random.default_rng(seed))
+    changed = out["inputs"][0, 0].astype(float)
+    if np.ptp(out["inputs"], axis=(0, 1)).any() or changed[0] == changed[2]:
+      continue  # a crop that has white in it
+    factor = (changed[2] - changed[0]) / 80  # of the difference of channels
+    factors.append(factor)
+    expected = factor * colour + (1 - factor) * whole
+    np.testing.assert_allclose(changed, expected, rtol=0, atol=2)
+  assert len(factors) > 10
+  assert min(factors) < 0.85 and max(factors) > 1.15
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rand_augment_comes_after_the_flip(channels):
   image = picture(64, 64, channels)

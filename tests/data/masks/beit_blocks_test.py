@@ -30,3 +30,15 @@ def test_max_block_limits_what_a_block_adds():
       before = mask.sum()
       mask[top : top + height, left : left + width] = True
       assert 0 < mask.sum() - before <= 9
+
+
+def test_blocks_are_smaller_than_the_grid_on_both_sides():
+  rng = np.random.default_rng(0)
+  sizes = [
+    (height, width)
+    for _ in range(200)
+    for _, _, height, width in beit_blocks._blocks(
+      rng, (4, 6), 20, 2, None, 0.1
+    )
+  ]
+  assert np.max(sizes, axis=0).tolist() == [3, 5]
