@@ -45,7 +45,7 @@ class ImageData(Dataset):
     super().__post_init__()
     if self.channels not in (1, 3):
       raise ConfigError(
-        f"{DATA}.channels must be 1 or 3, got {self.channels}; 1 is grey, 3 RGB."
+        f"{DATA}.channels must be 1 or 3, got {self.channels} (grey or RGB)."
       )
 
   def transform(self) -> ImageTrainTransform:
