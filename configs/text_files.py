@@ -1,6 +1,6 @@
 """data2vec on your own text.
 
-  d2v tokenizer train tokenizer.json TEXT --vocab_size=8000
+  d2v tokenizer tokenizer.json TEXT --vocab_size=8000
   d2v train text_files --workdir=RUN \\
     --config.data.source.path=TEXT --config.data.tokenizer.path=tokenizer.json
 

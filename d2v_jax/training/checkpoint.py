@@ -5,7 +5,9 @@ part of the state (`params`, `teacher_params`, `opt_state`), so that a probe
 reads only the part it needs, and the JSON item `loop`. That one holds, next
 to what the loop wants to remember, the shape, dtype and fingerprint of every
 array: Orbax keeps no checksum of values, so a flipped bit would come back as
-a wrong weight. No module but this one and `checkpoint_files` calls Orbax.
+a wrong weight. `checkpoint_files.read_items` reads and compares them, with
+lines that `checkpoint_leaves` makes of the arrays. No module but this one and
+`checkpoint_files` calls Orbax.
 """
 
 import json

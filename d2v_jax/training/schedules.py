@@ -11,7 +11,7 @@ All schedules share these arguments:
     longer one is cut off by the end of the run.
 
 The first update uses the rate at step 0, which is the start rate: 0 wastes that
-update, as in the reference.
+update, as in the reference. (The teacher's decay: `objectives.ema`.)
 """
 
 import math

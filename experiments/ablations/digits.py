@@ -1,6 +1,6 @@
 """data2vec on digits, with one thing changed.
 
-  python -m d2v_jax.main --config=experiments/ablations/digits.py:top_k=1 \\
+  d2v train experiments/ablations/digits.py:top_k=1 \\
     --workdir=runs/ablations/top_k=1-0 --config.seed=0
 
 After the colon is `base` or one of CHANGES. The base is configs/digits.py with

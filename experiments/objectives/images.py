@@ -1,6 +1,6 @@
 """The objectives on small photographs: same data, encoder, compute and probe.
 
-  python -m d2v_jax.main --config=experiments/objectives/images.py:pixels \\
+  d2v train experiments/objectives/images.py:pixels \\
     --workdir=runs/images/pixels-0 --config.seed=0 \\
     --config.data.source.path=IMAGES/train \\
     --config.evaluation.train.path=IMAGES/train \\

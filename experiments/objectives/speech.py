@@ -1,6 +1,6 @@
 """The objectives on bundled syllables: same data, encoder, compute and probe.
 
-  python -m d2v_jax.main --config=experiments/objectives/speech.py:logmel \\
+  d2v train experiments/objectives/speech.py:logmel \\
     --workdir=runs/speech/logmel-0 --config.seed=0
 
 After the colon is one of: data2vec, logmel, data2vec2. Data, sizes, rates and

@@ -1,6 +1,6 @@
 """The objectives on Bible verses: same data, encoder, compute and probe.
 
-  python -m d2v_jax.main --config=experiments/objectives/text.py:mlm \\
+  d2v train experiments/objectives/text.py:mlm \\
     --workdir=runs/text/mlm-0 --config.seed=0 \\
     --config.data.source.path=kjv.tsv.gz \\
     --config.evaluation.train.path=kjv.tsv.gz \\
