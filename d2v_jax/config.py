@@ -1,4 +1,4 @@
-"""Config files, overrides, and from a config to objects.
+"""From a config to objects; `config_file` reads the files.
 
 Each sub-dict of a config is the arguments of one constructor. Nothing here has
 defaults: they live in the constructors. A key that nobody reads is an error

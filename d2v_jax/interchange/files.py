@@ -1,4 +1,4 @@
-"""Folders of Hugging Face: bounded reading, and nothing of them is run.
+"""Folders to import: bounded reading, and nothing of them is run.
 
 Such a folder comes from strangers. Names of files are fixed or checked, sizes
 are looked at before anything is read, and what is read are plain JSON and
