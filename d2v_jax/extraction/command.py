@@ -27,7 +27,6 @@ from collections.abc import Sequence
 
 from d2v_jax.extraction import arguments
 from d2v_jax.extraction.formats import FORMATS
-from d2v_jax.training.stored_run import StoredRun
 
 EXIT_BAD_INPUT = 2
 
@@ -58,6 +57,7 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
   from d2v_jax.extraction import compute, formats, inputs, request
   from d2v_jax.extraction.examples import Examples
   from d2v_jax.extraction.log import Log
+  from d2v_jax.training.stored_run import StoredRun
 
   config, changes = request.fitted_config(args)
   source = StoredRun(args.run, args.step)
