@@ -8,6 +8,7 @@ arrays.
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,13 @@ class Folder:
     if not path.is_file():
       raise InterchangeError(f"{path} is not a file.")
     return path
+
+
+def write_all(folder: epath.Path, files: Mapping[str, bytes]) -> None:
+  """Writes files, by their names within the folder, and folders on the way."""
+  for name, content in files.items():
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
 
 
 def to_bytes(arrays: Arrays, metadata: dict[str, str] | None = None) -> bytes:

@@ -16,7 +16,7 @@ from etils import epath
 
 from d2v_jax import config as config_lib
 from d2v_jax.interchange import run
-from d2v_jax.interchange.files import Folder, to_bytes, to_json
+from d2v_jax.interchange.files import Folder, to_bytes, to_json, write_all
 from d2v_jax.interchange.model import Foreign, Model, assemble, resolved
 from d2v_jax.interchange.weights import (
   Arrays,
@@ -88,10 +88,8 @@ def write(
       if facts.get(k) is not None
     },
   }
-  files = {**model.files, WEIGHTS: weights, CONFIG: to_json(content)}
-  for name, file in files.items():
-    (dest / name).parent.mkdir(parents=True, exist_ok=True)
-    (dest / name).write_bytes(file)
+  own = {WEIGHTS: weights, CONFIG: to_json(content)}
+  write_all(dest, {**model.files, **own})
   return ()
 
 

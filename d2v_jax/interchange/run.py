@@ -12,6 +12,7 @@ import numpy as np
 from etils import epath
 
 from d2v_jax import config as config_lib
+from d2v_jax.interchange.files import write_all
 from d2v_jax.interchange.model import Model
 from d2v_jax.interchange.weights import InterchangeError
 from d2v_jax.modalities import MODALITIES
@@ -113,13 +114,11 @@ def require_free(workdir: epath.PathLike) -> None:
 def _write(
   folder: epath.Path, model: Model, origin: dict[str, Any], workdir: epath.Path
 ) -> None:
-  for name, content in model.files.items():
+  for name in model.files:
     parts = name.split("/")
     if parts[0] in _OWN_FILES or not all(map(_PLAIN.fullmatch, parts)):
       raise ValueError(f"a file beside a run cannot be called {name!r}.")
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+  write_all(folder, model.files)
   config = _config(model, workdir)
   checkpoints = checkpoint.Checkpoints(folder / "checkpoints")
   with contextlib.closing(checkpoints):

@@ -32,7 +32,8 @@ class Rule:
     path: e.g. 'blocks/attention/out/kernel'.
     layout: 'same'; 'linear' [out, in] <-> [in, out]; 'conv' [out, in, k, ...]
       <-> [k, ..., in, out]; 'patch' [D, C, P, P] <-> [P * P * C, D]; 'scalars'
-      [1, 1, D], with ones wherever, <-> [D].
+      [1, 1, D], with ones wherever, <-> [D]; 'qkv' [3 D] -> three of [D], of
+      which `{x}` in the path is the letter.
     part: of ours, which has three side by side along its last axis (queries,
       keys and values), the parameter is this one; None: it is all of ours.
     patch_size: P of layout 'patch'.
@@ -45,10 +46,10 @@ class Rule:
   patch_size: int = 16
 
 
-def linear(name: str, path: str) -> tuple[Rule, Rule]:
-  """Rules of a linear map's weight and bias."""
+def linear(name: str, path: str, layout: str = "linear") -> tuple[Rule, Rule]:
+  """Rules of the weight, in this layout, and the bias of a linear map."""
   return (
-    Rule(f"{name}.weight", f"{path}/kernel", "linear"),
+    Rule(f"{name}.weight", f"{path}/kernel", layout),
     Rule(f"{name}.bias", f"{path}/bias"),
   )
 
@@ -113,9 +114,14 @@ def to_tree(
       continue
     groups = match.groupdict()
     layer = int(groups["layer"]) if "layer" in groups else None
-    pieces = given.setdefault(rule.path.format(**groups), {})
-    value = _to_ours(np.asarray(array), rule.layout)
-    pieces.setdefault(layer, {})[rule.part] = value
+    values = {"": _to_ours(np.asarray(array), rule.layout)}
+    if rule.layout == "qkv":
+      values = dict(
+        zip("qkv", np.array_split(np.atleast_1d(array), 3), strict=True)
+      )
+    for x, value in values.items():
+      pieces = given.setdefault(rule.path.format(x=x, **groups), {})
+      pieces.setdefault(layer, {})[rule.part] = value
   shapes = {path: tuple(x.shape) for path, x in flatten(expected).items()}
   leaves, problems = {}, {}
   unknown += [f"{path} (ours)" for path in given.keys() - shapes.keys()]

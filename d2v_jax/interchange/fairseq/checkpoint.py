@@ -6,6 +6,7 @@ from typing import Any
 
 from etils import epath
 
+from d2v_jax.data.tables import numbered_lines
 from d2v_jax.interchange.model import mlp_ratio
 from d2v_jax.interchange.options import Options
 from d2v_jax.interchange.weights import Arrays, InterchangeError
@@ -176,16 +177,9 @@ def without(prefix: str, arrays: Arrays) -> Arrays:
 
 def _read_dictionary(path: epath.Path) -> list[str]:
   """Symbols of fairseq's dict.txt, whose lines are 'symbol count'."""
-  try:
-    lines = path.read_bytes().decode("utf-8").split("\n")
-  except UnicodeDecodeError as e:
-    raise InterchangeError(f"{path} is not a dictionary: {e}.") from e
   symbols = []
-  for number, line in enumerate(lines, 1):
-    line = line.rstrip()
-    if not line:
-      continue
-    line = line.removesuffix(" #fairseq:overwrite")
+  for number, line in numbered_lines(path):
+    line = line.rstrip().removesuffix(" #fairseq:overwrite")
     symbol, _, count = line.rpartition(" ")
     if not symbol or not count.lstrip("-").isdigit():
       raise InterchangeError(

@@ -10,19 +10,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from d2v_jax.interchange.fairseq import names
 from d2v_jax.interchange.fairseq.checkpoint import (
   Checkpoint,
   data2vec_objective,
   without,
 )
+from d2v_jax.interchange.model import Foreign
 from d2v_jax.interchange.options import Options
-from d2v_jax.interchange.weights import Arrays, Rule
+from d2v_jax.interchange.weights import Arrays
 
 ENCODERS = "modality_encoders."
-_BIAS = ".attn.qkv.bias"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,18 +94,8 @@ def find(
       f"{m.where} does not describe the modality; its configuration lacks what "
       "the weights do not tell"
     )
-  inner = dataclasses.replace(checkpoint, arrays=biases_apart(arrays))
+  inner = dataclasses.replace(checkpoint, arrays=arrays)
   return Multi(inner, f"{ENCODERS}{name}.", c, m, outer, checkpoint)
-
-
-def biases_apart(arrays: Arrays) -> Arrays:
-  """The bias of queries, keys and values as three, which it is with us."""
-  split = [n for n, x in arrays.items() if n.endswith(_BIAS) and x.ndim == 1]
-  return {k: v for k, v in arrays.items() if k not in split} | {
-    f"{name}.{x}": part
-    for name in split
-    for x, part in zip("qkv", np.array_split(arrays[name], 3), strict=True)
-  }
 
 
 def encoder(model: Multi) -> dict[str, Any]:
@@ -169,62 +157,80 @@ def other_rates(
       yield f"{name}={value} is {rate} here; it acts in training only"
 
 
-def description(model: Multi) -> str:
-  """What the model is."""
-  if model.outer is None:
-    return "data2vec_multi (data2vec 2.0) of fairseq, pretrained"
-  return "data2vec_multi (data2vec 2.0) of fairseq, fine-tuned"
-
-
-def teacher(
-  model: Multi, arguments: dict[str, Any], own: tuple[str, ...]
-) -> tuple[Arrays, tuple[str, ...]]:
-  """The file's average, by the student's names, and its sub-trees.
+def network(
+  model: Multi,
+  modality: str,
+  encoder: dict[str, Any],
+  averaged: tuple[str, ...],
+) -> Foreign:
+  """The network with its teacher, to which head and objective are added.
 
   Args:
     model: the model.
-    arguments: of the encoder.
-    own: sub-trees of the modality that are averaged with the whole encoder.
+    modality: ours.
+    encoder: its arguments.
+    averaged: sub-trees of the modality that are averaged with the whole
+      encoder.
   """
-  if model.outer is not None:
-    return {}, ()
+  rules = names.multi(model.prefix, encoder.get("position_depth", 0))
+  unused: tuple[str, ...] = ()
+  if model.pretrained:
+    decoder = f"{model.prefix}decoder."
+    rules = (*rules, *names.decoder(decoder, _projection_layers(model)))
+  elif model.outer is None:
+    decoder = re.escape(f"{model.prefix}decoder.")
+    unused = (rf"{decoder}.*", r"(shared_decoder|recon_proj)\..*")
+  teacher: Arrays = {}
+  tracked: tuple[str, ...] = ()
+  if model.outer is None:
+    teacher, tracked = _teacher(model, encoder, averaged)
+  what = "pretrained" if model.outer is None else "fine-tuned"
+  return Foreign(
+    modality=modality,
+    encoder=encoder,
+    arrays=model.checkpoint.arrays,
+    rules=rules,
+    teacher=teacher,
+    tracked=tracked,
+    unused=unused,
+    description=f"data2vec_multi (data2vec 2.0) of fairseq, {what}",
+  )
+
+
+def _teacher(
+  model: Multi, encoder: dict[str, Any], averaged: tuple[str, ...]
+) -> tuple[Arrays, tuple[str, ...]]:
+  """The file's average, by the student's names, and its sub-trees."""
   average = model.checkpoint.averages.get("_ema", {})
   if model.c.flag("ema_encoder_only", True):
     average = {f"blocks.{name}": value for name, value in average.items()}
-    return biases_apart(average), ("blocks",)
-  has_prenet = arguments["prenet_depth"] > 0
+    return average, ("blocks",)
+  has_prenet = encoder["prenet_depth"] > 0
   parts = {
-    "alibi_scale": arguments["alibi"],
+    "alibi_scale": encoder["alibi"],
     # A norm comes first: always but in text without a prenet.
     "prenet_norm": has_prenet or not model.prefix.endswith("TEXT."),
     "prenet": has_prenet,
     "blocks": True,
   }
   there = (name for name, is_there in parts.items() if is_there)
-  return biases_apart(average), (*own, *there)
+  return average, (*averaged, *there)
 
 
 def objective(
-  model: Multi,
-  tracked: tuple[str, ...],
-  *,
-  initial: str,
-  grid: bool,
-  cls_loss: float = 0.0,
+  model: Multi, tracked: tuple[str, ...], cls_loss: float = 0.0
 ) -> dict[str, Any]:
   """config.objective of a pretrained model.
 
   Args:
     model: the model.
     tracked: sub-trees that are averaged.
-    initial: initial values of the decoder's linear maps.
-    grid: the decoder sees images.
     cls_loss: weight of the CLS token's loss, ours.
 
   Raises:
     InterchangeError: its loss or its decoder is another one.
   """
-  c, m = model.c, model.m
+  c = model.c
   c.require("recon_loss", 0)
   c.require("d2v_loss", 1)
   if "shared_decoder" in c:
@@ -235,13 +241,11 @@ def objective(
     output="block" if c.flag("end_of_block_targets", False) else "ffn",
     tracked=tracked,
     cls_loss=cls_loss,
-    decoder=_decoder(model, m.section("decoder"), initial, grid),
+    decoder=_decoder(model, model.m.section("decoder")),
   )
 
 
-def _decoder(
-  model: Multi, d: Options, initial: str, grid: bool
-) -> dict[str, Any]:
+def _decoder(model: Multi, d: Options) -> dict[str, Any]:
   start = f"{model.prefix}decoder."
   if not any(name.startswith(start) for name in model.checkpoint.arrays):
     raise model.checkpoint.error(
@@ -250,7 +254,7 @@ def _decoder(
     )
   for name in ("add_positions_masked", "add_positions_all", "final_layer_norm"):
     d.require(name, False)
-  layers = projection_layers(model)
+  layers = _projection_layers(model)
   if layers > 1:
     d.require("projection_ratio", 2)
   arguments = {
@@ -262,13 +266,15 @@ def _decoder(
     "projection_layers": layers,
     "input_dropout": d.number("input_dropout", 0.1),
     "noise_std": model.m.number("mask_noise_std", 0.01),
-    "initial": initial,
+    "initial": "normal" if model.prefix.endswith("TEXT.") else "torch",
   }
-  # As the reference computes: padding leaks into its neighbours.
-  return arguments if grid else arguments | {"isolate_padding": False}
+  if not model.prefix.endswith("IMAGE."):
+    # As the reference computes: padding leaks into its neighbours.
+    arguments["isolate_padding"] = False
+  return arguments
 
 
-def projection_layers(model: Multi) -> int:
+def _projection_layers(model: Multi) -> int:
   """Linear maps at the decoder's end; that of images has one, always."""
   if model.prefix.endswith("IMAGE."):
     return 1
@@ -295,20 +301,3 @@ def mask(model: Multi) -> dict[str, Any]:
     raise m.error("mask_prob_min", "this library hides the same share always")
   num_masks = model.c.integer("clone_batch", 1, least=1, most=10_000)
   return {"num_masks": num_masks, "ratio": ratio}
-
-
-def rules(model: Multi, position_depth: int = 0) -> tuple[Rule, ...]:
-  """Rules of the network and, of a pretrained one, its decoder."""
-  network = names.multi(model.prefix, position_depth)
-  if not model.pretrained:
-    return network
-  layers = projection_layers(model)
-  return (*network, *names.decoder(f"{model.prefix}decoder.", layers))
-
-
-def unused(model: Multi) -> tuple[str, ...]:
-  """Names that are left out where nothing but the encoder is wanted."""
-  if model.outer is not None or model.pretrained:
-    return ()
-  decoder = re.escape(f"{model.prefix}decoder.")
-  return (rf"{decoder}.*", r"(shared_decoder|recon_proj)\..*")

@@ -20,8 +20,7 @@ def _extractor(prefix: str) -> tuple[Rule, ...]:
   """Rules of wav2vec 2.0's convolutions, each with a norm or only the first."""
   conv = f"{prefix}conv_layers.{{i}}."
   return (
-    Rule(f"{conv}0.weight", "feature_encoder/conv{i}/kernel", "conv"),
-    Rule(f"{conv}0.bias", "feature_encoder/conv{i}/bias"),
+    *linear(f"{conv}0", "feature_encoder/conv{i}", "conv"),
     *norm(f"{conv}2", "feature_encoder/norm{i}"),
     *norm(f"{conv}2.1", "feature_encoder/norm{i}"),
   )
@@ -103,8 +102,7 @@ VISION = (
   Rule("cls_token", "cls_token"),
   Rule("mask_token", "mask_token"),
   Rule("pos_embed", "position_embedding"),
-  Rule("patch_embed.proj.weight", "feature_encoder/proj/kernel", "patch"),
-  Rule("patch_embed.proj.bias", "feature_encoder/proj/bias"),
+  *linear("patch_embed.proj", "feature_encoder/proj", "patch"),
   *_vit("", "fc1", "fc2"),
   *linear("lm_head", "head/fc1"),
   *IMAGE_HEAD,
@@ -114,23 +112,19 @@ VISION = (
 VISION_PORT = (
   Rule("cls_emb", "cls_token"),
   Rule("mask_emb", "mask_token"),
-  Rule("patch_embed.conv.weight", "feature_encoder/proj/kernel", "patch"),
-  Rule("patch_embed.conv.bias", "feature_encoder/proj/bias"),
+  *linear("patch_embed.conv", "feature_encoder/proj", "patch"),
   *_vit("encoder.", "0", "2"),
 )
 
 
 def _multi_blocks(prefix: str, path: str) -> tuple[Rule, ...]:
-  """Rules of data2vec 2.0's blocks, the bias of q, k and v in three parts."""
+  """Rules of data2vec 2.0's blocks."""
   block = f"{prefix}blocks.{{layer}}."
   return (
     *norm(f"{block}norm1", f"{path}/norm1"),
     *norm(f"{block}norm2", f"{path}/norm2"),
     Rule(f"{block}attn.qkv.weight", f"{path}/attention/qkv/kernel", "linear"),
-    *(
-      Rule(f"{block}attn.qkv.bias.{x}", f"{path}/attention/{x}_bias")
-      for x in "qkv"
-    ),
+    Rule(f"{block}attn.qkv.bias", f"{path}/attention/{{x}}_bias", "qkv"),
     *linear(f"{block}attn.proj", f"{path}/attention/out"),
     *linear(f"{block}mlp.fc1", f"{path}/mlp/fc1"),
     *linear(f"{block}mlp.fc2", f"{path}/mlp/fc2"),
@@ -154,8 +148,7 @@ def multi(encoder: str, position_depth: int = 0) -> tuple[Rule, ...]:
     *_multi_blocks(f"{encoder}context_encoder.", "prenet"),
     *_multi_blocks("", "blocks"),
     # Images.
-    Rule(f"{local}proj.weight", "feature_encoder/proj/kernel", "patch"),
-    Rule(f"{local}proj.bias", "feature_encoder/proj/bias"),
+    *linear(f"{local}proj", "feature_encoder/proj", "patch"),
     # Speech. The first module of the positions turns the axes.
     *_extractor(local),
     *norm(f"{encoder}project_features.1", "feature_projection/norm"),
@@ -179,8 +172,7 @@ def decoder(prefix: str, projection_layers: int) -> tuple[Rule, ...]:
   """Rules of data2vec 2.0's decoder; a GELU stands between linear maps."""
   one = projection_layers == 1
   return (
-    Rule(f"{prefix}blocks.{{i}}.0.weight", "decoder/conv{i}/kernel", "conv"),
-    Rule(f"{prefix}blocks.{{i}}.0.bias", "decoder/conv{i}/bias"),
+    *linear(f"{prefix}blocks.{{i}}.0", "decoder/conv{i}", "conv"),
     *(
       rule
       for i in range(projection_layers)

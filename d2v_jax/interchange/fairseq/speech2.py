@@ -1,5 +1,6 @@
 """data2vec 2.0 of speech, pretrained, and fine-tuned by CTC (wav2vec_ctc)."""
 
+import dataclasses
 from typing import Any
 
 from d2v_jax.interchange.fairseq import data2vec2, literals, names
@@ -13,6 +14,7 @@ from d2v_jax.interchange.fairseq.speech import (
   normalisation,
 )
 from d2v_jax.interchange.model import Foreign
+from d2v_jax.interchange.weights import Arrays
 
 _AROUND = ("w2v_encoder.w2v_model.", "wav2vec_ctc", "w2v_args")
 
@@ -26,33 +28,25 @@ def read(checkpoint: Checkpoint) -> Foreign:
   averaged: tuple[str, ...] = ("positions",)
   if m.flag("ema_local_encoder", False):
     averaged = ("feature_encoder", "feature_projection", *averaged)
-  teacher, tracked = data2vec2.teacher(model, encoder, averaged)
-  arrays, objective = model.checkpoint.arrays, {}
+  network = data2vec2.network(model, "speech", encoder, averaged)
+  head: Arrays = {}
+  objective: dict[str, Any] = {}
   data: dict[str, Any] = {}
   if model.pretrained:
     # What is hidden is 0 where positions are computed.
     m.require("encoder_zero_mask", True)
-    objective = data2vec2.objective(model, tracked, initial="torch", grid=False)
-    data["mask"] = _mask(model)
+    objective = data2vec2.objective(model, network.tracked)
+    data = {"mask": _mask(model)}
   elif outer is not None:
     model.whole.require_known(_AROUND[0], CTC_HEAD)
     head, objective, data, more = ctc_head(model.whole, outer)
-    arrays = arrays | head
     notes += more
-  return Foreign(
-    modality="speech",
-    encoder=encoder,
+  return dataclasses.replace(
+    network,
     objective=objective,
-    arrays=arrays,
-    rules=(
-      *data2vec2.rules(model, encoder["position_depth"]),
-      *names.CTC_HEAD,
-    ),
-    teacher=teacher,
-    tracked=tracked,
-    unused=data2vec2.unused(model),
+    arrays=network.arrays | head,
+    rules=(*network.rules, *names.CTC_HEAD),
     data=data,
-    description=data2vec2.description(model),
     notes=(*notes, *left_out(model.c if outer is None else outer), LICENCE),
   )
 

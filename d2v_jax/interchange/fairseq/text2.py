@@ -1,5 +1,6 @@
 """data2vec 2.0 of text, pretrained, and fine-tuned on a classification."""
 
+import dataclasses
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ from d2v_jax.interchange.fairseq.text import (
   tokenizer_files,
 )
 from d2v_jax.interchange.model import Foreign
+from d2v_jax.interchange.weights import Arrays
 
 _AROUND = ("model.", "data2vec_text_classification", "pretrained_model_args")
 _HEADS = "classification_heads."
@@ -25,13 +27,12 @@ def read(checkpoint: Checkpoint) -> Foreign:
   notes += more
   if model.m.flag("ema_local_encoder", False):
     raise model.m.error("ema_local_encoder", "text has only False")
-  teacher, tracked = data2vec2.teacher(model, encoder, ())
-  arrays, objective = model.checkpoint.arrays, {}
-  kind = data2vec2.description(model)
+  network = data2vec2.network(model, "text", encoder, ())
+  head: Arrays = {}
+  objective: dict[str, Any] = {}
+  kind = network.description
   if model.pretrained:
-    objective = data2vec2.objective(
-      model, tracked, initial="normal", grid=False
-    )
+    objective = data2vec2.objective(model, network.tracked)
     data = {**data, "mask": _mask(model)}
     if encoder["dropout"]:
       notes.append(
@@ -44,22 +45,15 @@ def read(checkpoint: Checkpoint) -> Foreign:
     model.outer.require("spectral_norm_classification_head", False)
     _, heads = classification_heads(model.whole.arrays)
     objective, head, which = fine_tuning(model.whole, heads)
-    arrays = arrays | head
     kind = f"{kind}, {which}" if head else kind
-  local = re.escape(f"{model.prefix}local_encoder.")
-  return Foreign(
-    modality="text",
-    encoder=encoder,
+  # Buffers of sines and cosines.
+  buffers = re.escape(f"{model.prefix}local_encoder.embed_positions.")
+  return dataclasses.replace(
+    network,
     objective=objective,
-    arrays=arrays,
-    rules=(*data2vec2.rules(model), *names.SENTENCE_HEAD),
-    teacher=teacher,
-    tracked=tracked,
-    unused=(
-      *data2vec2.unused(model),
-      # Buffers of sines and cosines.
-      rf"{local}embed_positions\.(_float_tensor|weights)",
-    ),
+    arrays=network.arrays | head,
+    rules=(*network.rules, *names.SENTENCE_HEAD),
+    unused=(*network.unused, rf"{buffers}(_float_tensor|weights)"),
     data=data,
     files=files,
     description=kind,

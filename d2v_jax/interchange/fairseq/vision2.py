@@ -1,5 +1,6 @@
 """data2vec 2.0 of images, pretrained, and fine-tuned on classes."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -33,37 +34,29 @@ def read(checkpoint: Checkpoint) -> Foreign:
   averaged: tuple[str, ...] = ("cls_token",) if encoder["cls_token"] else ()
   if model.m.flag("ema_local_encoder", False):
     averaged = ("feature_encoder", *averaged)
-  teacher, tracked = data2vec2.teacher(model, encoder, averaged)
-  arrays, objective, data = model.checkpoint.arrays, {}, {}
+  network = data2vec2.network(model, "vision", encoder, averaged)
+  head, objective, data = {}, {}, {}
   if model.pretrained:
     model.m.require("transformer_decoder", False)
     cls_loss, more = _cls_loss(model, encoder)
     notes += more
-    objective = data2vec2.objective(
-      model, tracked, initial="torch", grid=True, cls_loss=cls_loss
-    )
+    objective = data2vec2.objective(model, network.tracked, cls_loss)
     data["mask"] = _mask(model, encoder)
   elif model.outer is not None:
-    model.whole.require_known(_AROUND[0], *_HEAD)
+    whole = model.whole
+    whole.require_known(_AROUND[0], *_HEAD)
     if not checkpoint.encoder_only:
-      whole = model.whole.arrays
-      head = {k: v for k, v in whole.items() if k.startswith(_HEAD)}
-      arrays, objective = arrays | head, _fine_tuning(model.whole, model.outer)
-  return Foreign(
-    modality="vision",
-    encoder=encoder,
+      head = {k: v for k, v in whole.arrays.items() if k.startswith(_HEAD)}
+      objective = _fine_tuning(whole, model.outer)
+  positions = r"modality_encoders\.IMAGE\.fixed_positional_encoder\.positions"
+  return dataclasses.replace(
+    network,
     objective=objective,
     channels=channels(model.checkpoint, encoder, _patches(model)),
-    arrays=arrays,
-    rules=(*data2vec2.rules(model), *names.IMAGE_HEAD),
-    teacher=teacher,
-    tracked=tracked,
-    unused=(
-      *data2vec2.unused(model),
-      r"modality_encoders\.IMAGE\.fixed_positional_encoder\.positions",
-    ),
+    arrays=network.arrays | head,
+    rules=(*network.rules, *names.IMAGE_HEAD),
+    unused=(*network.unused, positions),
     data=data,
-    description=data2vec2.description(model),
     notes=(*notes, LICENCE),
   )
 
@@ -95,16 +88,17 @@ def _encoder(model: data2vec2.Multi) -> tuple[dict[str, Any], list[str]]:
     raise m.error("patch_size", f"its weights have patches of {patch} pixels")
   # In fine-tuning the outer options hold, which have other defaults.
   if model.outer is None:
-    rates, prenet_rates, usual, drop_path = c, m, 0.1, 0.0
-    left_out = {"end_drop_path_rate": (0.0, 0.0)}
+    rates, prenet_rates, usual = c, m, 0.1
+    drop_path, left_out = 0.0, [*_RATES, "end_drop_path_rate"]
   else:
     rates, prenet_rates, usual = model.outer, model.outer, 0.0
-    drop_path, left_out = rates.number("drop_path_rate", 0.1), {}
-  left_out |= {name: (usual, 0.0) for name in _BRANCH_RATES}
-  left_out |= {name: (0.0, 0.0) for name in _RATES}
-  prenet = {name: (0.0, 0.0) for name in _PRENET_RATES}
+    drop_path, left_out = rates.number("drop_path_rate", 0.1), [*_RATES]
+  branches = dict.fromkeys(_BRANCH_RATES, (usual, 0.0))
+  others, prenet = (
+    dict.fromkeys(x, (0.0, 0.0)) for x in (left_out, _PRENET_RATES)
+  )
   notes = [
-    *data2vec2.other_rates(rates, left_out),
+    *data2vec2.other_rates(rates, branches | others),
     *data2vec2.other_rates(prenet_rates, prenet),
   ]
   return {"name": "visible_vit", **common} | {

@@ -11,7 +11,13 @@ from etils import epath
 
 from d2v_jax import config as config_lib
 from d2v_jax.interchange import model_card, run
-from d2v_jax.interchange.files import WEIGHTS, Folder, to_bytes, to_json
+from d2v_jax.interchange.files import (
+  WEIGHTS,
+  Folder,
+  to_bytes,
+  to_json,
+  write_all,
+)
 from d2v_jax.interchange.huggingface import exact, speech, text, vision
 from d2v_jax.interchange.huggingface.parts import (
   BUFFERS,
@@ -20,6 +26,7 @@ from d2v_jax.interchange.huggingface.parts import (
   Incoming,
   Outgoing,
   Written,
+  prefixed,
   refuse,
   unprefixed,
 )
@@ -100,15 +107,14 @@ def write(
   written = _written(model, jax.tree.map(np.asarray, tree))
   files = {
     **written.files,
-    CONFIG: to_json({**written.config, "dtype": "float32"}),
+    CONFIG: to_json(written.config),
     WEIGHTS: to_bytes(written.arrays, {"format": "pt"}),
   }
   architecture = written.config["architectures"][0]
   card = model_card.text(model, which, architecture, written.notes, facts)
-  dest.mkdir(parents=True, exist_ok=True)
-  _write_all(dest, files | {"README.md": card.encode()})
+  write_all(dest, files | {"README.md": card.encode()})
   readable = _read_plain(Folder(dest)).params
-  _write_all(dest, exact.write(model, which, readable, files))
+  write_all(dest, exact.write(model, which, readable, files))
   return written.notes
 
 
@@ -158,11 +164,6 @@ def kind(folder: Folder) -> tuple[types.ModuleType, Incoming]:
   return module, Incoming(config, named[0], {}, folder)
 
 
-def _write_all(dest: epath.Path, files: Mapping[str, bytes]) -> None:
-  for name, content in files.items():
-    (dest / name).write_bytes(content)
-
-
 def _written(model: Model, params: Tree) -> Written:
   encoder = resolved(model.modality, model.encoder)
   if encoder["name"].startswith("visible_"):
@@ -181,13 +182,22 @@ def _written(model: Model, params: Tree) -> Written:
   else:
     params = {k: v for k, v in params.items() if k not in SUB_TREES}
   module = _MODULES[model.modality]
-  written = module.write(Outgoing(model, encoder, head, params))
-  if head is None or name not in PROBLEMS:
-    return written
-  labels = {str(i): f"LABEL_{i}" for i in range(head.num_outputs)}
-  problem = dict(
-    id2label=labels,
-    label2id={label: int(i) for i, label in labels.items()},
-    problem_type=PROBLEMS[name],
-  )
-  return dataclasses.replace(written, config=written.config | problem)
+  architecture = module.BASE if head is None else module.WITH_HEAD[name]
+  written = module.write(Outgoing(model, encoder, head, architecture, params))
+  config = {
+    "architectures": [architecture],
+    "model_type": module.MODEL_TYPE,
+    **written.config,
+    "dtype": "float32",
+  }
+  if head is None:
+    return dataclasses.replace(written, config=config)
+  if name in PROBLEMS:
+    labels = {str(i): f"LABEL_{i}" for i in range(head.num_outputs)}
+    config |= {
+      "id2label": labels,
+      "label2id": {label: int(i) for i, label in labels.items()},
+      "problem_type": PROBLEMS[name],
+    }
+  arrays = prefixed(written.arrays, module.PREFIX)
+  return dataclasses.replace(written, config=config, arrays=arrays)

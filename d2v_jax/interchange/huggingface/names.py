@@ -39,8 +39,7 @@ def speech() -> tuple[Rule, ...]:
   layer = "encoder.layers.{layer}."
   return (
     Rule("masked_spec_embed", "mask_token"),
-    Rule(f"{conv}conv.weight", "feature_encoder/conv{i}/kernel", "conv"),
-    Rule(f"{conv}conv.bias", "feature_encoder/conv{i}/bias"),
+    *linear(f"{conv}conv", "feature_encoder/conv{i}", "conv"),
     *norm(f"{conv}layer_norm", "feature_encoder/norm{i}"),
     *norm("feature_projection.layer_norm", "feature_projection/norm"),
     *linear("feature_projection.projection", "feature_projection/proj"),

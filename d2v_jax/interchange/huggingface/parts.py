@@ -55,12 +55,14 @@ class Outgoing:
     model: with `data` and `files`.
     encoder: all arguments of its encoder.
     head: of its supervised objective, or None.
+    architecture: the class that is to open it.
     params: of the encoder, and `head` if there is one.
   """
 
   model: Model
   encoder: dict[str, Any]
   head: Any
+  architecture: str
   params: Tree
 
 
@@ -69,8 +71,8 @@ class Written:
   """A model of ours, its parts named in Hugging Face's terms.
 
   Attributes:
-    config: config.json.
-    arrays: by PyTorch's names, with the model's prefix.
+    config: config.json, but for what says which model it is.
+    arrays: by PyTorch's names, without the model's prefix.
     files: name -> bytes of the others, such as preprocessor_config.json.
     notes: what a user of the folder must know.
   """
@@ -153,10 +155,11 @@ def refuse(field: str, value: Any, why: str) -> InterchangeError:
   )
 
 
-def prefixed(arrays: Arrays, prefix: str, head: str) -> Arrays:
+def prefixed(arrays: Arrays, prefix: str) -> Arrays:
   """Names of a model with a head: the encoder's begin with its prefix."""
+  heads = ("classifier.", "lm_head.", "projector.")
   return {
-    k if k.startswith(head) else f"{prefix}.{k}": v for k, v in arrays.items()
+    k if k.startswith(heads) else f"{prefix}.{k}": v for k, v in arrays.items()
   }
 
 

@@ -13,11 +13,11 @@ from d2v_jax import config as config_lib
 from d2v_jax.data.labels import LABELS
 from d2v_jax.interchange.huggingface import ctc, names, preprocessor
 from d2v_jax.interchange.huggingface.parts import (
+  PROBLEMS,
   Incoming,
   Outgoing,
   Written,
   classifier,
-  prefixed,
   refuse,
   require_settings,
   size_fields,
@@ -26,13 +26,14 @@ from d2v_jax.interchange.huggingface.parts import (
 from d2v_jax.interchange.model import Foreign
 from d2v_jax.interchange.options import Options
 from d2v_jax.interchange.weights import Arrays, linear, to_torch
-from d2v_jax.models.heads import LinearHead
 
 MODEL_TYPE = "data2vec-audio"
 PREFIX = "data2vec_audio"
 BASE = "Data2VecAudioModel"
 _CTC = "Data2VecAudioForCTC"
 _CLASSIFIER = "Data2VecAudioForSequenceClassification"
+# Objective -> architecture.
+WITH_HEAD = {"ctc": _CTC, **dict.fromkeys(PROBLEMS, _CLASSIFIER)}
 # Architecture -> names of its head, if that is left out.
 ARCHITECTURES = {
   BASE: None,
@@ -44,13 +45,13 @@ ARCHITECTURES = {
     r"classifier\..*|objective\..*)"
   ),
 }
+# Of the fields that may have other values.
 DEFAULTS: dict[str, Any] = {
   "vocab_size": 32,
   "hidden_size": 768,
   "num_hidden_layers": 12,
   "num_attention_heads": 12,
   "intermediate_size": 3072,
-  "hidden_act": "gelu",
   "hidden_dropout": 0.1,
   "activation_dropout": 0.1,
   "attention_dropout": 0.1,
@@ -58,7 +59,6 @@ DEFAULTS: dict[str, Any] = {
   "final_dropout": 0.1,
   "layerdrop": 0.1,
   "layer_norm_eps": 1e-5,
-  "feat_extract_activation": "gelu",
   "conv_dim": [512] * 7,
   "conv_stride": [5, 2, 2, 2, 2, 2, 2],
   "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
@@ -66,10 +66,8 @@ DEFAULTS: dict[str, Any] = {
   "num_conv_pos_embedding_groups": 16,
   "conv_pos_kernel_size": 19,
   "num_conv_pos_embeddings": 5,
-  "use_weighted_layer_sum": False,
   "classifier_proj_size": 256,
   "pad_token_id": 0,
-  "add_adapter": False,
 }
 _HEAD = {_CTC: linear("lm_head", "head/fc1")}
 _HEAD[_CLASSIFIER] = linear("classifier", "head/fc1")
@@ -138,20 +136,15 @@ def write(ours: Outgoing) -> Written:
       "(isolate_padding). Encode utterances one by one, or in batches of one "
       "length, for the same numbers."
     )
-  architecture = BASE
-  if head is not None:
-    architecture = _CTC if isinstance(head, LinearHead) else _CLASSIFIER
-  rules = (*names.speech(), *_HEAD.get(architecture, ()))
+  rules = (*names.speech(), *_HEAD.get(ours.architecture, ()))
   arrays, labels = to_torch(ours.params, rules), {}
-  if architecture == _CTC:
-    arrays = prefixed(arrays, PREFIX, "lm_head.")
+  if ours.architecture == _CTC:
     labels = {"vocab_size": head.num_outputs}
-  elif architecture == _CLASSIFIER:
+  elif ours.architecture == _CLASSIFIER:
     why = "a classifier there is a linear map of the mean"
     require_settings(
       "objective.head", vars(head), why, pool="mean", hidden=False, norm=False
     )
-    arrays = prefixed(arrays, PREFIX, "classifier.")
     # There, a linear map comes before the mean: one that changes nothing.
     width = encoder["width"]
     arrays["projector.weight"] = np.eye(width, dtype=np.float32)
@@ -159,8 +152,6 @@ def write(ours: Outgoing) -> Written:
     labels = {"classifier_proj_size": width}
   channels, kernels, strides = zip(*encoder["conv_layers"], strict=True)
   config = dict(
-    architectures=[architecture],
-    model_type=MODEL_TYPE,
     **size_fields(encoder, round(encoder["width"] * encoder["mlp_ratio"])),
     hidden_dropout=encoder["dropout"],
     activation_dropout=encoder["activation_dropout"],
@@ -187,7 +178,7 @@ def write(ours: Outgoing) -> Written:
   )
   files = {preprocessor.NAME: preprocessor.write_speech()}
   spec = ours.model.data.get("labels")
-  if architecture == _CTC and spec:
+  if ours.architecture == _CTC and spec:
     characters = config_lib.build(spec, LABELS, "config.data.labels")
     files |= ctc.write(characters)
   return Written(config, arrays, files, tuple(notes))

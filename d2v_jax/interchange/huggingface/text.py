@@ -11,11 +11,11 @@ import numpy as np
 from d2v_jax.data.layout import BOS, EOS, PAD
 from d2v_jax.interchange.huggingface import names, text_tokenizer
 from d2v_jax.interchange.huggingface.parts import (
+  PROBLEMS,
   Incoming,
   Outgoing,
   Written,
   classifier,
-  prefixed,
   require_settings,
   size_fields,
   sizes,
@@ -29,6 +29,8 @@ MODEL_TYPE = "data2vec-text"
 PREFIX = "data2vec_text"
 BASE = "Data2VecTextModel"
 _CLASSIFIER = "Data2VecTextForSequenceClassification"
+# Objective -> architecture.
+WITH_HEAD = dict.fromkeys(PROBLEMS, _CLASSIFIER)
 # Architecture -> names of its head, if that is left out.
 ARCHITECTURES = {
   BASE: None,
@@ -38,22 +40,18 @@ ARCHITECTURES = {
   "Data2VecTextForTokenClassification": r"classifier\..*",
   "Data2VecTextForMultipleChoice": r"classifier\..*",
 }
+# Of the fields that may have other values.
 DEFAULTS: dict[str, Any] = {
   "vocab_size": 30522,
   "hidden_size": 768,
   "num_hidden_layers": 12,
   "num_attention_heads": 12,
   "intermediate_size": 3072,
-  "hidden_act": "gelu",
   "hidden_dropout_prob": 0.1,
   "attention_probs_dropout_prob": 0.1,
   "max_position_embeddings": 512,
   "type_vocab_size": 2,
   "layer_norm_eps": 1e-12,
-  "pad_token_id": PAD,
-  "is_decoder": False,
-  "add_cross_attention": False,
-  "position_embedding_type": "absolute",
 }
 _WORDS = "embeddings.word_embeddings.weight"
 _TYPES = "embeddings.token_type_embeddings.weight"
@@ -132,11 +130,8 @@ def write(ours: Outgoing) -> Written:
     require_settings(
       "objective.head", vars(head), why, pool="first", hidden=True, norm=False
     )
-    arrays = prefixed(arrays, PREFIX, "classifier.")
     labels = dict(classifier_dropout=0.0)
   config = dict(
-    architectures=[BASE if head is None else _CLASSIFIER],
-    model_type=MODEL_TYPE,
     vocab_size=encoder["vocab_size"],
     **size_fields(encoder, round(width * encoder["mlp_ratio"])),
     hidden_dropout_prob=encoder["dropout"],

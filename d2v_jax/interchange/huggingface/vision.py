@@ -11,11 +11,11 @@ import numpy as np
 
 from d2v_jax.interchange.huggingface import names, preprocessor
 from d2v_jax.interchange.huggingface.parts import (
+  PROBLEMS,
   Incoming,
   Outgoing,
   Written,
   classifier,
-  prefixed,
   require_settings,
   size_fields,
   sizes,
@@ -29,6 +29,8 @@ MODEL_TYPE = "data2vec-vision"
 PREFIX = "data2vec_vision"
 BASE = "Data2VecVisionModel"
 _CLASSIFIER = "Data2VecVisionForImageClassification"
+# Objective -> architecture.
+WITH_HEAD = dict.fromkeys(PROBLEMS, _CLASSIFIER)
 # Architecture -> names of its head, if that is left out.
 ARCHITECTURES = {
   BASE: None,
@@ -37,12 +39,12 @@ ARCHITECTURES = {
     r"(decode_head|auxiliary_head|fpn\d)\..*"
   ),
 }
+# Of the fields that may have other values.
 DEFAULTS: dict[str, Any] = {
   "hidden_size": 768,
   "num_hidden_layers": 12,
   "num_attention_heads": 12,
   "intermediate_size": 3072,
-  "hidden_act": "gelu",
   "hidden_dropout_prob": 0.0,
   "attention_probs_dropout_prob": 0.0,
   "layer_norm_eps": 1e-12,
@@ -139,12 +141,8 @@ def write(ours: Outgoing) -> Written:
     table = np.concatenate([np.zeros_like(table[:1]), table])
     params = {**params, "position_embedding": table[None]}
   arrays = to_torch(params, names.vision(patch))
-  if head is not None:
-    arrays = prefixed(arrays, PREFIX, "classifier.")
   images = channels(patch, params)
   config = dict(
-    architectures=[BASE if head is None else _CLASSIFIER],
-    model_type=MODEL_TYPE,
     **size_fields(encoder, math.floor(encoder["width"] * encoder["mlp_ratio"])),
     hidden_dropout_prob=0.0,
     attention_probs_dropout_prob=encoder["attention_dropout"],

@@ -3,189 +3,8 @@
 import numpy as np
 
 from tests.goldens import recipe
-from tests.interchange.fairseq import checkpoints
+from tests.interchange.fairseq import checkpoints, options2
 
-MODEL = {
-  "_name": "data2vec_multi",
-  "loss_beta": 0.0,
-  "loss_scale": None,
-  "depth": 2,
-  "start_drop_path_rate": 0.0,
-  "end_drop_path_rate": 0.0,
-  "num_heads": 4,
-  "norm_eps": 1e-5,
-  "norm_affine": True,
-  "encoder_dropout": 0.1,
-  "post_mlp_drop": 0.1,
-  "attention_dropout": 0.1,
-  "activation_dropout": 0.0,
-  "dropout_input": 0.0,
-  "layerdrop": 0.0,
-  "embed_dim": 64,
-  "mlp_ratio": 4.0,
-  "layer_norm_first": False,
-  "average_top_k_layers": 2,
-  "end_of_block_targets": False,
-  "clone_batch": 2,
-  "layer_norm_target_layer": False,
-  "batch_norm_target_layer": False,
-  "instance_norm_target_layer": True,
-  "instance_norm_targets": False,
-  "layer_norm_targets": False,
-  "ema_decay": 0.999,
-  "ema_same_dtype": True,
-  "log_norms": True,
-  "ema_end_decay": 0.99999,
-  "ema_anneal_end_step": 75_000,
-  "ema_encoder_only": False,
-  "max_update": 400_000,
-  "shared_decoder": None,
-  "min_target_var": 0.1,
-  "min_pred_var": 0.01,
-  "mae_init": False,
-  "seed": 1,
-  "skip_ema": False,
-  "cls_loss": 0.0,
-  "recon_loss": 0.0,
-  "d2v_loss": 1.0,
-  "decoder_group": False,
-}
-_MODALITY = {
-  "prenet_depth": 0,
-  "prenet_layerdrop": 0.0,
-  "prenet_dropout": 0.0,
-  "start_drop_path_rate": 0.0,
-  "end_drop_path_rate": 0.0,
-  "num_extra_tokens": 0,
-  "init_extra_token_zero": True,
-  "mask_noise_std": 0.01,
-  "mask_prob_min": None,
-  "inverse_mask": False,
-  "mask_prob_adjust": 0.0,
-  "keep_masked_pct": 0.0,
-  "add_masks": False,
-  "remove_masks": False,
-  "mask_dropout": 0.0,
-  "encoder_zero_mask": True,
-  "mask_channel_prob": 0.0,
-  "mask_channel_length": 64,
-  "ema_local_encoder": False,
-  "local_grad_mult": 1.0,
-  "use_alibi_encoder": False,
-  "alibi_scale": 1.0,
-  "learned_alibi": False,
-  "alibi_max_pos": None,
-  "learned_alibi_scale": False,
-  "learned_alibi_scale_per_head": False,
-  "learned_alibi_scale_per_layer": False,
-  "num_alibi_heads": 4,
-  "model_depth": 2,
-}
-_DECODER = {
-  "decoder_dim": 64,
-  "decoder_groups": 16,
-  "decoder_kernel": 3,
-  "decoder_layers": 2,
-  "input_dropout": 0.0,
-  "add_positions_masked": False,
-  "add_positions_all": False,
-  "decoder_residual": True,
-  "projection_layers": 1,
-  "projection_ratio": 2.0,
-}
-OPTIONS = {
-  "image": {
-    "norm_eps": 1e-6,
-    "encoder_dropout": 0.0,
-    "post_mlp_drop": 0.0,
-    "attention_dropout": 0.0,
-    "layer_norm_targets": True,
-    "ema_decay": 0.9998,
-    "ema_anneal_end_step": 100_000,
-    "cls_loss": 0.01,
-  },
-  "audio": {"layerdrop": 0.05},
-  "text": {
-    "loss_scale": 1.0,
-    "ema_decay": 0.9999,
-    "ema_anneal_end_step": 100_000,
-    "ema_encoder_only": True,
-  },
-}
-MODALITIES = {
-  "image": _MODALITY
-  | {
-    "type": "IMAGE",
-    "prenet_depth": 1,
-    "num_extra_tokens": 1,
-    "init_extra_token_zero": False,
-    "inverse_mask": True,
-    "mask_prob": 0.8,
-    "mask_prob_adjust": 0.07,
-    "mask_length": 3,
-    "ema_local_encoder": True,
-    "input_size": 224,
-    "in_chans": 3,
-    "patch_size": 16,
-    "embed_dim": 64,
-    "alibi_dims": 2,
-    "alibi_distance": "manhattan",
-    "fixed_positions": True,
-    "transformer_decoder": False,
-    "enc_dec_transformer": False,
-    "decoder": _DECODER,
-  },
-  "audio": _MODALITY
-  | {
-    "type": "AUDIO",
-    "prenet_layerdrop": 0.05,
-    "prenet_dropout": 0.1,
-    "mask_prob": 0.5,
-    "mask_prob_adjust": 0.05,
-    "mask_length": 5,
-    "use_alibi_encoder": True,
-    "learned_alibi_scale": True,
-    "learned_alibi_scale_per_head": True,
-    "extractor_mode": "layer_norm",
-    "feature_encoder_spec": checkpoints.LAYERS,
-    "conv_pos_width": 95,
-    "conv_pos_groups": 16,
-    "conv_pos_depth": 5,
-    "conv_pos_pre_ln": False,
-    "decoder": _DECODER
-    | {
-      "decoder_dim": 32,
-      "decoder_kernel": 7,
-      "decoder_layers": 3,
-      "input_dropout": 0.1,
-    },
-  },
-  "text": _MODALITY
-  | {
-    "type": "TEXT",
-    "mask_prob": 0.48,
-    "mask_length": 1,
-    "max_source_positions": 512,
-    "learned_pos": True,
-    "dropout": 0.1,
-    "no_scale_embedding": True,
-    "layernorm_embedding": True,
-    "no_token_positional_embeddings": False,
-    "decoder": _DECODER
-    | {
-      "decoder_groups": 1,
-      "decoder_kernel": 9,
-      "input_dropout": 0.1,
-      "decoder_residual": False,
-      "projection_layers": 2,
-    },
-  },
-}
-TASKS = {
-  "image": {"_name": "mae_image_pretraining"},
-  "audio": {"_name": "audio_pretraining", "normalize": True},
-  "text": {"_name": "masked_lm", "d2v2_multi": True},
-}
 # The widths of these models differ wherever they can: (name, shape, our path,
 # layout), layouts as in `ours`.
 _D, _HIDDEN = 24, 60
@@ -351,7 +170,7 @@ def uneven(kind):
   modality = {**UNEVEN[kind]}
   if kind == "image":
     modality["embed_dim"] = _D
-  decoder = MODALITIES[kind]["decoder"] | _DECODER_SIZES[kind]
+  decoder = options2.MODALITIES[kind]["decoder"] | _DECODER_SIZES[kind]
   state = _state(
     kind, model, {"embed_dim": _D}, modality | {"decoder": decoder}
   )
@@ -371,7 +190,7 @@ def positions(side, width):
 
 
 def _state(kind, model, changes, modality):
-  options = MODALITIES[kind] | modality
+  options = options2.MODALITIES[kind] | modality
   if kind == "image":
     name = "modality_encoders.IMAGE.fixed_positional_encoder.positions"
     # Of the weights, whatever the options say.
@@ -383,11 +202,11 @@ def _state(kind, model, changes, modality):
     "cfg": {
       "_name": None,
       "common": {"fp16": True, "seed": 1},
-      "task": TASKS[kind],
+      "task": options2.TASKS[kind],
       "dataset": {"batch_size": 3},
       "model": {
-        **MODEL,
-        **OPTIONS[kind],
+        **options2.MODEL,
+        **options2.OPTIONS[kind],
         "supported_modality": kind.upper(),
         "modalities": {"_name": None, kind: options},
         **changes,
@@ -425,7 +244,10 @@ def pretrained(kind, modality=None, decoder=None, **changes):
   student, teacher = checkpoints.weights(f"v2_{kind}")
   modality = modality or {}
   if decoder:
-    modality = {**modality, "decoder": MODALITIES[kind]["decoder"] | decoder}
+    modality = {
+      **modality,
+      "decoder": options2.MODALITIES[kind]["decoder"] | decoder,
+    }
   state = _state(kind, student, changes, modality)
   return _with_average(kind, state, teacher)
 

@@ -2,37 +2,19 @@
 
 import argparse
 import copy
-import json
 
 import jax
 import numpy as np
 import pytest
 
-from d2v_jax import config as config_lib
-from d2v_jax import main, pretrained
-from d2v_jax.interchange import command
-from d2v_jax.interchange.fairseq import reader as fairseq
 from d2v_jax.interchange.model import build
 from d2v_jax.interchange.weights import InterchangeError, flatten
-from d2v_jax.modalities import MODALITIES
-from d2v_jax.training import checkpoint
-from tests import runs
 from tests.goldens import recipe, v2
 from tests.goldens.files import case as golden
 from tests.interchange.fairseq import checkpoints2 as files
-from tests.interchange.torch_file import torch_files
+from tests.interchange.fairseq.reading import group, objective, read
 
 KINDS = ("image", "audio", "text")
-
-
-def read(folder, state, **kwargs):
-  path = folder / "checkpoint.pt"
-  torch_files.save(path, state)
-  return fairseq.read(path, **kwargs)
-
-
-def objective(imported):
-  return build(imported.modality, imported.encoder, imported.objective)[1]
 
 
 def numbers(objective, imported, batch):
@@ -71,125 +53,6 @@ def test_loss_of_an_imported_model(tmp_path, kind, tracked):
   for found, name in ((y, "target_var"), (x, "pred_var")):
     std = np.sqrt(found.var(0, ddof=1) + 1e-6).mean()
     np.testing.assert_allclose(std, wanted[name], rtol=1e-5)
-
-
-def test_options_of_images(tmp_path):
-  imported = read(tmp_path, files.pretrained("image"))
-  assert imported.modality == "vision"
-  assert imported.encoder == {
-    "name": "visible_vit",
-    "image_size": 224,
-    "patch_size": 16,
-    "width": 64,
-    "prenet_depth": 1,
-    "depth": 2,
-    "num_heads": 4,
-    "mlp_ratio": 4.0,
-    "cls_token": True,
-    "alibi": False,
-    "norm_eps": 1e-6,
-    "drop_path": 0.0,
-    "attention_dropout": 0.0,
-  }
-  assert imported.objective == {
-    "name": "data2vec2",
-    "targets": {
-      "output": "ffn",
-      "top_k": 2,
-      "layer_norms": ("instance",),
-      "average_norms": ("layer",),
-      "norm_padding": True,
-    },
-    "loss_beta": 0.0,
-    "loss_scale": "rsqrt",
-    "cls_loss": 0.06,
-    "decoder": {
-      "width": 64,
-      "layers": 2,
-      "kernel": 3,
-      "groups": 16,
-      "residual": True,
-      "projection_layers": 1,
-      "input_dropout": 0.0,
-      "noise_std": 0.01,
-      "initial": "torch",
-    },
-    "ema": {
-      "start": 0.9998,
-      "end": 0.99999,
-      "anneal_steps": 100_000,
-      "tracked": (
-        "feature_encoder",
-        "cls_token",
-        "prenet_norm",
-        "prenet",
-        "blocks",
-      ),
-    },
-  }
-  assert imported.data["mask"] == {
-    "name": "inverse_blocks",
-    "num_masks": 2,
-    "ratio": 0.8,
-    "adjust": 0.07,
-    "length": 3,
-  }
-  assert "a sum over 3 x 2 rows is 0.06 of their mean" in imported.notes[0]
-  assert "licence" in imported.notes[-1]
-  single = files.pretrained("image", modality={"mask_length": 1})
-  assert read(tmp_path, single).data["mask"] == {
-    "name": "random_patches",
-    "num_masks": 2,
-    "num_masked": 157,
-  }
-
-
-def test_options_of_speech(tmp_path):
-  imported = read(tmp_path, files.pretrained("audio"))
-  e, o = imported.encoder, imported.objective
-  assert e["conv_layers"][:2] == ((512, 10, 5), (512, 3, 2))
-  assert (e["dropout"], e["attention_dropout"], e["layer_drop"]) == (
-    0.1,
-    0.1,
-    0.05,
-  )
-  assert e["alibi"] is True and e["isolate_padding"] is False
-  assert (o["decoder"]["width"], o["decoder"]["kernel"]) == (32, 7)
-  assert o["decoder"]["isolate_padding"] is False
-  assert imported.data["mask"] == {
-    "name": "frame_blocks",
-    "num_masks": 2,
-    "ratio": 0.5,
-    "adjust": 0.05,
-    "length": 5,
-  }
-  assert len(imported.notes) == 1  # the licence
-  state = files.pretrained(
-    "audio",
-    modality={"prenet_dropout": 0.2},
-    post_mlp_drop=0.0,
-    activation_dropout=0.1,
-    dropout_input=0.3,
-  )
-  notes = "\n".join(read(tmp_path, state).notes)
-  assert "post_mlp_drop=0.0 is 0.1 here; it acts in training only" in notes
-  assert "prenet_dropout=0.2 is 0.1 here" in notes
-  assert "activation_dropout=0.1 acts once here" in notes
-  assert "dropout_input=0.3 is left out" in notes
-
-
-def test_options_of_text(tmp_path):
-  imported = read(tmp_path, files.pretrained("text"))
-  e, o = imported.encoder, imported.objective
-  assert (e["vocab_size"], e["max_tokens"], e["prenet_depth"]) == (100, 512, 0)
-  assert o["loss_scale"] == 1.0 and o["decoder"]["initial"] == "normal"
-  assert o["decoder"]["projection_layers"] == 2
-  assert not o["decoder"]["residual"] and o["cls_loss"] == 0
-  assert imported.data == {
-    "mask": {"name": "random_tokens", "num_masks": 2, "ratio": 0.48}
-  }
-  notes = "\n".join(imported.notes)
-  assert "no tokenizer" in notes and "the teacher has no dropout here" in notes
 
 
 LAYOUTS = {
@@ -274,18 +137,6 @@ def test_half_precision_is_widened(tmp_path):
   )
 
 
-def test_a_scale_of_older_files(tmp_path):
-  state = files.pretrained("audio")
-  new = read(tmp_path, state)
-  for weights in (state["model"], state["model"]["_ema"]):
-    name = "modality_encoders.AUDIO.alibi_scale"
-    weights[name] = weights[name][0]
-  old = read(tmp_path, state)
-  for trees in ("params", "teacher_params"):
-    found, wanted = (getattr(x, trees)["alibi_scale"] for x in (old, new))
-    np.testing.assert_array_equal(found, wanted)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_that_were_cut(tmp_path, kind):
   state = files.pretrained(kind)
@@ -339,24 +190,6 @@ def test_averages_that_lack_or_have_something(tmp_path):
   assert "the teacher in " in message
   assert "missing (1):\n  prenet_norm/bias" in message
   assert "unexpected (1):\n  modality_encoders.AUDIO.mystery [3]" in message
-
-
-def test_positions_that_are_others(tmp_path):
-  state = files.pretrained("image")
-  name = "modality_encoders.IMAGE.fixed_positional_encoder.positions"
-  fixed = state["model"][name]
-  # The halves of row and column change places.
-  state["model"][name] = np.roll(fixed, 32, axis=-1)
-  with pytest.raises(InterchangeError, match="not the sines and cosines"):
-    read(tmp_path, state)
-  state["model"][name] = fixed[:, :100]
-  with pytest.raises(InterchangeError, match=r"\[1, 100, 64\]; 14 x 14 patch"):
-    read(tmp_path, state)
-  del state["model"][name]
-  assert read(tmp_path, state).encoder["name"] == "visible_vit"
-  state["model"]["_ema"][name] = fixed + 0.1
-  with pytest.raises(InterchangeError, match="not the sines and cosines"):
-    read(tmp_path, state)
 
 
 @pytest.mark.parametrize(
@@ -414,19 +247,6 @@ def test_options_that_are_refused(tmp_path, kind, changes, message):
     read(tmp_path, state)
 
 
-def test_how_many_images_a_device_had(tmp_path):
-  state = files.pretrained("image")
-  del state["cfg"]["dataset"]
-  with pytest.raises(InterchangeError, match="nothing says how many they wer"):
-    read(tmp_path, state)
-  alone = read(tmp_path, state, encoder_only=True)
-  assert alone.objective == {} and "cls_token" in alone.params
-  state["cfg"]["model"]["modalities"]["image"]["num_extra_tokens"] = 0
-  state["cfg"]["dataset"] = {"batch_size": 3}
-  with pytest.raises(InterchangeError, match="it has no extra token"):
-    read(tmp_path, state)
-
-
 def test_encoder_alone_where_the_rest_is_refused(tmp_path):
   state = files.pretrained("image", recon_loss=0.1)
   state["model"]["recon_proj.weight"] = np.zeros((64, 64), np.float32)
@@ -458,110 +278,6 @@ def test_several_modalities_and_other_models(tmp_path):
   }
   with pytest.raises(InterchangeError, match="but of a 'data2vec_multi'"):
     read(tmp_path, state)
-
-
-def same_encoder(fine_tuned, kind, folder):
-  params = read(folder, files.pretrained(kind)).params
-  ours = {k: v for k, v in fine_tuned.params.items() if k != "head"}
-  del params["decoder"]
-  jax.tree.map(np.testing.assert_array_equal, ours, params)
-
-
-def test_ctc(tmp_path):
-  state = files.ctc()
-  imported = read(tmp_path, state)
-  weight = state["model"]["w2v_encoder.proj.weight"]
-  head = imported.params["head"]["fc1"]
-  np.testing.assert_array_equal(head["kernel"][:, 0], weight[0])
-  np.testing.assert_array_equal(head["kernel"][:, 1:], weight[4:].T)
-  assert imported.objective == {"name": "ctc", "head": {"num_outputs": 29}}
-  assert imported.data["labels"]["characters"][:3] == "|ET"
-  assert imported.teacher_params == {}
-  e = imported.encoder
-  assert (e["dropout"], e["layer_drop"], e["feature_grad_scale"]) == (
-    0.0,
-    0.05,
-    0.0,
-  )
-  assert e["activation_dropout"] == 0.1
-  assert "acts once here" in "\n".join(imported.notes)
-  same_encoder(imported, "audio", tmp_path)
-  alone = read(tmp_path, state, encoder_only=True)
-  assert alone.objective == {} and "head" not in alone.params
-  state["model"]["classifier.bias"] = np.zeros(3, np.float32)
-  with pytest.raises(
-    InterchangeError, match=r"unexpected weights \(1\): class"
-  ):
-    read(tmp_path, state)
-
-
-def test_image_classifier(tmp_path):
-  state = files.image_classifier()
-  imported = read(tmp_path, state)
-  assert imported.objective == {
-    "name": "classification",
-    "head": {
-      "num_outputs": 5,
-      "pool": "mean",
-      "norm": True,
-      "initial": "normal",
-    },
-    "label_smoothing": 0.1,
-  }
-  assert imported.encoder["drop_path"] == 0.2
-  same_encoder(imported, "image", tmp_path)
-  x = np.random.default_rng(0).normal(size=(2, 196, 64)).astype(np.float32)
-  ours = objective(imported).head(imported.params["head"], x, None)
-  m = state["model"]
-  mean = x.mean(1, dtype=np.float64)
-  mean -= mean.mean(-1, keepdims=True)
-  mean /= np.sqrt(mean.var(-1, keepdims=True) + 1e-6)
-  theirs = (mean * m["fc_norm.weight"] + m["fc_norm.bias"]) @ m["head.weight"].T
-  np.testing.assert_allclose(ours, theirs + m["head.bias"], atol=1e-5)
-  for change in (
-    dict(prediction_mode="CLS_TOKEN"),
-    dict(prediction_mode="LIN_SOFTMAX"),
-  ):
-    with pytest.raises(InterchangeError, match="this library has only 'MEAN_P"):
-      read(tmp_path, files.image_classifier(**change))
-  plain = files.image_classifier(use_fc_norm=False, encoder_dropout=0.1)
-  for name in ("fc_norm.weight", "fc_norm.bias"):
-    del plain["model"][name]
-  without = read(tmp_path, plain)
-  assert set(without.params["head"]) == {"fc1"}
-  assert "encoder_dropout=0.1 is 0.0 here" in without.notes[0]
-
-
-def test_classification_of_texts(tmp_path):
-  state = files.glue()
-  imported = read(tmp_path, state)
-  assert imported.objective["name"] == "classification"
-  assert "head 'sentence_classification_head'" in imported.description
-  same_encoder(imported, "text", tmp_path)
-  x = np.random.default_rng(0).normal(size=(2, 3, 64)).astype(np.float32)
-  ours = objective(imported).head(imported.params["head"], x, None)
-  head = "classification_heads.sentence_classification_head."
-  dense, out = (
-    [state["model"][f"{head}{name}.{part}"] for part in ("weight", "bias")]
-    for name in ("dense", "out_proj")
-  )
-  theirs = np.tanh(x[:, 0] @ dense[0].T + dense[1]) @ out[0].T + out[1]
-  np.testing.assert_allclose(ours, theirs, atol=1e-5)
-  alone = read(tmp_path, state, encoder_only=True)
-  assert alone.objective == {} and "head" not in alone.params
-  assert alone.description.endswith("of fairseq, fine-tuned")
-  with pytest.raises(InterchangeError, match="this library has only 'tanh'"):
-    read(tmp_path, files.glue(pooler_activation_fn="relu"))
-  for name in [n for n in state["model"] if n.startswith("classification_")]:
-    del state["model"][name]
-  with pytest.raises(InterchangeError, match=r"it has 0 heads"):
-    read(tmp_path, state)
-
-
-def group(arrays, prefix):
-  return {
-    k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)
-  }
 
 
 def golden_state(meta, arrays):
@@ -616,8 +332,7 @@ def check_features(imported, kind, arrays, layers="ffn"):
   inputs = arrays["step0/input/source"]
   if kind == "image":
     inputs = inputs.transpose(0, 2, 3, 1)
-  encoders = MODALITIES[imported.modality].encoders
-  network = config_lib.build(imported.encoder, encoders, "encoder")
+  network, _ = build(imported.modality, imported.encoder, {})
   output = jax.jit(network.__call__)(imported.params, {"inputs": inputs})
   x = output.tokens
   if output.cls is not None and kind == "image":
@@ -629,108 +344,3 @@ def check_features(imported, kind, arrays, layers="ffn"):
     np.testing.assert_allclose(
       layer, expected[f"layer_result_{i}"][:, extra:], rtol=0, atol=1e-4
     )
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-  """A run that was imported, of images like the digits."""
-  folder = tmp_path_factory.mktemp("digits")
-  torch_files.save(folder / "base.pt", files.uneven("image"))
-  source, dest = folder / "base.pt", folder / "run"
-  assert command.main(["import", str(source), str(dest), "--no-check"]) == 0
-  return dest
-
-
-def test_the_run(digits, capsys):
-  images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
-  found = [
-    pretrained.load(digits, model, num_devices=1).features(images)
-    for model in ("teacher", "student")
-  ]
-  assert [x.shape for x in found] == [(3, 24)] * 2
-  assert np.isfinite(found).all() and np.abs(found[0] - found[1]).max() > 0.1
-  record = json.loads((digits / "run.json").read_text())
-  assert record["config"]["objective"]["name"] == "data2vec2"
-  assert record["config"]["data"]["mask"]["name"] == "inverse_blocks"
-  assert record["origin"]["format"] == "fairseq"
-
-
-def test_exported_and_back(digits, tmp_path):
-  out, back = tmp_path / "out", tmp_path / "back"
-  arguments = ["export", str(digits), str(out), "--format=safetensors"]
-  assert command.main(arguments) == 0
-  assert command.main(["import", str(out), str(back), "--no-check"]) == 0
-  for item in ("params", "teacher_params"):
-    given, found = load(digits, item), load(back, item)
-    jax.tree.map(np.testing.assert_array_equal, found, given)
-  alone = tmp_path / "alone"
-  arguments = ["import", str(out), str(alone), "--no-check", "--encoder_only"]
-  assert command.main(arguments) == 0
-  assert given.keys() == load(alone, "params").keys()
-
-
-SMALL = ("--config.num_devices=1", "--config.evaluation.evaluators={'knn': {}}")
-
-
-def load(run, item):
-  return checkpoint.load_item(run / "checkpoints", item)[1]
-
-
-def test_trained_on(digits, tmp_path):
-  workdir = tmp_path / "run"
-  arguments = [
-    "--config=configs/digits_d2v2.py",
-    f"--workdir={workdir}",
-    f"--config.init_from={digits}",
-    *SMALL,
-    "--config.evaluation.evaluators=None",
-    "--config.total_steps=1",
-    "--config.batch_size=4",
-    "--config.data.channels=3",
-    "--config.schedule.warmup_steps=1",
-    "--config.encoder.width=24",
-    "--config.encoder.mlp_ratio=2.5",
-    "--config.objective.decoder.width=16",
-    "--config.objective.decoder.groups=8",
-    "--config.objective.decoder.layers=2",
-  ]
-  assert main.main(arguments) == 0
-  (line,) = runs.metrics(workdir)
-  decay = line["ema_decay"]
-  for item in ("params", "teacher_params"):
-    (given, student), (started, _) = (
-      [flatten(load(run, name)) for name in (item, "params")]
-      for run in (digits, workdir)
-    )
-    assert given.keys() == started.keys()
-    for name, value in given.items():
-      if item == "teacher_params":
-        value = decay * value + (1 - decay) * student[name]
-      # The first update of a warm-up has rate 0.
-      np.testing.assert_allclose(
-        started[name], value, rtol=0, atol=1e-6, err_msg=name
-      )
-
-
-def test_probed(digits, tmp_path, capsys):
-  command = [
-    "--config=configs/probe_digits.py",
-    f"--workdir={tmp_path / 'probe'}",
-    f"--config.init_from={digits}",
-    "--config.data={'channels': 3}",
-    *SMALL,
-  ]
-  assert main.main(command) == 0
-  printed = json.loads(capsys.readouterr().out.splitlines()[-1])
-  assert 0 <= printed["knn/accuracy"] <= 1
-
-
-def test_what_the_import_says(digits, tmp_path, capsys):
-  torch_files.save(tmp_path / "base.pt", files.uneven("image"))
-  arguments = ["import", str(tmp_path / "base.pt"), str(tmp_path / "run")]
-  assert command.main(arguments) == 0
-  out = capsys.readouterr().out
-  assert "encoder: 1 + 2 layers of width 24" in out
-  assert "objective: data2vec2" in out
-  assert "data2vec_multi (data2vec 2.0) of fairseq, pretrained" in out
-  assert "not compared with other activations" in out
