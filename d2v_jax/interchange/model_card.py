@@ -31,6 +31,35 @@ batch = extractor(samples, sampling_rate=16_000, return_tensors="pt")""",
 tokenizer = AutoTokenizer.from_pretrained(folder)
 batch = tokenizer(text, return_tensors="pt")""",
 }
+_CARD = """---
+library_name: transformers
+# license: fill in before publishing
+pipeline_tag: {task}
+tags:
+- data2vec
+- d2v_jax
+- jax
+- {modality}
+---
+
+# data2vec, {what}
+
+{table}
+Licence: to be filled in by who publishes this, also above.
+
+## Use
+
+```python
+from transformers import {architecture}
+{inputs}
+model = {architecture}.from_pretrained(folder).eval()
+outputs = model(**batch, output_hidden_states=True)
+```
+
+`d2v convert import FOLDER RUN` makes a d2v_jax run of it again, with \
+everything: `d2v_jax.json` and `d2v_jax.safetensors` hold what transformers \
+has no place for.
+"""
 
 
 def facts(workdir: epath.PathLike) -> dict[str, Any]:
@@ -49,13 +78,13 @@ def facts(workdir: epath.PathLike) -> dict[str, Any]:
   workdir = epath.Path(workdir)
   run = provenance.read(workdir)
   start = (run.get("starts") or [{}])[-1]
-  found = {"config": run.get("config", {})}
-  found |= {k: start[k] for k in ("commit", "versions") if start.get(k)}
+  known = {"config": run.get("config", {})}
+  known |= {k: start[k] for k in ("commit", "versions") if start.get(k)}
   metrics = _evaluation(workdir)
   if metrics:
-    found["step"] = metrics.pop("step", None)
-    found["metrics"] = metrics
-  return found
+    known["step"] = metrics.pop("step", None)
+    known["metrics"] = metrics
+  return known
 
 
 def text(
@@ -77,90 +106,69 @@ def text(
     facts: as `facts` gives them, or None.
   """
   facts = _public(dict(facts or {}))
-  objective = model.objective.get("name")
-  config = facts.get("config", {})
-  kind = (model.modality, objective or "")
-  task = _TASKS.get(kind, "feature-extraction")
+  objective, modality = model.objective.get("name", ""), model.modality
+  task = _TASKS.get((modality, objective))
+  made = f" fine-tuned ({objective})" if task else ""
   count = sum(np.size(x) for x in flatten(model.params).values())
-  made = f"fine-tuned ({objective})" if task != "feature-extraction" else ""
-  sizes = {"Layers": "depth", "Width": "width", "Heads": "num_heads"}
-  encoder = resolved(model.modality, model.encoder)
+  encoder = resolved(modality, model.encoder)
+  config = facts.get("config", {})
   source = config.get("data", {}).get("source")
+  versions = [f"{k} {v}" for k, v in facts.get("versions", {}).items()]
   rows = {
-    "What": f"{_PAPER} encoder of {_WHAT[model.modality]} {made}".strip(),
+    "What": f"{_PAPER} encoder of {_WHAT[modality]}{made}",
     "Weights": f"{which} of a d2v_jax run",
     "Parameters": f"{count:,} (the student's, with its head)",
-    **{k: encoder[v] for k, v in sizes.items()},
+    "Layers": encoder["depth"],
+    "Width": encoder["width"],
+    "Heads": encoder["num_heads"],
     "Trained on": f"`{json.dumps(source)}`" if source else "not recorded",
     "Step": facts.get("step", "not recorded"),
     "Commit of d2v_jax": facts.get("commit", "not recorded"),
-    "Versions": ", ".join(
-      f"{k} {v}" for k, v in facts.get("versions", {}).items()
-    )
-    or "not recorded",
+    "Versions": ", ".join(versions) or "not recorded",
   }
-  parts = [
-    _front_matter(model.modality, task),
-    f"# data2vec, {_WHAT[model.modality]}\n",
-    _table(rows),
-    "Licence: to be filled in by who publishes this, also above.\n",
-    "## Use\n",
-    _code(
-      "python",
-      f"from transformers import {architecture}\n{_INPUTS[model.modality]}\n"
-      f"model = {architecture}.from_pretrained(folder).eval()\n"
-      "outputs = model(**batch, output_hidden_states=True)",
-    ),
-    "`d2v convert import FOLDER RUN` makes a d2v_jax run of it "
-    "again, with everything: `d2v_jax.json` and `d2v_jax.safetensors` hold "
-    "what transformers has no place for.\n",
-  ]
+  card = _CARD.format(
+    task=task or "feature-extraction",
+    modality=modality,
+    what=_WHAT[modality],
+    table=_table(rows),
+    architecture=architecture,
+    inputs=_INPUTS[modality],
+  )
   if notes:
-    parts += ["## Note\n", "".join(f"- {note}\n" for note in notes)]
-  metrics = facts.get("metrics")
+    card += "\n## Note\n\n" + "".join(f"- {note}\n" for note in notes)
+  metrics = {
+    k: f"{v:.4g}"
+    for k, v in (facts.get("metrics") or {}).items()
+    if type(v) in (int, float)
+  }
   if metrics:
-    shown = {k: f"{v:.4g}" for k, v in metrics.items() if _is_number(v)}
-    parts += ["## Evaluation\n", _table(shown)]
+    card += f"\n## Evaluation\n\n{_table(metrics)}"
   if config:
-    parts += ["## Config\n", _code("json", json.dumps(config, indent=2))]
-  return "\n".join(parts)
+    shown = json.dumps(config, indent=2)
+    card += f"\n## Config\n\n```json\n{shown}\n```\n"
+  return card
 
 
-def _evaluation(workdir):
+def _evaluation(workdir: epath.Path) -> dict[str, Any]:
   path = workdir / "evaluation.json"
   if path.exists():
     return json.loads(path.read_text())
-  path, found = workdir / "metrics.jsonl", {}
+  path, last = workdir / "metrics.jsonl", {}
   for line in path.read_text().splitlines() if path.exists() else ():
     values = json.loads(line)
     # Names of evaluators' metrics: evaluator/metric.
     values = {k: v for k, v in values.items() if k == "step" or "/" in k}
     if len(values) > 1:
-      found = values
-  return found
+      last = values
+  return last
 
 
-def _front_matter(modality, task):
-  tags = ("data2vec", "d2v_jax", "jax", modality)
-  return (
-    "---\nlibrary_name: transformers\n"
-    "# license: fill in before publishing\n"
-    f"pipeline_tag: {task}\ntags:\n"
-    + "".join(f"- {tag}\n" for tag in tags)
-    + "---\n"
-  )
-
-
-def _table(rows):
+def _table(rows: Mapping[str, Any]) -> str:
   lines = [f"| {key} | {value} |\n" for key, value in rows.items()]
   return "".join(("| | |\n|---|---|\n", *lines))
 
 
-def _code(language, content):
-  return f"```{language}\n{content}\n```\n"
-
-
-def _public(value):
+def _public(value: Any) -> Any:
   if isinstance(value, Mapping):
     return {k: _public(v) for k, v in value.items()}
   if isinstance(value, list | tuple):
@@ -168,7 +176,3 @@ def _public(value):
   if isinstance(value, str) and value.startswith(("/", "~")):
     return f".../{value.rstrip('/').rsplit('/', 1)[-1]}"
   return value
-
-
-def _is_number(value):
-  return isinstance(value, int | float) and not isinstance(value, bool)

@@ -35,7 +35,7 @@ _VERSION = 1
 _LARGEST = 2**20
 # What of config.data belongs to the model.
 _DATA = ("labels", "channels", "tokenizer")
-_DESCRIPTION = {
+_DESCRIPTION: dict[str, type] = {
   "modality": str,
   "encoder": dict,
   "objective": dict,
@@ -88,8 +88,8 @@ def write(
       if facts.get(k) is not None
     },
   }
-  own = {WEIGHTS: weights, CONFIG: to_json(content)}
-  write_all(dest, {**model.files, **own})
+  files = {WEIGHTS: weights, CONFIG: to_json(content)}
+  write_all(dest, {**model.files, **files})
   return ()
 
 
@@ -108,8 +108,7 @@ def read(folder: epath.PathLike) -> Model:
       f"{source} is not of version {_VERSION} of an export to safetensors; "
       "export the run again."
     )
-  kinds = {"files": list, "description": str, "sha256": str}
-  check(content, _DESCRIPTION | kinds, source)
+  check(content, {"files": list, "description": str, "sha256": str}, source)
   trees = _trees(there, content["sha256"])
   files = {name: _file(there, name) for name in content["files"]}
   model = restored(content, trees, source)
@@ -139,9 +138,16 @@ def described(model: Model) -> dict[str, Any]:
 
 
 def check(
-  content: Mapping[str, Any], kinds: Mapping[str, type], source: epath.Path
+  content: Mapping[str, Any], kinds: dict[str, type], source: epath.Path
 ) -> None:
-  """Raises InterchangeError unless a d2v_jax.json has what it must have."""
+  """Raises InterchangeError unless a d2v_jax.json has what it must have.
+
+  Args:
+    content: of the file.
+    kinds: key -> type of what it has besides that of `described`.
+    source: the file.
+  """
+  kinds = _DESCRIPTION | kinds
   wrong = [k for k, kind in kinds.items() if type(content.get(k)) is not kind]
   if wrong or content["modality"] not in MODALITIES:
     raise InterchangeError(
@@ -160,14 +166,13 @@ def restored(
   """The model that a d2v_jax.json describes.
 
   Args:
-    content: of the file, as `described` makes it; nothing more is certain.
+    content: of the file, which `check` has passed.
     trees: 'params' and 'teacher_params' -> arrays by our paths.
     source: the file, for errors.
 
   Raises:
     InterchangeError: it describes no model of ours, or one of other weights.
   """
-  check(content, _DESCRIPTION, source)
   encoder = config_lib.plain(content["encoder"])
   params = trees["params"]
   try:

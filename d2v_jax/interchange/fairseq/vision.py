@@ -147,13 +147,13 @@ def channels(
   Raises:
     InterchangeError: images of the encoder would be too large.
   """
-  found = checkpoint.size(patches, 1)
-  if encoder["image_size"] > _LARGEST_IMAGE or found > _MOST_CHANNELS:
+  count = checkpoint.size(patches, 1)
+  if encoder["image_size"] > _LARGEST_IMAGE or count > _MOST_CHANNELS:
     raise checkpoint.error(
-      f"images of {encoder['image_size']} pixels and {found} channels are too "
+      f"images of {encoder['image_size']} pixels and {count} channels are too "
       "large"
     )
-  return found
+  return count
 
 
 def sizes(checkpoint: Checkpoint, blocks: str, fc1: str) -> dict[str, Any]:
