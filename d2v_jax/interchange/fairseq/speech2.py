@@ -82,7 +82,8 @@ def _encoder(model: data2vec2.Multi) -> tuple[dict[str, Any], list[str]]:
       "GELU, and there once more behind it; it acts in training only"
     )
   text = m.text("feature_encoder_spec", LAYERS)
-  return {"name": "visible_speech", **data2vec2.encoder(model)} | {
+  return data2vec2.encoder(model) | {
+    "name": "visible_speech",
     "conv_layers": literals.conv_layers(
       text, f"{m.where}.feature_encoder_spec"
     ),

@@ -90,7 +90,8 @@ def _encoder(model: data2vec2.Multi) -> tuple[dict[str, Any], list[str]]:
   if m.integer("prenet_depth", 4):
     prenet = {"prenet_dropout": (0.0, dropout), "prenet_layerdrop": (0.0, 0.0)}
     notes += data2vec2.other_rates(m, prenet)
-  return {"name": "visible_text", **data2vec2.encoder(model)} | {
+  return data2vec2.encoder(model) | {
+    "name": "visible_text",
     "vocab_size": checkpoint.size(f"{local}embed_tokens.weight", 0),
     "max_tokens": max_tokens,
     "positions": "learned" if learned else "sinusoidal",

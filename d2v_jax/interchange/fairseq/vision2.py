@@ -101,7 +101,8 @@ def _encoder(model: data2vec2.Multi) -> tuple[dict[str, Any], list[str]]:
     *data2vec2.other_rates(rates, branches | others),
     *data2vec2.other_rates(prenet_rates, prenet),
   ]
-  return {"name": "visible_vit", **common} | {
+  return common | {
+    "name": "visible_vit",
     "image_size": m.integer(
       "input_size", 224, least=1, most=LARGEST_GRID * patch
     ),
