@@ -31,7 +31,8 @@ def test_stale_files_of_ours_are_left_out(tmp_path):
     ({"params": ["a/b"]}, "1 parameters that are nowhere, such as params/a/b"),
     ({"objective": {"name": "other"}}, "objective.name: unknown 'other'"),
     ({"encoder": {"width": 10**9}}, "refused a size of the encoder above"),
-    ({"encoder": {"colour": 1}}, "colour: unknown field"),
+    ({"encoder": {"name": "vit", "colour": 1}}, "colour: unknown field"),
+    ({"encoder": {"colour": 1}}, "damaged: .*KeyError"),
     ({"tracked": ["a"]}, "damaged: .*KeyError\\('a'\\)"),
   ],
 )
