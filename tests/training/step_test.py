@@ -14,6 +14,7 @@ from d2v_jax.models.vision import vit
 from d2v_jax.objectives import ema
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.data2vec2 import Data2Vec2
+from d2v_jax.objectives.objective import Loss, Objective
 from d2v_jax.objectives.targets import Targets
 from d2v_jax.training import optimizer, schedules, sharding
 from d2v_jax.training import state as train_state
@@ -227,6 +228,41 @@ def test_the_step_by_hand():
   assert new.step == 1
   np.testing.assert_allclose(metrics["lr"], 1e-3, rtol=1e-6)
   np.testing.assert_allclose(metrics["ema_decay"], 0.909, rtol=1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws(Objective):
+  """Its metrics tell the keys that it is given: moments of a draw."""
+
+  encoder: None = None
+
+  def init(self, rng, batch):
+    return {"w": jnp.zeros(())}
+
+  def loss(self, params, teacher_params, batch, rng):
+    draw = jax.random.uniform(rng)
+    return Loss(params["w"], jnp.ones(()), {"mean": draw, "square": draw**2})
+
+
+def test_each_step_has_a_key_of_its_own():
+  parts = parts_of(Draws())
+  batch = next(batches(1))
+  first = start(parts, batch)
+  step = jax.jit(functools.partial(train_step, **parts))
+  second, metrics = step(first, batch)
+  _, later = step(second, batch)
+  assert abs(later["mean"] - metrics["mean"]) > 0.01
+  # Nothing but the run's key and the number of the step decides on it.
+  resumed = dataclasses.replace(first, step=second.step)
+  assert step(resumed, batch)[1]["mean"] == later["mean"]
+
+
+def test_each_micro_batch_has_a_key_of_its_own():
+  parts = parts_of(Draws())
+  batch = next(batches(1))
+  step = jax.jit(functools.partial(train_step, **parts, accumulate=4))
+  _, metrics = step(start(parts, batch), batch)
+  assert metrics["square"] - metrics["mean"] ** 2 > 0.01  # a variance
 
 
 def test_bfloat16_only_in_products():
