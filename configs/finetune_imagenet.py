@@ -6,7 +6,8 @@
 RUN is a run of vit_base.py, or an imported one. For ViT-L (vit_large.py):
 finetune_imagenet:large. The network is RUN's: only what changes is below.
 Without init_from a ViT-B learns from scratch. Other sizes, ImageNet as folders:
-docs/vision.md.
+docs/vision.md. After data2vec 2.0, whose network has no last norm to leave out,
+add --config.encoder.final_norm=None.
 
 Source: data2vec (arXiv 2202.03555) section 4.1 and Table 1 (top-1 84.2 % for
 ViT-B pretrained for 800 epochs, 86.6 % for ViT-L pretrained for 1600), and the
