@@ -15,6 +15,7 @@ from d2v_jax.evaluators.features import (
   Predictions,
   labelled,
   pool_features,
+  token_features,
 )
 from d2v_jax.evaluators.knn import Knn
 from d2v_jax.evaluators.linear_probe import LinearProbe
@@ -157,6 +158,28 @@ class TestPoolFeatures:
   def test_no_cls_token(self, layers):
     with pytest.raises(ValueError, match="no CLS token; use pool='mean'"):
       pool_features(make_output(cls=False), Features(layers=layers, pool="cls"))
+
+
+class TestTokenFeatures:
+  @pytest.mark.parametrize("layers", [None, (1, -1), "all"])
+  def test_each_token_by_itself(self, layers):
+    output = make_output()
+    values, sizes = token_features(output, Features(layers=layers))
+    tokens, block = np.asarray(output.tokens), np.asarray(output.block)
+    expected = {
+      None: tokens,
+      (1, -1): block[[1, -1]].mean(0),
+      "all": np.stack([*block, tokens], 2),  # [B, N, L + 1, D]
+    }[layers]
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6)
+    assert sizes.tolist() == [5, 5, 5]
+
+  def test_sizes_are_the_tokens_before_padding(self):
+    padding = np.arange(5) >= np.array([5, 2, 1])[:, None]
+    output = make_output()._replace(padding=jnp.asarray(padding))
+    values, sizes = token_features(output, Features())
+    assert sizes.tolist() == [5, 2, 1]
+    np.testing.assert_array_equal(values[1, :2], output.tokens[1, :2])
 
 
 def encode(params, batch, rng=None):

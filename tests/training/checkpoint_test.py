@@ -129,6 +129,12 @@ def flip(file, position):
   file.write_bytes(content)
 
 
+def replace(file, old, new):
+  text = file.read_text()
+  assert text.count(old) == 1
+  file.write_text(text.replace(old, new))
+
+
 DAMAGE = {
   "data cut": lambda d: cut(data_file(d / "params")),
   "data emptied": lambda d: data_file(d / "params").write_bytes(b""),
@@ -142,6 +148,7 @@ DAMAGE = {
   "loop cut": lambda d: cut(d / "loop/metadata"),
   "loop deleted": lambda d: shutil.rmtree(d / "loop"),
   "loop flipped": lambda d: flip(d / "loop/metadata", 0.6),
+  "loop changed": lambda d: replace(d / "loop/metadata", "-1.5", "-2.5"),
   "loop not ours": lambda d: (d / "loop/metadata").write_text("[1]"),
   "folder empty": lambda d: (shutil.rmtree(d), d.mkdir()),
 }
