@@ -8,8 +8,9 @@
 IMAGES/train/<class>/*.jpg; IMAGES/test has the same classes, and num_outputs is
 their number. RUN is a run of image_folder.py, or any other, or an import; the
 network, its size included, is RUN's. Where that is one of data2vec 2.0, which
-has no last norm to leave out, add --config.encoder.final_norm=None. From scratch with the network of
-image_folder.py, for comparison: d2v train finetune_images:scratch
+has no last norm to leave out, add --config.encoder.final_norm=None. From
+scratch with the network of image_folder.py, for comparison: d2v train
+finetune_images:scratch
 
 Source: the recipe of finetune_imagenet.py, but for small models, few images and
 short runs: weaker augmentation without mixup, a smaller rate with less decay
