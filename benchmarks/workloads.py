@@ -155,7 +155,7 @@ def _parts(objective):
 def _complete(constructor, spec):
   """The constructor's plain arguments, defaults included."""
   arguments = inspect.signature(constructor).parameters.values()
-  given = ("compute_dtype", "grid", "remat")
+  given = ("compute_dtype", "grid", "remat", "sub_trees")
   defaults = {
     p.name: p.default
     for p in arguments

@@ -4,7 +4,7 @@ Outside of `models/`, an encoder is a pure function of a dict of parameters.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -42,6 +42,33 @@ class EncoderOutput(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class SubTrees:
+  """Names of the top-level sub-trees of a network's parameters.
+
+  Attributes:
+    bottom: below the layers: feature encoder, learned tokens and positions, and
+      the norms that follow them.
+    stacked: the layers, lowest first; each leaf is [L, ...], one entry for each
+      layer.
+    top: the others: attention biases of all layers, and the last norm.
+  """
+
+  bottom: tuple[str, ...]
+  stacked: tuple[str, ...] = ("blocks",)
+  top: tuple[str, ...] = ()
+
+  @property
+  def names(self) -> frozenset[str]:
+    """All of them."""
+    return frozenset((*self.bottom, *self.stacked, *self.top))
+
+
+def there(names: Mapping[str, bool]) -> tuple[str, ...]:
+  """The names of what there is."""
+  return tuple(name for name, is_there in names.items() if is_there)
+
+
+@dataclasses.dataclass(frozen=True)
 class Encoder:
   """Feature encoder, masking, positions and Transformer as pure functions.
 
@@ -51,6 +78,7 @@ class Encoder:
       with keep_ids=..., too.
     inputs: what its input is: size and patches of images, convolutions of a
       waveform, vocabulary and length of a text.
+    sub_trees: the top-level sub-trees of its parameters.
     rescale: applied to fresh parameters, for initial values that depend on
       the layer's index.
     features: Linen module (batch) -> tokens [B, N, D] below the mask, where
@@ -69,6 +97,7 @@ class Encoder:
 
   module: nn.Module
   inputs: Inputs
+  sub_trees: SubTrees
   rescale: Callable[[Params], Params] = lambda params: params
   features: nn.Module | None = None
   feature_parts: tuple[str, ...] = ()

@@ -14,6 +14,8 @@ from d2v_jax.models.initializers import torch_uniform
 from d2v_jax.models.layers import gelu, layer_norm
 
 NORMS = ("layer", "group")
+# Top-level sub-trees of `Frames`.
+FRAME_PARTS = ("feature_encoder", "feature_projection")
 _EPS = 1e-5
 
 

@@ -15,8 +15,8 @@ from jax.typing import DTypeLike
 from d2v_jax.data.layout import CONV_LAYERS, ConvLayers, WaveformInputs
 from d2v_jax.models import log_mel, positions, transformer
 from d2v_jax.models.attention import padding_bias
-from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput
-from d2v_jax.models.frames import Frames, check_frames
+from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, SubTrees
+from d2v_jax.models.frames import FRAME_PARTS, Frames, check_frames
 from d2v_jax.models.initializers import bert_init
 from d2v_jax.models.layers import dropout, layer_norm
 
@@ -234,8 +234,12 @@ def speech(
   return Encoder(
     module,
     WaveformInputs(frames.conv_layers, width),
+    SubTrees(
+      bottom=(*FRAME_PARTS, "mask_token", "positions"),
+      top=("norm",),
+    ),
     features=frames,
-    feature_parts=("feature_encoder", "feature_projection"),
+    feature_parts=FRAME_PARTS,
     raw_targets=functools.partial(
       log_mel.raw_targets, conv_layers=frames.conv_layers
     ),

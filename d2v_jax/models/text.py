@@ -12,10 +12,14 @@ from jax.typing import DTypeLike
 from d2v_jax.data.layout import PAD, TokenInputs
 from d2v_jax.models import transformer
 from d2v_jax.models.attention import padding_bias
-from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput
+from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, SubTrees
 from d2v_jax.models.initializers import bert_init
 from d2v_jax.models.layers import dropout, layer_norm
-from d2v_jax.models.token_embedding import TokensWithPositions, check_tokens
+from d2v_jax.models.token_embedding import (
+  TokensWithPositions,
+  check_tokens,
+  token_parts,
+)
 
 
 class _Text(nn.Module):
@@ -150,15 +154,16 @@ def text(
     width=width,
   )
   inputs = TokenInputs(vocab_size, max_tokens)
+  tokens = TokensWithPositions(
+    inputs,
+    width=width,
+    positions=positions,
+    scale_embedding=scale_embedding,
+    embedding_norm=embedding_norm,
+    norm_eps=norm_eps,
+  )
   module = _Text(
-    TokensWithPositions(
-      inputs,
-      width=width,
-      positions=positions,
-      scale_embedding=scale_embedding,
-      embedding_norm=embedding_norm,
-      norm_eps=norm_eps,
-    ),
+    tokens,
     depth=depth,
     num_heads=num_heads,
     hidden=round(width * mlp_ratio),
@@ -170,4 +175,5 @@ def text(
     remat=remat,
     compute_dtype=jnp.dtype(compute_dtype),
   )
-  return Encoder(module, inputs)
+  parts = SubTrees(token_parts(tokens), top=("norm",) if pre_norm else ())
+  return Encoder(module, inputs, parts)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from d2v_jax.data.layout import PAD, UNK, TokenInputs
 from d2v_jax.models import checks
-from d2v_jax.models.encoder import Batch
+from d2v_jax.models.encoder import Batch, there
 from d2v_jax.models.initializers import bert_init
 from d2v_jax.models.layers import layer_norm
 from d2v_jax.models.positions import sinusoidal_positions
@@ -71,6 +71,17 @@ class TokensWithPositions(nn.Module):
     if self.embedding_norm:
       x = layer_norm(self.norm_eps, "embedding_norm")(x)
     return x
+
+
+def token_parts(tokens: TokensWithPositions) -> tuple[str, ...]:
+  """Its top-level sub-trees."""
+  return there(
+    {
+      "feature_encoder": True,
+      "position_embedding": tokens.positions == "learned",
+      "embedding_norm": tokens.embedding_norm,
+    }
+  )
 
 
 def token_positions(padding: jax.Array) -> jax.Array:

@@ -22,7 +22,7 @@ from jax.typing import DTypeLike
 from d2v_jax.models import checks, transformer
 from d2v_jax.models import positions as positions_lib
 from d2v_jax.models.attention import padding_bias
-from d2v_jax.models.encoder import Batch, EncoderOutput
+from d2v_jax.models.encoder import Batch, EncoderOutput, SubTrees, there
 from d2v_jax.models.initializers import bert_init
 from d2v_jax.models.layers import dropout, layer_norm
 
@@ -145,6 +145,19 @@ class VisibleEncoder(nn.Module):
       cls=x[:, first] if first >= 0 else None,
       block_cls=layers.block[:, :, first] if first >= 0 else None,
       padding=None if padding is None else padding[:, extra:],
+    )
+
+  def sub_trees(self, feature_parts: tuple[str, ...]) -> SubTrees:
+    """Top-level sub-trees, where these are those of the features."""
+    bottom = {
+      "positions": self.conv_positions is not None,
+      "cls_token": self.extra_tokens > 0,
+      "prenet_norm": self.prenet_norm,
+    }
+    return SubTrees(
+      bottom=(*feature_parts, *there(bottom)),
+      stacked=("prenet", "blocks") if self.prenet_depth else ("blocks",),
+      top=("alibi_scale",) if self.alibi_scales else (),
     )
 
   def _check(self, x, **arrays):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from d2v_jax.data.layout import CONV_LAYERS, ConvLayers, WaveformInputs
 from d2v_jax.models import log_mel, positions, visible
 from d2v_jax.models.encoder import Encoder
-from d2v_jax.models.frames import Frames, check_frames
+from d2v_jax.models.frames import FRAME_PARTS, Frames, check_frames
 
 
 def visible_speech(
@@ -148,8 +148,9 @@ def visible_speech(
   return Encoder(
     module,
     WaveformInputs(frames.conv_layers, width),
+    module.sub_trees(FRAME_PARTS),
     features=frames,
-    feature_parts=("feature_encoder", "feature_projection"),
+    feature_parts=FRAME_PARTS,
     visible=True,
     raw_targets=functools.partial(
       log_mel.raw_targets, conv_layers=frames.conv_layers

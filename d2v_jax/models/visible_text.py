@@ -9,7 +9,11 @@ import jax.numpy as jnp
 from d2v_jax.data.layout import PAD, TokenInputs
 from d2v_jax.models import visible
 from d2v_jax.models.encoder import Batch, Encoder
-from d2v_jax.models.token_embedding import TokensWithPositions, check_tokens
+from d2v_jax.models.token_embedding import (
+  TokensWithPositions,
+  check_tokens,
+  token_parts,
+)
 
 
 def visible_text(
@@ -116,9 +120,14 @@ def visible_text(
     remat=remat,
     compute_dtype=jnp.dtype(compute_dtype),
   )
-  parts = ("feature_encoder", "position_embedding", "embedding_norm")
+  parts = token_parts(tokens)
   return Encoder(
-    module, inputs, features=tokens, feature_parts=parts, visible=True
+    module,
+    inputs,
+    module.sub_trees(parts),
+    features=tokens,
+    feature_parts=parts,
+    visible=True,
   )
 
 

@@ -102,11 +102,13 @@ def visible_vit(
     remat=remat,
     compute_dtype=jnp.dtype(compute_dtype),
   )
+  parts = ("feature_encoder",)
   return Encoder(
     module,
     inputs,
+    module.sub_trees(parts),
     features=tokens,
-    feature_parts=("feature_encoder",),
+    feature_parts=parts,
     prepare=functools.partial(patches.prepare, mean=mean, std=std),
     visible=True,
     raw_targets=functools.partial(

@@ -16,7 +16,14 @@ from jax.typing import DTypeLike
 from d2v_jax.data.layout import ImageInputs
 from d2v_jax.models import checks, patches, resizing, transformer
 from d2v_jax.models import positions as positions_lib
-from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, Params
+from d2v_jax.models.encoder import (
+  Batch,
+  Encoder,
+  EncoderOutput,
+  Params,
+  SubTrees,
+  there,
+)
 from d2v_jax.models.initializers import beit_init
 from d2v_jax.models.layers import layer_norm
 
@@ -130,6 +137,20 @@ def _rescale(params: Params) -> Params:
   return {**params, "blocks": blocks}
 
 
+def _sub_trees(module: _Vit) -> SubTrees:
+  bottom = {
+    "feature_encoder": True,
+    "mask_token": True,
+    "cls_token": module.cls_token,
+    "position_embedding": module.positions == "absolute",
+  }
+  top = {
+    "relative_position_bias": module.positions == "relative",
+    "norm": module.final_norm or not module.pre_norm,
+  }
+  return SubTrees(bottom=there(bottom), top=there(top))
+
+
 def vit(
   *,
   image_size: int = 224,
@@ -234,6 +255,7 @@ def vit(
   return Encoder(
     module,
     inputs,
+    _sub_trees(module),
     _rescale,
     prepare=functools.partial(patches.prepare, mean=mean, std=std),
     resize=functools.partial(

@@ -239,7 +239,12 @@ def _plan(
     init_model=init_model,
     objective=learned,
     tx=config_lib.call(
-      optimizer_lib.adamw, optimizer, "config.optimizer", schedule=rate, **still
+      optimizer_lib.adamw,
+      optimizer,
+      "config.optimizer",
+      schedule=rate,
+      sub_trees=network.sub_trees,
+      **still,
     ),
     schedule=rate,
     mesh=mesh,

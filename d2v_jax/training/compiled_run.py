@@ -45,7 +45,10 @@ class CompiledRun:
     self._rng = jax.random.key(experiment.seed)
     shapes = jax.eval_shape(self._create, self._rng, experiment.example_batch)
     self._state_sharding = sharding.state_sharding(
-      shapes, experiment.mesh, experiment.sharding
+      shapes,
+      experiment.mesh,
+      experiment.sharding,
+      experiment.objective.encoder.sub_trees.stacked,
     )
     self._batch_sharding = sharding.batch_sharding(experiment.mesh)
     self.abstract_state = jax.tree.map(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from d2v_jax.models.encoder import SubTrees
 from d2v_jax.training.schedules import Schedule
 
 Params = dict[str, Any]
@@ -35,6 +36,7 @@ def adamw(
   no_decay: tuple[str, ...] = NO_DECAY,
   frozen: tuple[str, ...] = (),
   freeze_steps: int = 0,
+  sub_trees: SubTrees | None = None,
 ) -> optax.GradientTransformation:
   """AdamW with decay by name, global-norm clipping and layer-wise rates.
 
@@ -53,6 +55,7 @@ def adamw(
       without weight decay; () decays everything, as speech and text do.
     frozen: top-level sub-trees that never change, e.g. ('feature_encoder',).
     freeze_steps: for so many first updates only `head` changes.
+    sub_trees: those of the network; layer_decay needs to know them.
 
   Returns:
     The optax chain. Its `init` raises ValueError if a sub-tree that `frozen` or
@@ -89,8 +92,10 @@ def adamw(
       weight_decay, mask=lambda params: decay_mask(params, no_decay)
     )
   )
-  if layer_decay not in (None, 1):
-    parts.append(_scale_by_layer(layer_decay))
+  if layer_decay is not None and layer_decay < 1:
+    if sub_trees is None:
+      raise ValueError("adamw: layer_decay needs the network's sub_trees.")
+    parts.append(_scale_by_layer(layer_decay, sub_trees))
   parts.append(optax.scale_by_learning_rate(schedule))
   tx = optax.chain(*parts)
   if frozen or freeze_steps:
@@ -124,36 +129,33 @@ def decay_mask(params: Params, no_decay: tuple[str, ...] = NO_DECAY) -> Params:
   )
 
 
-def layer_scales(params: Params, layer_decay: float) -> Params:
+def layer_scales(
+  params: Params, layer_decay: float, sub_trees: SubTrees
+) -> Params:
   """Factor of each parameter's rate: r**(L + 1 - id), BEiT's numbering.
 
-  Everything below the blocks (patches, convolutions or embeddings, CLS and mask
-  token, absolute positions) has id 0, block l = 1..L has id l, everything else
-  (norm, head, relative positions) L + 1. Where there is a `prenet`, its blocks
-  are the first of the L. (data2vec 2.0's code leaves rate 1 to all that is not
-  in a block; BEiT's rule serves both here.)
+  Everything below the layers (patches, convolutions or embeddings, CLS and mask
+  token, absolute positions) has id 0, layer l = 1..L has id l, everything else
+  (norm, head, relative positions) L + 1. Layers of several sub-trees are
+  counted through. (data2vec 2.0's code leaves rate 1 to all that is not in a
+  layer; BEiT's rule serves both here.)
 
   Args:
-    params: top-level sub-trees; `blocks` and `prenet` are stacked over layers
-      [L, ...].
+    params: top-level sub-trees.
     layer_decay: r.
+    sub_trees: which of them are below the layers, and which are the layers.
 
   Returns:
     Tree of arrays that broadcast against params.
   """
-  counts = {
-    name: jax.tree.leaves(params[name])[0].shape[0]
-    for name in ("prenet", "blocks")
-    if name in params
-  }
-  depth = sum(counts.values())
-  scales = layer_decay ** np.arange(depth, 0, -1, dtype=np.float32)
-  first = counts.get("prenet", 0)
-  stacked = {"prenet": scales[:first], "blocks": scales[first:]}
-  bottom = {
-    *("feature_encoder", "feature_projection", "mask_token", "cls_token"),
-    *("positions", "position_embedding", "embedding_norm", "prenet_norm"),
-  }
+  counts = [
+    jax.tree.leaves(params[name])[0].shape[0] for name in sub_trees.stacked
+  ]
+  depth = sum(counts)
+  scales = layer_decay ** np.arange(depth, 0, -1, dtype=np.float32)  # [L]
+  pieces = np.split(scales, np.cumsum(counts)[:-1])
+  stacked = dict(zip(sub_trees.stacked, pieces, strict=True))
+  bottom = sub_trees.bottom
 
   def scale(path, leaf):
     top = path_name(path).split("/")[0]
@@ -164,9 +166,11 @@ def layer_scales(params: Params, layer_decay: float) -> Params:
   return jax.tree_util.tree_map_with_path(scale, params)
 
 
-def _scale_by_layer(layer_decay):
+def _scale_by_layer(
+  layer_decay: float, sub_trees: SubTrees
+) -> optax.GradientTransformation:
   def update(updates, params):
-    scales = layer_scales(params, layer_decay)
+    scales = layer_scales(params, layer_decay, sub_trees)
     return jax.tree.map(lambda u, s: u * s, updates, scales)
 
   return optax.stateless(update)

@@ -1,5 +1,6 @@
 """Where arrays live: one mesh axis, batches split over it, state by rule."""
 
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -37,17 +38,21 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P("data"))
 
 
-def state_sharding(state: Any, mesh: Mesh, rule: str) -> Any:
+def state_sharding(
+  state: Any, mesh: Mesh, rule: str, stacked: Collection[str]
+) -> Any:
   """Shardings of a state, given as arrays or shapes.
 
   replicated: every device holds everything.
-  fsdp: each large array is split along its largest axis that divides; stacked
-  layers are never split along the layer axis, which the scan walks along.
+  fsdp: each large array is split along its largest axis that divides, but those
+  of stacked layers never along the first, which the scan walks along.
 
   Args:
     state: pytree of arrays or ShapeDtypeStructs.
     mesh: from `make_mesh`.
     rule: 'replicated' or 'fsdp'.
+    stacked: names of the sub-trees that are stacked over layers,
+      `encoder.sub_trees.stacked`.
 
   Returns:
     The same tree of NamedShardings.
@@ -63,8 +68,8 @@ def state_sharding(state: Any, mesh: Mesh, rule: str) -> Any:
   def spec(path, x):
     if rule == "replicated" or x.size < _MIN_SHARDED_SIZE:
       return P()
-    keys = [getattr(k, "key", None) for k in path]
-    axes = range(1 if "blocks" in keys else 0, x.ndim)
+    keys = {getattr(key, "key", None) for key in path}
+    axes = range(0 if keys.isdisjoint(stacked) else 1, x.ndim)
     for axis in sorted(axes, key=lambda i: -x.shape[i]):
       if x.shape[axis] % mesh.size == 0:
         return P(*[None] * axis, "data")

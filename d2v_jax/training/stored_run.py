@@ -52,8 +52,7 @@ class StoredRun:
     self, encoder: Encoder, model: str, mesh: jax.sharding.Mesh, rule: str
   ) -> Params:
     """The encoder's sub-trees of the student or the teacher, on devices."""
-    without = {*SUB_TREES, *encoder.left_out}
-    names = set(self.stored["params"]) - without
+    names = encoder.sub_trees.names & set(self.stored["params"])
     return self.read(names, encoder, model, mesh, rule)
 
   def taken_by(
@@ -103,18 +102,24 @@ class StoredRun:
     """
     every = set(names)
     averaged = self.averaged & every if model == "teacher" else set()
-    params = self._item("teacher_params", averaged, mesh, rule)
-    params |= self._item("params", every - averaged, mesh, rule)
+    stacked = encoder.sub_trees.stacked
+    params = self._item("teacher_params", averaged, mesh, rule, stacked)
+    params |= self._item("params", every - averaged, mesh, rule, stacked)
     return encoder.resize(params)
 
   def _item(
-    self, item: str, names: set[str], mesh: jax.sharding.Mesh, rule: str
+    self,
+    item: str,
+    names: set[str],
+    mesh: jax.sharding.Mesh,
+    rule: str,
+    stacked: tuple[str, ...],
   ) -> Params:
     if not names:
       return {}
     stored = self.stored[item]
     tree = {name: stored[name] for name in stored if name in names}
-    where = sharding.state_sharding(tree, mesh, rule)
+    where = sharding.state_sharding(tree, mesh, rule, stacked)
     abstract = jax.tree.map(
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
       tree,

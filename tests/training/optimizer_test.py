@@ -4,16 +4,21 @@ import numpy as np
 import optax
 import pytest
 
+from d2v_jax.models.encoder import SubTrees
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.vision import vit
 from d2v_jax.training import optimizer
 from d2v_jax.training.schedules import constant
 
 
-def shapes(**kwargs):
-  network = vit(
+def small(**kwargs):
+  return vit(
     image_size=8, patch_size=4, width=8, depth=3, num_heads=2, **kwargs
   )
+
+
+def shapes(**kwargs):
+  network = small(**kwargs)
   batch = {"inputs": jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)}
   params = jax.eval_shape(network.init, jax.random.key(0), batch)
   tokens = jax.ShapeDtypeStruct((1, 4, 8), jnp.float32)
@@ -46,7 +51,8 @@ def test_weight_decay_groups_are_beit_s():
 
 def test_layer_wise_rates_by_hand():
   tree = shapes()
-  scales = names(optimizer.layer_scales(tree, 0.5))
+  sub_trees = small().sub_trees
+  scales = names(optimizer.layer_scales(tree, 0.5, sub_trees))
   for name in ("feature_encoder/proj/kernel", "cls_token", "mask_token"):
     assert scales[name] == 0.5**4
   np.testing.assert_allclose(
@@ -58,6 +64,7 @@ def test_layer_wise_rates_by_hand():
     constant(peak=0.1, total_steps=1),
     weight_decay=0.0,
     layer_decay=0.5,
+    sub_trees=sub_trees,
   )
   params = jax.tree.map(lambda s: jnp.ones(s.shape), tree)
   updates, _ = tx.update(params, tx.init(params), params)
@@ -75,7 +82,8 @@ def test_layer_wise_rates_with_a_prenet():
     "blocks": {"w": shape((3, 4), np.float32)},
     "alibi_scale": shape((2,), np.float32),
   }
-  scales = names(optimizer.layer_scales(tree, 0.5))
+  sub_trees = SubTrees(("prenet_norm",), ("prenet", "blocks"), ("alibi_scale",))
+  scales = names(optimizer.layer_scales(tree, 0.5, sub_trees))
   assert scales["prenet_norm/scale"] == 0.5**6
   assert scales["prenet/w"].ravel().tolist() == [0.5**5, 0.5**4]
   assert scales["prenet/w"].shape == (2, 1, 1)
@@ -211,6 +219,7 @@ def test_freeze_steps_need_a_head():
     (lambda: optimizer.adamw(None, weight_decay=-1), "weight_decay must be >="),
     (lambda: optimizer.adamw(None, clip_norm=0), "use None for no clipping"),
     (lambda: optimizer.adamw(None, layer_decay=2), "layer_decay must be in"),
+    (lambda: optimizer.adamw(None, layer_decay=0.5), "needs the network's sub"),
     (lambda: optimizer.adamw(None, freeze_steps=-1), "freeze_steps must be >="),
   ],
 )
