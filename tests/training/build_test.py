@@ -5,6 +5,10 @@ import json
 import pathlib
 import re
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
 from d2v_jax import config as config_lib
@@ -176,3 +180,24 @@ def test_a_value_outside_its_range_is_named(name, field, value, load):
   where = ".".join(["config", *path])
   pattern = rf"{re.escape(where)}\b.*\b{key}\b"
   assert re.match(pattern, str(error.value), re.DOTALL)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_weight_decay_moves_nothing_that_is_frozen(frozen, load):
+  config = load("probe_attentive")
+  config["objective"]["frozen"] = frozen
+  config["schedule"] = {"name": "constant", "peak": 0.1}
+  config["optimizer"] = {"weight_decay": 0.5}
+  tx = plan(config).tx
+  params = {
+    name: {"kernel": jnp.ones((2, 2))} for name in ("patch_embed", "head")
+  }
+  none = jax.tree.map(jnp.zeros_like, params)  # what a frozen one's gradient is
+  state = tx.init(params)
+  for step in (0, config["total_steps"] - 1):
+    state = optax.tree.set(state, count=jnp.int32(step))
+    updates, state = tx.update(none, state, params)
+    moved = {
+      name: bool(np.any(tree["kernel"])) for name, tree in updates.items()
+    }
+    assert moved == {"patch_embed": not frozen, "head": True}
