@@ -4,9 +4,9 @@
     --config.init_from=RUN --config.data.tokenizer.path=TOKENIZER
 
 TASK is cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb or wnli; RUN a pretrained
-or imported run, from which the encoder's sizes come, too (without it: Base from
-scratch). The data are GLUE's own folders, glue_data/CoLA and so on; see
-docs/text.md.
+or imported run, from which the encoder comes, too (without it, but with
+--config.encoder.name=text: Base from scratch). The data are GLUE's own folders,
+glue_data/CoLA and so on; see docs/text.md.
 
 Source: data2vec (arXiv 2202.03555) section 5.3 and Table 4, and the released
 fine-tuning configs, which are RoBERTa's. Results on the dev sets, means of 5

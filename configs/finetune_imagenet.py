@@ -5,7 +5,8 @@
 
 RUN is a run of vit_base.py, or an imported one. For ViT-L (vit_large.py):
 finetune_imagenet:large. The network is RUN's: only what changes is below.
-Without init_from a ViT-B learns from scratch. Other sizes, ImageNet as folders:
+Without init_from, but with --config.encoder.name=vit, a ViT-B learns from
+scratch. Other sizes, ImageNet as folders:
 docs/vision.md. After data2vec 2.0, whose network has no last norm to leave out,
 add --config.encoder.final_norm=None.
 

@@ -50,8 +50,9 @@ at 16 kHz 1600 s and 1920 s, of utterances that last 12.3 s on average (12.7 in
 train-clean-100). That is 126 to 130 and 156 utterances; here 128 and 160. Of 10
 minutes, which are less than one update there, 32. Nobody has run it here.
 
-What the encoder is otherwise comes from RUN. Without init_from it is Base with
-random convolutions, which stay so: that learns nothing worth having.
+What the encoder is otherwise comes from RUN. Without init_from, but with
+--config.encoder.name=speech, it is Base with random convolutions, which stay
+so: that learns nothing worth having.
 
 Cost: 93,186,589 parameters for Base.
 """
