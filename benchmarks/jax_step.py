@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import operations
 from d2v_jax import config as config_lib
 from d2v_jax.config import Spec
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES
-from d2v_jax.training import optimizer, schedules
+from d2v_jax.training import operations, optimizer, schedules
 from d2v_jax.training import state as train_state
 from d2v_jax.training.step import train_step
 

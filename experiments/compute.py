@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from benchmarks import operations
-from d2v_jax.training import build
+from d2v_jax.training import build, operations
 from d2v_jax.training.compiled_run import CompiledRun
 
 

@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental import pallas as pl
 
-from benchmarks.operations import count
+from d2v_jax.training.operations import count, count_traced
 
 
 def of(*shape):
@@ -28,6 +29,11 @@ def gradient(function):
 
 def test_matrix_product():
   assert count(jnp.matmul, of(3, 4), of(4, 5)) == 2 * 3 * 4 * 5
+
+
+def test_a_function_that_is_traced_already():
+  traced = jax.jit(jnp.matmul).trace(of(3, 4), of(4, 5))
+  assert count_traced(traced.jaxpr) == 2 * 3 * 4 * 5
 
 
 def test_batched_product():
@@ -58,6 +64,23 @@ def test_an_unknown_number_of_rounds_is_one():
     return lax.while_loop(lambda x: (x < 9).all(), lambda x: x @ w, x)
 
   assert count(until, of(3, 4), of(4, 4)) == 2 * 3 * 4 * 4
+
+
+def test_each_block_of_a_kernel():
+  def kernel(x, w, out):
+    out[...] = x[...] @ w[...]
+
+  blocks = pl.pallas_call(
+    kernel,
+    out_shape=of(8, 5),
+    grid=(2,),
+    in_specs=[
+      pl.BlockSpec((4, 3), lambda i: (i, 0)),
+      pl.BlockSpec((3, 5), lambda i: (0, 0)),
+    ],
+    out_specs=pl.BlockSpec((4, 5), lambda i: (i, 0)),
+  )
+  assert count(blocks, of(8, 3), of(3, 5)) == 2 * 8 * 3 * 5
 
 
 def test_the_largest_branch():

@@ -1,7 +1,7 @@
 """Counts the floating-point operations of a JAX function."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -12,8 +12,9 @@ def count(function: Callable, *args: Any) -> float:
   """Operations of the matrix products and convolutions of one call.
 
   A multiply-add is two. The function is traced, not run, so what the compiler
-  removes is counted and what it adds is not. Of a loop each round counts, of
-  branches the largest; a loop of unknown length counts once.
+  removes is counted and what it adds is not. Of a loop each round counts, and
+  of a Pallas kernel each block of its grid; of branches the largest; a loop of
+  unknown length counts once.
 
   Args:
     function: to be traced; may be compiled by jax.jit.
@@ -22,14 +23,26 @@ def count(function: Callable, *args: Any) -> float:
   Returns:
     Operations, 0 or more.
   """
-  return _count(jax.make_jaxpr(function)(*args).jaxpr)
+  return count_traced(jax.make_jaxpr(function)(*args))
 
 
-def _count(jaxpr):
+def count_traced(traced: core.ClosedJaxpr) -> float:
+  """As `count`, of a function that is traced already.
+
+  Args:
+    traced: what `jax.make_jaxpr` or `.trace(...).jaxpr` gives.
+
+  Returns:
+    Operations, 0 or more.
+  """
+  return _count(traced.jaxpr)
+
+
+def _count(jaxpr: core.Jaxpr) -> float:
   return sum(map(_operations, jaxpr.eqns))
 
 
-def _operations(eqn):
+def _operations(eqn: Any) -> float:
   name, params = eqn.primitive.name, eqn.params
   if name == "dot_general":
     (contracted, _), _ = params["dimension_numbers"]
@@ -41,10 +54,12 @@ def _operations(eqn):
   inner = [_count(jaxpr) for jaxpr in _inner(params)]
   if name == "cond":
     return max(inner)
+  if name == "pallas_call":
+    return math.prod(params["grid_mapping"].grid) * sum(inner)
   return params.get("length", 1) * sum(inner) if inner else 0.0
 
 
-def _products(eqn):
+def _products(eqn: Any) -> float:
   """Multiply-adds of a convolution that meet no inserted zero.
 
   A gradient is a convolution with zeros between the values that a stride has
@@ -57,7 +72,7 @@ def _products(eqn):
   return products / math.prod(eqn.params["lhs_dilation"])
 
 
-def _inner(params):
+def _inner(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
   """All jaxprs among the parameters of an equation."""
   for value in params.values():
     for part in value if isinstance(value, tuple | list) else (value,):
