@@ -116,6 +116,16 @@ class Dataset(abc.ABC):
         transform.check_length(length, shortest)
 
   @abc.abstractmethod
+  def blank(self, length: int | None = None) -> Example:
+    """An example as `transform` takes it, with nothing on it and no data read.
+
+    It has what labels are made of: the class 0, or no text.
+
+    Args:
+      length: in samples or tokens; None for images, which have one size.
+    """
+
+  @abc.abstractmethod
   def training(self) -> TrainingExamples:
     """Opens config.data.source.
 

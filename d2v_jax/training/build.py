@@ -13,7 +13,7 @@ from etils import epath
 from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
-from d2v_jax.data.dataset import Dataset, TrainingExamples
+from d2v_jax.data.dataset import Dataset, Example, TrainingExamples
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES
 from d2v_jax.objectives.objective import Objective
@@ -123,10 +123,24 @@ def from_config(
   return open_data(plan(config, workdir))
 
 
-def plan(config: Any, workdir: epath.PathLike | None = None) -> RunPlan:
-  """What `from_config` builds before it opens the data; see there."""
+def plan(
+  config: Any,
+  workdir: epath.PathLike | None = None,
+  mesh: jax.sharding.Mesh | None = None,
+) -> RunPlan:
+  """What `from_config` builds before it opens the data; see there.
+
+  Args:
+    config: see `from_config`.
+    workdir: see `from_config`.
+    mesh: devices to run on, which need not exist, in place of those that JAX
+      sees and of config.num_devices.
+
+  Raises:
+    ConfigError: names the field, what was got and what is allowed.
+  """
   spec = inherit(config, workdir)
-  return config_lib.call(_plan, spec, "config", config=spec)
+  return config_lib.call(_plan, spec, "config", config=spec, mesh=mesh)
 
 
 def open_data(plan: RunPlan) -> Experiment:
@@ -149,7 +163,9 @@ def open_data(plan: RunPlan) -> Experiment:
       learned_from=examples.source if supervised else None
     ),
     num_examples=len(examples.source),
-    example_batch=batch_shapes(examples, dataset, plan.batch_size),
+    example_batch=batch_shapes(
+      _first(examples, dataset), dataset, plan.batch_size
+    ),
     batches=functools.partial(
       pipeline.train_batches,
       *examples,
@@ -168,6 +184,7 @@ def open_data(plan: RunPlan) -> Experiment:
 def _plan(
   *,
   config: Spec,
+  mesh: jax.sharding.Mesh | None,
   seed: int,
   total_steps: int,
   batch_size: int,
@@ -200,7 +217,8 @@ def _plan(
   )
   if not 0 <= seed < _SEEDS:
     raise ConfigError(f"config.seed must be 0 to {_SEEDS - 1}, got {seed}.")
-  mesh = _mesh(num_devices, batch_size, accumulate)
+  mesh = mesh or _mesh(num_devices)
+  _check_batch_size(batch_size, accumulate, mesh)
   row = MODALITIES[modality]
   network = config_lib.build(
     encoder, row.encoders, "config.encoder", compute_dtype=compute_dtype
@@ -272,9 +290,7 @@ def _check_counts(**counts: int) -> None:
       raise ConfigError(f"config.{name} must be 1 or more, got {value}.")
 
 
-def _mesh(
-  num_devices: int | None, batch_size: int, accumulate: int
-) -> jax.sharding.Mesh:
+def _mesh(num_devices: int | None) -> jax.sharding.Mesh:
   with config_lib.errors_at("config.num_devices"):
     mesh = sharding_lib.make_mesh(num_devices)
   if mesh.size < len(jax.devices()) and jax.process_count() > 1:
@@ -282,27 +298,44 @@ def _mesh(
       f"config.num_devices: several processes use all {len(jax.devices())} "
       f"devices, got {num_devices}; leave it out."
     )
+  return mesh
+
+
+def _check_batch_size(
+  batch_size: int, accumulate: int, mesh: jax.sharding.Mesh
+) -> None:
   if batch_size % (accumulate * mesh.size):
     raise ConfigError(
       f"config.batch_size {batch_size} is not a multiple of accumulate "
       f"{accumulate} x {mesh.size} devices; change one of them."
     )
-  return mesh
 
 
 def batch_shapes(
-  examples: TrainingExamples, dataset: Dataset, batch_size: int
+  example: Example, dataset: Dataset, batch_size: int
 ) -> dict[str, jax.ShapeDtypeStruct]:
-  """Shapes and dtypes of a global batch; of the longest, with buckets."""
+  """Shapes and dtypes of a global batch.
+
+  Args:
+    example: one as the training transform takes it, with the batch's length;
+      `dataset.blank` makes one without any data.
+    dataset: config.data.
+    batch_size: examples in the batch.
+  """
+  row = dataset.transform()(example, np.random.default_rng(0))
+  return {
+    key: jax.ShapeDtypeStruct((batch_size, *value.shape), value.dtype)
+    for key, value in row.items()
+    if key not in ("requested", "record")
+  }
+
+
+def _first(examples: TrainingExamples, dataset: Dataset) -> Example:
+  """The first example, in a batch of the longest where there are buckets."""
   example = examples.source[0]
   if dataset.buckets is not None:
     example = {**example, "length": dataset.buckets.lengths[-1]}
-  example = examples.transform(example, np.random.default_rng(0))
-  return {
-    key: jax.ShapeDtypeStruct((batch_size, *value.shape), value.dtype)
-    for key, value in example.items()
-    if key not in ("requested", "record")
-  }
+  return example
 
 
 def _check_outputs(objective: Spec, dataset: Dataset, source: Any) -> None:

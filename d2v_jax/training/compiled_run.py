@@ -1,8 +1,8 @@
-"""An experiment made concrete: shardings, compiled step, feature extraction."""
+"""An experiment made concrete: compiled step, state, feature extraction."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,8 +16,8 @@ from d2v_jax.training import sharding
 from d2v_jax.training import state as train_state
 from d2v_jax.training.build import Experiment
 from d2v_jax.training.checkpoint_leaves import require_match
+from d2v_jax.training.compiled_step import CompiledStep
 from d2v_jax.training.state import TrainState
-from d2v_jax.training.step import train_step
 from d2v_jax.training.stored_run import StoredRun
 
 
@@ -32,46 +32,9 @@ class CompiledRun:
 
   def __init__(self, experiment: Experiment) -> None:
     self.experiment = experiment
-    parts: dict[str, Any] = {
-      "objective": experiment.objective,
-      "tx": experiment.tx,
-    }
-    self._create: Callable[..., TrainState] = functools.partial(
-      train_state.create, **parts
-    )
-    self._from_params: Callable[..., TrainState] = functools.partial(
-      train_state.from_params, **parts
-    )
-    self._rng = jax.random.key(experiment.seed)
-    shapes = jax.eval_shape(self._create, self._rng, experiment.example_batch)
-    self._state_sharding = sharding.state_sharding(
-      shapes,
-      experiment.mesh,
-      experiment.sharding,
-      experiment.objective.encoder.sub_trees.stacked,
-    )
-    self._batch_sharding = sharding.batch_sharding(experiment.mesh)
-    self.abstract_state = jax.tree.map(
-      lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
-      shapes,
-      self._state_sharding,
-    )
-    self.step = jax.jit(
-      functools.partial(
-        train_step,
-        schedule=experiment.schedule,
-        accumulate=experiment.accumulate,
-        **parts,
-      ),
-      donate_argnums=0,
-      in_shardings=(self._state_sharding, self._batch_sharding),
-      out_shardings=(
-        self._state_sharding,
-        sharding.replicated(experiment.mesh),
-      ),
-    )
-    # What does not fit together should be an error before anything is made.
-    self.step.eval_shape(self.abstract_state, experiment.example_batch)
+    self._made = CompiledStep(experiment, experiment.example_batch)
+    self.abstract_state = self._made.abstract_state
+    self.step = self._made.step
     self._extract = FeatureExtractor(
       experiment.objective.encode,
       experiment.evaluation.batches,
@@ -82,7 +45,7 @@ class CompiledRun:
 
   def to_devices(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     """This host's rows [b, ...] as global arrays [B, ...]."""
-    return sharding.to_devices(dict(batch), self._batch_sharding)
+    return sharding.to_devices(dict(batch), self._made.batch_sharding)
 
   def init_state(self) -> TrainState:
     """Fresh state, or one around the weights of config.init_from.
@@ -98,12 +61,12 @@ class CompiledRun:
         key: jnp.zeros(s.shape, s.dtype)
         for key, s in self.experiment.example_batch.items()
       }
-      state = self._create(self._rng, batch)
-      state = self._from_params(state.rng, {**state.params, **params})
+      state = self._made.create(self._made.rng, batch)
+      state = self._made.from_params(state.rng, {**state.params, **params})
       teacher_params = {**state.teacher_params, **teacher_params}
       return dataclasses.replace(state, teacher_params=teacher_params)
 
-    compiled = jax.jit(create, out_shardings=self._state_sharding)
+    compiled = jax.jit(create, out_shardings=self._made.state_sharding)
     return compiled(*self._given_params())
 
   def _given_params(self) -> tuple[Params, Params]:
@@ -141,8 +104,11 @@ class CompiledRun:
     """The state that a checkpoint of this run stands for."""
     # By jit, as device_put cannot put a key on other hosts' devices.
     step_and_rng = jax.jit(
-      lambda: (jnp.int32(step), train_state.step_rng(self._rng)),
-      out_shardings=(self._state_sharding.step, self._state_sharding.rng),
+      lambda: (jnp.int32(step), train_state.step_rng(self._made.rng)),
+      out_shardings=(
+        self._made.state_sharding.step,
+        self._made.state_sharding.rng,
+      ),
     )
     updates, rng = step_and_rng()
     return TrainState(step=updates, rng=rng, **items)

@@ -1,6 +1,6 @@
 """Where arrays live: one mesh axis, batches split over it, state by rule."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -14,13 +14,20 @@ RULES = ("replicated", "fsdp")
 _MIN_SHARDED_SIZE = 2**14
 
 
-def make_mesh(num_devices: int | None = None) -> Mesh:
-  """One axis `data` over the first num_devices (default all) devices.
+def make_mesh(
+  num_devices: int | None = None,
+  devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """One axis `data` over devices.
+
+  Args:
+    num_devices: how many of them, the first ones; None for all.
+    devices: which; None for those that JAX sees.
 
   Raises:
     ValueError: if there are fewer devices.
   """
-  devices = jax.devices()
+  devices = jax.devices() if devices is None else devices
   count = len(devices) if num_devices is None else num_devices
   if not 1 <= count <= len(devices):
     raise ValueError(

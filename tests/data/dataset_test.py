@@ -61,6 +61,16 @@ def build(modality, **changes):
   return dataset, dataset.training()
 
 
+def shapes_of(dataset, examples):
+  """Of a batch of the longest; those of what is read and of nothing agree."""
+  buckets = dataset.buckets
+  length = buckets.lengths[-1] if buckets is not None else None
+  shapes = batch_shapes(dataset.blank(length), dataset, 4)
+  example = {**examples.source[0], "length": length}
+  assert batch_shapes(example, dataset, 4) == shapes
+  return shapes
+
+
 def batches_of(dataset, examples):
   stream = pipeline.train_batches(
     *examples, seed=0, batch_size=4, num_threads=1, buckets=dataset.buckets
@@ -74,7 +84,7 @@ def batches_of(dataset, examples):
 @pytest.mark.parametrize("modality", sorted(DATA))
 def test_batches_of_several_masks(modality):
   dataset, examples = build(modality)
-  shapes = batch_shapes(examples, dataset, 4)
+  shapes = shapes_of(dataset, examples)
   tokens, visible = TOKENS[modality]
   assert shapes["mask"] == jax.ShapeDtypeStruct((4, 3, tokens), np.bool_)
   assert shapes["keep_ids"] == jax.ShapeDtypeStruct((4, 3, visible), np.int32)
@@ -107,7 +117,7 @@ def test_batches_of_several_masks(modality):
 )
 def test_batches_of_two_views(modality, augment, added):
   dataset, examples = build(modality, augment=augment, mask=None)
-  shapes = batch_shapes(examples, dataset, 4)
+  shapes = shapes_of(dataset, examples)
   assert set(shapes) == {"inputs", *added}
   for name in ("inputs", "padding"):
     if name in shapes:

@@ -11,6 +11,7 @@ from d2v_jax.data.dataset import (
   EVALUATION,
   Dataset,
   EvaluationExamples,
+  Example,
   Section,
   TrainingExamples,
 )
@@ -61,6 +62,11 @@ class ImageData(Dataset):
       patch_size=self.inputs.patch_size,
       mask=self.mask,
     )
+
+  def blank(self, length: int | None = None) -> Example:
+    """See `Dataset.blank`."""
+    black = self.inputs.example(channels=self.channels)["inputs"][0]
+    return {"image": black, "label": 0, "requested": 0, "record": 0}
 
   def training(self) -> TrainingExamples:
     """See `Dataset.training`."""

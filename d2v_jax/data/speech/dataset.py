@@ -12,6 +12,7 @@ from d2v_jax.data.dataset import (
   EVALUATION,
   Dataset,
   EvaluationExamples,
+  Example,
   Section,
   TrainingExamples,
 )
@@ -72,6 +73,18 @@ class SpeechData(Dataset):
       channel_mask=self.channel_mask,
       labels=self.labels,
     )
+
+  def blank(self, length: int | None = None) -> Example:
+    """See `Dataset.blank`."""
+    silence = self.inputs.example(length=length)["inputs"][0]
+    return {
+      "audio": silence,
+      "length": len(silence),
+      "label": 0,
+      "text": "",
+      "requested": 0,
+      "record": 0,
+    }
 
   def training(self) -> TrainingExamples:
     """See `Dataset.training`."""

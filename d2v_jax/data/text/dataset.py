@@ -14,6 +14,7 @@ from d2v_jax.data.dataset import (
   EVALUATION,
   Dataset,
   EvaluationExamples,
+  Example,
   Section,
   TrainingExamples,
 )
@@ -75,6 +76,17 @@ class TextData(Dataset):
       mask=self.mask,
       labels=self.labels,
     )
+
+  def blank(self, length: int | None = None) -> Example:
+    """See `Dataset.blank`."""
+    tokens = self.inputs.example(length=length)["inputs"][0]
+    return {
+      "tokens": tokens,
+      "length": len(tokens),
+      "label": 0,
+      "requested": 0,
+      "record": 0,
+    }
 
   def training(self) -> TrainingExamples:
     """See `Dataset.training`."""
