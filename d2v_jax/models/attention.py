@@ -5,17 +5,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.initializers import Initializer, beit_init
 from d2v_jax.models.layers import dropout
-
-# Added to the logits of padded keys: far below any logit, and still finite, so
-# that a sequence that is all padding has no NaN.
-_PADDED = -1e9
-
-
-def padding_bias(padding: jax.Array) -> jax.Array:
-  """Attention bias [B, 1, 1, N] that hides padded tokens [B, N]."""
-  return jnp.where(padding[:, None, None, :], _PADDED, 0.0)
 
 
 class Attention(nn.Module):
@@ -32,12 +24,12 @@ class Attention(nn.Module):
   compute_dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, bias: jax.Array | None) -> jax.Array:
+  def __call__(self, x: jax.Array, bias: AttentionBias | None) -> jax.Array:
     """Attends within each sequence: softmax(Q K^T / sqrt(d) + bias) V.
 
     Args:
       x: [B, N, D].
-      bias: added to the logits, broadcastable to [B, heads, N, N], or None.
+      bias: added to the logits, or None.
 
     Returns:
       [B, N, D] in `compute_dtype`.
@@ -68,8 +60,9 @@ class Attention(nn.Module):
     logits = jnp.einsum(
       "bhnd,bhmd->bhnm", query, key, preferred_element_type=accumulate
     )  # [B, heads, N, N]
-    if bias is not None:
-      logits += bias
+    dense = None if bias is None else bias.dense()
+    if dense is not None:
+      logits += dense
     # softmax(z) V = (exp(z - max z) V) / sum exp(z - max z): normalised after
     # the product with the values, one pass less over the [N, N] weights.
     peak = jax.lax.stop_gradient(logits.max(-1, keepdims=True))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from d2v_jax.config import FromRun
-from d2v_jax.models.attention import padding_bias
+from d2v_jax.models.attention_bias import padding_bias
 from d2v_jax.models.initializers import beit_init, torch_uniform
 from d2v_jax.models.layers import layer_norm
 

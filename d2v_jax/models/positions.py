@@ -101,28 +101,6 @@ def alibi_slopes(num_heads: int) -> np.ndarray:
   return np.concatenate([slopes, finer[: num_heads - power]])
 
 
-def alibi_bias(
-  indices: jax.Array, slopes: jax.Array, grid: tuple[int, ...] = ()
-) -> jax.Array:
-  """Attention bias that falls linearly with the distance of two tokens.
-
-  Args:
-    indices: [B, V] int, position of each token in the whole input.
-    slopes: [heads].
-    grid: (H, W) if these count the patches of a grid row by row, whose distance
-      is the sum of those of their rows and columns; else ().
-
-  Returns:
-    [B, heads, V, V] in the dtype of the slopes: -slope * |i - j|.
-
-  Source: data2vec 2.0's released code, where it is symmetric, as here.
-  """
-  coordinates = jnp.divmod(indices, grid[1]) if grid else (indices,)
-  parts = [jnp.abs(x[:, :, None] - x[:, None, :]) for x in coordinates]
-  distance = sum(parts[1:], start=parts[0])  # [B, V, V]
-  return -slopes[:, None, None] * distance[:, None].astype(slopes.dtype)
-
-
 class RelativePositionBias(nn.Module):
   """One table of logit biases, of a layer or of all; zero at the start."""
 

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.data.layout import CONV_LAYERS, ConvLayers, WaveformInputs
 from d2v_jax.models import log_mel, positions, transformer
-from d2v_jax.models.attention import padding_bias
+from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, SubTrees
 from d2v_jax.models.frames import FRAME_PARTS, Frames, check_frames
 from d2v_jax.models.initializers import bert_init
@@ -55,7 +55,6 @@ class _Speech(nn.Module):
     if not self.pre_norm:
       x = layer_norm(self.norm_eps, "norm")(x)
     x = dropout(self, x, self.dropout)
-    bias = None if padding is None else padding_bias(padding)  # [B, 1, 1, N]
     x, layers = transformer.stacked_blocks(
       self.depth,
       remat=self.remat,
@@ -71,7 +70,7 @@ class _Speech(nn.Module):
       layer_drop=self.layer_drop,
       kernel_init=bert_init,
       compute_dtype=self.compute_dtype,
-    )(x, jnp.zeros(self.depth), bias)
+    )(x, jnp.zeros(self.depth), AttentionBias(padding=padding))
     if self.pre_norm:
       x = layer_norm(self.norm_eps, "norm")(x)
     return EncoderOutput(

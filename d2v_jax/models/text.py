@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.data.layout import PAD, TokenInputs
 from d2v_jax.models import transformer
-from d2v_jax.models.attention import padding_bias
+from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, SubTrees
 from d2v_jax.models.initializers import bert_init
 from d2v_jax.models.layers import dropout, layer_norm
@@ -65,7 +65,7 @@ class _Text(nn.Module):
       activation_dropout=self.activation_dropout,
       kernel_init=bert_init,
       compute_dtype=self.compute_dtype,
-    )(x, jnp.zeros(self.depth), padding_bias(padding))
+    )(x, jnp.zeros(self.depth), AttentionBias(padding=padding))
     if self.pre_norm:
       x = layer_norm(self.norm_eps, "norm")(x)
     return EncoderOutput(

@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.models import checks
 from d2v_jax.models.attention import Attention
+from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.initializers import Initializer, beit_init
 from d2v_jax.models.layers import dropout, gelu, layer_norm
 
@@ -67,7 +68,7 @@ class Block(nn.Module):
   (`dropout`) and whole branches per example (`drop_path`) during training and
   scales what it keeps. `layer_drop` skips the layer for the whole batch and
   scales nothing. `layer_bias` makes the module whose output [heads, N, N] is
-  the attention bias of this layer alone.
+  added to the attention bias in this layer alone.
   """
 
   num_heads: int
@@ -87,14 +88,14 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, drop_path_rate: jax.Array, bias: jax.Array | None
+    self, x: jax.Array, drop_path_rate: jax.Array, bias: AttentionBias | None
   ) -> tuple[jax.Array, LayerOutputs]:
     """Applies the layer.
 
     Args:
       x: [B, N, D] float32 (or float64).
       drop_path_rate: scalar, probability of dropping a branch of an example.
-      bias: attention bias broadcastable to [B, heads, N, N], or None.
+      bias: of the logits of attention, or None.
 
     Returns:
       ([B, N, D], LayerOutputs of [B, N, D]), in the dtype of x.
@@ -127,7 +128,7 @@ class Block(nn.Module):
     )
     if self.layer_bias is not None:
       layer_bias = self.layer_bias()()  # [heads, N, N]
-      bias = layer_bias if bias is None else bias + layer_bias
+      bias = (bias or AttentionBias()).plus_pairs(layer_bias)
     skipped = x
     x, attention = branch(
       lambda y: self_attention(y, bias),

@@ -21,7 +21,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.models import checks, transformer
 from d2v_jax.models import positions as positions_lib
-from d2v_jax.models.attention import padding_bias
+from d2v_jax.models.attention_bias import AttentionBias, coordinates
 from d2v_jax.models.encoder import Batch, EncoderOutput, SubTrees, there
 from d2v_jax.models.initializers import bert_init
 from d2v_jax.models.layers import dropout, layer_norm
@@ -230,7 +230,7 @@ class VisibleEncoder(nn.Module):
     return self.conv_positions()(x, padding)
 
   def _with_extra_tokens(self, x, padding, ids):
-    """Puts learned tokens in front; the bias of all pairs of tokens, if any."""
+    """Puts learned tokens in front; the bias of attention to all tokens."""
     extra = self.extra_tokens
     if extra:
       shape = (1, extra, x.shape[-1])
@@ -239,17 +239,14 @@ class VisibleEncoder(nn.Module):
       x = jnp.concatenate([token, x], axis=1)
       if padding is not None:
         padding = jnp.pad(padding, ((0, 0), (extra, 0)))
-    bias = None if padding is None else padding_bias(padding)  # [B, 1, 1, N]
+    bias = AttentionBias(padding=padding)
     if self.alibi_scales:
       shape = (self.alibi_scales,)
       scale = self.param("alibi_scale", nn.initializers.ones, shape)
       slopes = positions_lib.alibi_slopes(self.num_heads)
       slopes = jnp.maximum(scale, 0.0) * slopes.astype(scale.dtype)  # [heads]
-      # [B, heads, N, N], or B = 1 where all tokens are kept
-      alibi = positions_lib.alibi_bias(ids, slopes, self.grid)
-      # Extra tokens are at no distance from anything.
-      alibi = jnp.pad(alibi, ((0, 0), (0, 0), (extra, 0), (extra, 0)))
-      bias = alibi if bias is None else bias + alibi
+      places = coordinates(ids, self.grid, extra)
+      bias = bias._replace(coordinates=places, slopes=slopes)
     return x, padding, bias
 
   def _layers(self, depth, name):

@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 from d2v_jax.data.layout import ImageInputs
 from d2v_jax.models import checks, patches, resizing, transformer
 from d2v_jax.models import positions as positions_lib
+from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.encoder import (
   Batch,
   Encoder,
@@ -68,8 +69,9 @@ class _Vit(nn.Module):
       self.cls_token,
       name="relative_position_bias",
     )
-    # [heads, 1 + N, 1 + N]
-    bias = relative()() if self.positions == "relative" else None
+    bias = None
+    if self.positions == "relative":
+      bias = AttentionBias(pairs=relative()())  # [heads, 1 + N, 1 + N]
     if not self.pre_norm:
       x = layer_norm(self.norm_eps, "norm")(x)
     x, layers = transformer.stacked_blocks(

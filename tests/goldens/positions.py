@@ -9,6 +9,7 @@ import pytest
 
 from d2v_jax.data.layout import PAD, num_frames
 from d2v_jax.models import positions
+from d2v_jax.models.attention_bias import AttentionBias, coordinates
 from d2v_jax.models.token_embedding import token_positions
 from tests.goldens.pure import Group, Pure
 from tests.goldens.speech import conv_layers
@@ -57,8 +58,10 @@ def _alibi(case: Pure, *, dims: int) -> None:
   length = value.shape[-1]
   grid = (round(length**0.5),) * 2 if dims == 2 else ()
   slopes = positions.alibi_slopes(int(name["heads"]))
-  slopes = jnp.asarray(slopes, jnp.float32)
-  ours = positions.alibi_bias(jnp.arange(length)[None], slopes, grid)
+  ours = AttentionBias(
+    coordinates=coordinates(jnp.arange(length)[None], grid),
+    slopes=jnp.asarray(slopes, jnp.float32),
+  ).dense()
   np.testing.assert_allclose(ours[0], value, rtol=1e-6)
 
 

@@ -1,9 +1,8 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from d2v_jax.models.positions import alibi_bias, alibi_slopes
+from d2v_jax.models.positions import alibi_slopes
 from d2v_jax.models.speech import speech
 from d2v_jax.models.text import text
 from d2v_jax.models.visible import drop_path_rates
@@ -54,15 +53,6 @@ def test_slopes():
   expected = [2.0**-i for i in range(1, 9)]
   expected += [0.70711, 0.35355, 0.17678, 0.08839]
   np.testing.assert_allclose(alibi_slopes(12), expected, atol=1e-5)
-
-
-def test_distances_in_a_sequence_and_in_a_grid():
-  ids = jnp.array([[0, 2, 5]])
-  line = alibi_bias(ids, jnp.array([1.0, 0.5]))
-  assert line[0, 0].tolist() == [[0, -2, -5], [-2, 0, -3], [-5, -3, 0]]
-  np.testing.assert_array_equal(line[0, 1], line[0, 0] / 2)
-  grid = alibi_bias(ids, jnp.array([1.0]), (2, 4))
-  assert grid[0, 0].tolist() == [[0, -2, -2], [-2, 0, -2], [-2, -2, 0]]
 
 
 @pytest.mark.parametrize("make", [images, sounds, words])

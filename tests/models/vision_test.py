@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from d2v_jax.models import transformer
+from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.positions import relative_position_index
 from d2v_jax.models.vision import vit
 
@@ -120,10 +121,12 @@ def test_a_relative_table_for_each_layer():
   )
   np.testing.assert_allclose(output.block[0], first.block[0], atol=1e-6)
   x = jnp.concatenate([output.block_cls[0][:, None], output.block[0]], 1)
-  bias = tables[1][relative_position_index((2, 2))].transpose(2, 0, 1)
+  pairs = tables[1][relative_position_index((2, 2))].transpose(2, 0, 1)
   layer = transformer.Block(num_heads=2, hidden=64, layer_scale=0.5)
   second = jax.tree.map(lambda p: p[1], params["blocks"])
-  expected, _ = layer.apply({"params": second}, x, 0.0, bias)
+  expected, _ = layer.apply(
+    {"params": second}, x, 0.0, AttentionBias(pairs=pairs)
+  )
   np.testing.assert_allclose(output.block[1], expected[:, 1:], atol=1e-6)
   # Both learn, also where activations are computed again.
   gradients = [
