@@ -3,6 +3,7 @@
 import ast
 import difflib
 import pathlib
+from typing import Any
 
 import ml_collections
 
@@ -83,7 +84,7 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
   Args:
     config: the config.
     path: e.g. 'encoder.drop_path'.
-    text: a Python literal, or a string.
+    text: a Python literal, a section as dict(field=literal, ...), or a string.
 
   Raises:
     ConfigError: for a path through something that is not a section, or a value
@@ -99,10 +100,7 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
     node, where = node[section], f"{where}.{section}"
     if not isinstance(node, ml_collections.ConfigDict):
       raise ConfigError(f"{where}: it is {node!r}, and has no {field!r}.")
-  try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError):
-    value = {"true": True, "false": False}.get(text.lower(), text)
+  value = _value(text)
   old = node.get(field)
   if isinstance(old, float) and type(value) is int:
     value = float(value)
@@ -123,3 +121,16 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
     )
   with node.ignore_type():
     node[field] = value
+
+
+def _value(text: str) -> Any:
+  """What a text stands for; itself if it is nothing else."""
+  try:
+    node = ast.parse(text.strip(), mode="eval").body
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "dict":
+      if node.args or None in {field.arg for field in node.keywords}:
+        return text
+      return {str(x.arg): ast.literal_eval(x.value) for x in node.keywords}
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return {"true": True, "false": False}.get(text.lower(), text)

@@ -47,8 +47,8 @@ probe_attentive, which trains a head. What they do not say is as in the run.
 _REST = f"""\
 {run_arguments.OVERRIDES}
 The workdir receives run.json (config, versions, commit), metrics.jsonl,
-tensorboard/ (if tensorboardX is installed), checkpoints/, and
-corrupt_files.txt if there are any.
+tensorboard/ (if tensorboardX is installed), checkpoints/, profile/ (with
+--config.profile), and corrupt_files.txt if there are any.
 
 Exit status: 0 finished; 2 a wrong command line, config, data or workdir; 3 the
 run collapsed or diverged; 143 or 130 stopped by SIGTERM or SIGINT (Ctrl-C) with

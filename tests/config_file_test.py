@@ -251,6 +251,11 @@ def make():
     ("encoder.norms", "()", ()),
     ("encoder.drop_path", "0.1", 0.1),  # the file leaves it to its default
     ("encoder", "None", None),
+    # What is no section of literals is a name, and stays one.
+    ("none", "dict(1)", "dict(1)"),
+    ("none", "dict(a=b)", "dict(a=b)"),
+    ("none", "dict(**a)", "dict(**a)"),
+    ("none", "open(mode='w')", "open(mode='w')"),
   ],
 )
 def test_override(path, text, value):
@@ -261,6 +266,13 @@ def test_override(path, text, value):
     node = node[key]
   assert node == value
   assert type(node) is type(value)
+
+
+@pytest.mark.parametrize("path", ["none", "missing", "encoder"])
+def test_override_with_a_section(path):
+  config = make()
+  config_file.override(config, path, "dict(start=5, ends=(1, -2), name='a')")
+  assert config[path].to_dict() == {"start": 5, "ends": (1, -2), "name": "a"}
 
 
 @pytest.mark.parametrize(

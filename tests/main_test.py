@@ -184,6 +184,7 @@ WRONG = {
   ],
   "checkpoints.keep=3": ["config.checkpoints.keep", "keep_latest"],
   "health.patient=3": ["config.health.patient", "'patience'?"],
+  "profile=dict(begin=3)": ["config.profile.begin: unknown", "start, steps"],
   "seed.x=3": ["config.seed: it is 0, and has no 'x'"],
   # types
   "total_steps=abc": ["config.total_steps: got 'abc'", "it is int (now 12)"],
@@ -196,6 +197,8 @@ WRONG = {
   "optimizer.b1='x'": ["config.optimizer.b1: got 'x'", "a float"],
   "accumulate=2.0": ["config.accumulate: got 2.0", "an int"],
   "num_devices=x": ["config.num_devices: got 'x'", "an int or None"],
+  "profile=3": ["config.profile: got 3", "a section or None"],
+  "profile=dict(start=1.5, steps=1)": ["config.profile.start: got 1.5", "int"],
   "objective.targets.average_norms=layer": [
     "average_norms: got 'layer'",
     "a tuple",
@@ -248,6 +251,12 @@ WRONG = {
   "evaluation.test=None": ["both a `train` and a `test`", "['train']"],
   "checkpoints.keep_latest=0": ["keep_latest must be >= 1, got 0"],
   "health.patience=0": ["config.health.patience must be 1 or more, got 0"],
+  "profile=dict(start=0, steps=1)": ["config.profile: start must be 1 or more"],
+  "profile=dict(start=1, steps=0)": ["config.profile: steps must be 1 or more"],
+  "profile=dict(start=9, steps=5)": [
+    "config.profile: got steps 9 to 13",
+    "config.total_steps=12",
+  ],
 }
 
 

@@ -84,7 +84,8 @@ def metrics(workdir):
   for text in (workdir / "metrics.jsonl").read_text().splitlines():
     line = json.loads(text, parse_constant=refuse)
     assert all(type(v) in (int, float) for v in line.values()), line
-    line.pop("examples_per_sec", None)
+    for name in ("examples_per_sec", "peak_fraction", "input_wait"):
+      line.pop(name, None)
     lines.append(line)
   steps = [line["step"] for line in lines]
   assert steps == sorted(set(steps))

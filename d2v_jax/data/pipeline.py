@@ -12,6 +12,13 @@ from etils import epath
 from d2v_jax.data.buckets import Buckets, BucketStream, SortedByLength
 from d2v_jax.data.corrupt import CorruptRecords
 from d2v_jax.data.ranges import check_range
+from d2v_jax.data.reading_times import (
+  ReadingTimes,
+  TimedSource,
+  TimedTransform,
+  add,
+  take,
+)
 from d2v_jax.data.source import Example, Source
 
 Batch = dict[str, np.ndarray]
@@ -82,12 +89,13 @@ def train_batches(
   check_range("train_batches", "start_step", start_step, 0, 2**63 - 1)
   corrupt = CorruptRecords(source, max_corrupt, corrupt_log)
   if buckets is None:
-    examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat(None)
+    timed = TimedSource(source)
+    examples = grain.MapDataset.source(timed).seed(seed).shuffle().repeat(None)
   else:
     order = BucketStream(source, buckets, batch_size, seed)
-    examples = grain.MapDataset.source(order).seed(seed)
+    examples = grain.MapDataset.source(TimedSource(order)).seed(seed)
   batches = (
-    examples.random_map(transform)
+    examples.random_map(TimedTransform(transform))
     .slice(slice(process_index, None, process_count))
     .batch(rows, drop_remainder=True)
     .slice(slice(start_step, None))
@@ -103,17 +111,23 @@ def train_batches(
 
 
 class TrainBatches:
-  """The iterator that `train_batches` returns."""
+  """The iterator that `train_batches` returns.
+
+  Attributes:
+    times: what the batches that were returned so far have cost.
+  """
 
   def __init__(self, batches: Any, corrupt: "CorruptRecords"):
     self._batches = batches
     self._corrupt = corrupt
+    self.times = ReadingTimes()
 
   def __iter__(self) -> "TrainBatches":
     return self
 
   def __next__(self) -> Batch:
     batch = next(self._batches)
+    self.times = add(self.times, take(batch))
     self._corrupt.note(batch.pop("requested"), batch.pop("record"))
     return batch
 

@@ -24,6 +24,7 @@ from d2v_jax.training import schedules
 from d2v_jax.training import sharding as sharding_lib
 from d2v_jax.training.checkpoint import Checkpoints, check_counts
 from d2v_jax.training.inherited import inherit
+from d2v_jax.training.profile import Profile
 
 # Grain's seeds are of 32 bits, and every draw of a run begins with its seed.
 _SEEDS = 2**32
@@ -38,6 +39,7 @@ RESUMABLE = (
   "health",
   "init_from",
   "num_devices",
+  "profile",
   "sharding",
   "data.source.path",
   "data.source.data_dir",
@@ -76,6 +78,7 @@ class Settings:
   mesh: jax.sharding.Mesh
   sharding: str
   health: health_lib.Health
+  profile: Profile | None
   dataset: Dataset
 
 
@@ -200,6 +203,7 @@ def _plan(
   accumulate: int = 1,
   checkpoints: Spec | None = None,
   health: health_lib.Health | None = None,
+  profile: Profile | None = None,
   sharding: Literal["replicated", "fsdp"] = "replicated",
   num_devices: int | None = None,
   compute_dtype: Literal[
@@ -217,6 +221,12 @@ def _plan(
   )
   if not 0 <= seed < _SEEDS:
     raise ConfigError(f"config.seed must be 0 to {_SEEDS - 1}, got {seed}.")
+  if profile is not None and profile.last > total_steps:
+    raise ConfigError(
+      f"config.profile: got steps {profile.start} to {profile.last}, but the "
+      f"last one is config.total_steps={total_steps}; choose an earlier start "
+      "or fewer steps."
+    )
   mesh = mesh or _mesh(num_devices)
   _check_batch_size(batch_size, accumulate, mesh)
   row = MODALITIES[modality]
@@ -268,6 +278,7 @@ def _plan(
     mesh=mesh,
     sharding=sharding,
     health=health or health_lib.Health(),
+    profile=profile,
     dataset=dataset,
     evaluation=evaluation_lib.plan(evaluation, dataset, mesh.size),
   )

@@ -13,6 +13,9 @@ from d2v_jax.training import checkpoint, metrics, provenance
 from d2v_jax.training.build import RESUMABLE, Experiment
 from d2v_jax.training.checkpoint_leaves import CheckpointMismatch
 from d2v_jax.training.compiled_run import CompiledRun
+from d2v_jax.training.feed import Feed
+from d2v_jax.training.profile import Profiler
+from d2v_jax.training.programs import Programs
 from d2v_jax.training.run_log import RunLog, due
 from d2v_jax.training.state import TrainState
 from d2v_jax.training.stop_signals import Interrupted, stop_signals
@@ -53,6 +56,11 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
         return
       state = compiled.state_at(start, items)
       terminal.message(f"continuing {workdir} from step {start}")
+      if experiment.profile is not None and experiment.profile.start <= start:
+        terminal.message(
+          f"step {experiment.profile.start} of config.profile is over; there "
+          "will be no trace"
+        )
     if jax.process_index() == 0:
       provenance.record_start(workdir, experiment.config, start)
     _loop(compiled, state, start, workdir, checkpoints, terminal)
@@ -90,23 +98,29 @@ def _loop(
   run = compiled.experiment
   process = jax.process_index()
   corrupt = f"corrupt_files{process or ''}.txt"
-  batches = run.batches(start_step=start, corrupt_log=workdir / corrupt)
-  log = RunLog(run, workdir, start, terminal)
+  feed = Feed(run.batches(start_step=start, corrupt_log=workdir / corrupt))
+  log = RunLog(run, workdir, start, terminal, feed)
+  profiler = Profiler(run.profile, workdir, log.pause)
+  programs = Programs(compiled.step, compiled.abstract_state)
   unread = None  # metrics of the step before, read while the next one runs
   with (
-    contextlib.closing(batches),
+    contextlib.closing(feed),
     contextlib.closing(log),
+    contextlib.closing(profiler),
     stop_signals() as stop_signal,
     jax.transfer_guard("disallow"),
   ):
     if start == 0:
       log.evaluation(0, compiled.evaluate(state.params, state.teacher_params))
     for step in range(start + 1, run.total_steps + 1):
-      batch = compiled.to_devices(next(batches))
-      state, values = compiled.step(state, batch)
+      batch = compiled.to_devices(next(feed))
+      with profiler.step(step, unread):
+        state, values = programs(state, batch)
+      feed.busy_with(values)
+      profiler.begun(step, values)
       if unread is not None:
         log.step(*unread)
-      unread = step, values
+      unread = step, values, programs.operations(batch)
 
       last, stop = step == run.total_steps, stop_signal()
       evaluate = last or due(step, run.evaluation.every)

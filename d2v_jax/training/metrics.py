@@ -4,9 +4,6 @@ import json
 import math
 import shutil
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TextIO
 
 from etils import epath
@@ -19,6 +16,11 @@ except ImportError:
 Values = dict[str, float]
 
 _LINE = ("loss", "target_std", "prediction_std", "lr", "ema_decay")
+_SPEED = {
+  "examples_per_sec": "{:.4g} examples/s",
+  "peak_fraction": "{:.1%} of peak",
+  "input_wait": "{:.0%} waiting for input",
+}
 
 
 class Writer:
@@ -109,8 +111,7 @@ class Terminal:
     if math.isfinite(eta):
       parts.append(f"ETA {_duration(eta)}")
     parts += [f"{k} {values[k]:.4g}" for k in _LINE if k in values]
-    if math.isfinite(values.get("examples_per_sec", math.nan)):
-      parts.append(f"{values['examples_per_sec']:.4g} examples/s")
+    parts += [_SPEED[k].format(values[k]) for k in _SPEED if k in values]
     line = "  ".join(parts)
     if self._live:
       # A line that wraps could not be overwritten.
@@ -146,38 +147,3 @@ def _duration(length: float) -> str:
   minutes, seconds = divmod(int(length), 60)
   hours, minutes = divmod(minutes, 60)
   return f"{hours}:{minutes:02}:{seconds:02}"
-
-
-class Throughput:
-  """Examples per second between two reads; pauses are left out."""
-
-  def __init__(self, batch_size: int) -> None:
-    self._batch_size = batch_size
-    self._since: tuple[int, float] | None = None  # of the last read
-    self._paused = 0.0
-    self._rate = float("nan")
-
-  def begin(self, step: int) -> None:
-    """Starts to count after this step, unless counting already."""
-    if self._since is None:
-      self._since = step, time.monotonic()
-
-  def read(self, step: int) -> float:
-    """Examples per second since the last read; NaN while compiling."""
-    if self._since is not None:
-      begin_step, begin = self._since
-      seconds = time.monotonic() - begin - self._paused
-      self._rate = (step - begin_step) * self._batch_size / max(seconds, 1e-9)
-      self._since, self._paused = (step, time.monotonic()), 0.0
-    return self._rate
-
-  def eta(self, steps_left: int) -> float:
-    """Seconds to go at the last rate; NaN if there is none."""
-    return steps_left * self._batch_size / self._rate
-
-  @contextmanager
-  def pause(self) -> Iterator[None]:
-    """Leaves out evaluation and checkpoints."""
-    begin = time.monotonic()
-    yield
-    self._paused += time.monotonic() - begin

@@ -1,10 +1,15 @@
 """What the loop writes about a run: its metrics, in order."""
 
+import math
+
 import jax
 from etils import epath
 
-from d2v_jax.training import health, metrics
+from d2v_jax.training import device_peaks, health, metrics
 from d2v_jax.training.build import Experiment
+from d2v_jax.training.feed import Feed
+from d2v_jax.training.input_wait import InputWatch
+from d2v_jax.training.throughput import Throughput
 
 
 def due(step: int, every: int) -> bool:
@@ -21,27 +26,46 @@ class RunLog:
     workdir: epath.Path,
     start: int,
     terminal: metrics.Terminal,
+    feed: Feed,
   ) -> None:
     self._run = run
     self._terminal = terminal
+    self._feed = feed
     self._monitor = health.Monitor(run.health)
-    self._throughput = metrics.Throughput(run.batch_size)
+    self._throughput = Throughput(run.batch_size, _peak(run.mesh))
+    self._input = InputWatch(run.dataset)
     self._writer = None
     if jax.process_index() == 0:
       self._writer = metrics.Writer(workdir, start)
     self._step, self._line = 0, metrics.Values()
     self.pause = self._throughput.pause
 
-  def step(self, step: int, values: dict[str, jax.Array]) -> None:
-    """Judges the metrics of a step and logs them if it is their turn."""
+  def step(
+    self, step: int, values: dict[str, jax.Array], operations: float
+  ) -> None:
+    """Judges the metrics of a step and logs them if it is their turn.
+
+    Args:
+      step: its number.
+      values: its metrics.
+      operations: that it took.
+    """
     numbers = {k: float(v) for k, v in jax.device_get(values).items()}
     self._monitor.check(step, numbers)
+    self._throughput.add(operations)
     if due(step, self._run.log_every) or step == self._run.total_steps:
-      numbers["examples_per_sec"] = self._throughput.read(step)
+      warning = None
+      if speed := self._throughput.read(step, self._feed.waited):
+        numbers |= speed.metrics()
+        warning = self._input.check(
+          speed.input_wait, speed.seconds, self._feed.times
+        )
       eta = self._throughput.eta(self._run.total_steps - step)
       self._terminal.progress(step, numbers, eta)
+      if warning:
+        self._terminal.message(warning)
       self._add(step, numbers)
-    self._throughput.begin(step)
+    self._throughput.begin(step, self._feed.waited)
 
   def evaluation(self, step: int, results: dict[str, float]) -> None:
     """Logs what evaluators measured after this step."""
@@ -67,3 +91,9 @@ class RunLog:
     self.flush()
     if self._writer is not None:
       self._writer.close()
+
+
+def _peak(mesh: jax.sharding.Mesh) -> float:
+  """Operations per second of all devices together; NaN: not known."""
+  peaks = device_peaks.peaks(mesh.devices.flat[0].device_kind)
+  return peaks.flops * mesh.size if peaks else math.nan

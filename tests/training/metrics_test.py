@@ -10,17 +10,6 @@ from etils import epath
 from d2v_jax.training import metrics
 
 
-@pytest.fixture
-def clock(monkeypatch):
-  """A clock that the test sets."""
-
-  class Clock:
-    now = 100.0
-
-  monkeypatch.setattr(metrics.time, "monotonic", lambda: Clock.now)
-  return Clock
-
-
 class Tty(io.StringIO):
   def isatty(self):
     return True
@@ -103,38 +92,6 @@ def test_tensorboard_is_not_needed(tmp_path, monkeypatch):
   assert os.listdir(tmp_path) == ["metrics.jsonl"]
 
 
-# Throughput
-
-
-def test_examples_per_second_between_reads(clock):
-  throughput = metrics.Throughput(batch_size=8)
-  assert math.isnan(throughput.read(1))  # compiling
-  throughput.begin(1)
-  clock.now += 2
-  throughput.begin(2)  # counts already: no effect
-  clock.now += 2
-  assert throughput.read(5) == 8 * 4 / 4
-  clock.now += 1
-  assert throughput.read(6) == 8 / 1
-  assert throughput.eta(10) == 10.0
-
-
-def test_pauses_are_left_out_once(clock):
-  throughput = metrics.Throughput(batch_size=8)
-  throughput.begin(0)
-  clock.now += 1
-  with throughput.pause():
-    clock.now += 100
-  clock.now += 1
-  assert throughput.read(4) == 8 * 4 / 2
-  clock.now += 2
-  assert throughput.read(5) == 8 / 2
-
-
-def test_no_eta_before_the_first_rate():
-  assert math.isnan(metrics.Throughput(batch_size=8).eta(10))
-
-
 # Terminal
 
 VALUES = {
@@ -153,13 +110,15 @@ def test_plain_lines_when_the_output_is_no_terminal():
   out = io.StringIO()
   terminal = metrics.Terminal(100, out)
   terminal.progress(1, VALUES, math.nan)
-  terminal.progress(2, {**VALUES, "examples_per_sec": 1234.5}, 3725.0)
+  speed = {"examples_per_sec": 1234.5, "peak_fraction": 0.4, "input_wait": 0.06}
+  terminal.progress(2, {**VALUES, **speed}, 3725.0)
   terminal.message("a word")
   terminal.evaluation(2, {"knn/accuracy": 0.987654})
   terminal.close()
   assert out.getvalue().splitlines() == [
     f"step 1/100  {LINE}",
-    f"step 2/100  ETA 1:02:05  {LINE}  1234 examples/s",
+    f"step 2/100  ETA 1:02:05  {LINE}  1234 examples/s  40.0% of peak  "
+    "6% waiting for input",
     "a word",
     "evaluation at step 2:  knn/accuracy 0.9877",
   ]

@@ -286,6 +286,7 @@ def test_what_the_numbers_do_not_depend_on_may_change(
     "--config.log_every=12",
     "--config.checkpoint_every=1",
     "--config.health.patience=7",
+    "--config.profile=dict(start=11, steps=1)",
     "--config.evaluation.every=0",
     "--config.data.num_threads=1",
   )
