@@ -9,15 +9,22 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from d2v_jax.config import FromRun
+from d2v_jax.models import checks
 from d2v_jax.models.convolution import grouped_conv
+from d2v_jax.models.dense_layers import INITIAL, dense
 from d2v_jax.models.encoder import Batch, EncoderOutput
-from d2v_jax.models.heads import INITIAL
 from d2v_jax.models.initializers import torch_uniform
+from d2v_jax.models.layers import gelu, plain_layer_norm
 from d2v_jax.models.visible import NOISE_STD
 
 _EPS = 1e-5
+
+
+# x [B, N, ...] with values [B, V, ...] at indices [B, V], example by example.
+_scatter = jax.vmap(lambda x, index, values: x.at[index].set(values))
 
 
 class _GroupedConv(nn.Module):
@@ -26,10 +33,10 @@ class _GroupedConv(nn.Module):
   width: int
   kernel: int
   groups: int
-  compute_dtype: Any
+  compute_dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     channels = x.shape[-1] // self.groups
     taps = (self.kernel,) * (x.ndim - 2)
     init = torch_uniform(self.kernel ** len(taps) * channels)
@@ -50,12 +57,12 @@ class _Convolutions(nn.Module):
   projection_layers: int
   grid: tuple[int, ...]
   initial: str
-  compute_dtype: Any
+  compute_dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, x, padding):
-    rows, length, width = x.shape
-    places = self.grid or (length,)
+  def __call__(self, x: jax.Array, padding: jax.Array | None) -> jax.Array:
+    batch, length, width = x.shape
+    space = self.grid or (length,)  # (H, W), or (N,)
     for i in range(self.layers):
       if padding is not None:
         x = jnp.where(padding[..., None], 0.0, x)
@@ -65,39 +72,32 @@ class _Convolutions(nn.Module):
         self.groups,
         self.compute_dtype,
         name=f"conv{i}",
-      )(x.reshape(rows, *places, x.shape[-1]))
-      y = nn.LayerNorm(
-        epsilon=_EPS,
-        use_bias=False,
-        use_scale=False,
-        use_fast_variance=False,
-      )(y)
-      y = jax.nn.gelu(y, approximate=False).reshape(rows, length, self.width)
+      )(x.reshape(batch, *space, x.shape[-1]))  # [B, H, W, C], or [B, N, C]
+      y = gelu(plain_layer_norm(_EPS)(y)).reshape(batch, length, self.width)
       x = x + y if self.residual and x.shape == y.shape else y
     hidden = (2 * self.width,) * (self.projection_layers - 1)
     for i, size in enumerate((*hidden, width)):
       if i:
-        x = jax.nn.gelu(x, approximate=False)
-      kernel_init, bias_init = INITIAL[self.initial](x.shape[-1])
-      x = nn.Dense(
+        x = gelu(x)
+      x = dense(
+        x,
         size,
-        dtype=self.compute_dtype,
-        kernel_init=kernel_init,
-        bias_init=bias_init,
         name=f"proj{i + 1}",
-      )(x)
-    return x
+        initial=self.initial,
+        compute_dtype=self.compute_dtype,
+      )
+    return x  # [B, N, D]
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvDecoder:
-  """Noise at hidden places, then convolutions, then a linear map back to D.
+  """Noise at hidden positions, then convolutions, then a linear map back to D.
 
   Attributes:
     width: channels between the convolutions.
     layers: number of convolutions, each followed by LayerNorm without
       parameters and GELU.
-    kernel: places that each sees, along each axis.
+    kernel: positions that each sees, along each axis.
     groups: of channels; must divide D and the width.
     residual: whether a layer adds its input, where that has as many channels.
     projection_layers: linear maps at the end, with GELU and hidden width twice
@@ -105,7 +105,7 @@ class ConvDecoder:
     input_dropout: rate for the visible tokens.
     noise_std: of the noise that stands for hidden tokens.
     grid: (H, W) of the tokens of images; () for a sequence.
-    isolate_padding: padded places stay 0, so that padding an example changes
+    isolate_padding: padded positions stay 0, so that padding an example changes
       nothing. False lets them leak into their neighbours, as in the released
       code.
     initial: initial values of the linear maps: 'torch' (uniform; images and
@@ -126,27 +126,20 @@ class ConvDecoder:
   initial: str = "torch"
   compute_dtype: FromRun[str] = "float32"
 
-  def __post_init__(self):
-    for name in ("width", "layers", "kernel", "groups", "projection_layers"):
-      if getattr(self, name) < 1:
-        raise ValueError(
-          f"ConvDecoder: {name} must be 1 or more, got {getattr(self, name)}."
-        )
-    if not 0 <= self.input_dropout < 1 or self.noise_std < 0:
-      raise ValueError(
-        "ConvDecoder: input_dropout must be in [0, 1) and noise_std 0 or more, "
-        f"got {self.input_dropout} and {self.noise_std}."
-      )
-    if self.width % self.groups:
-      raise ValueError(
-        f"ConvDecoder: width {self.width} is not a multiple of groups "
-        f"{self.groups}; change one of them."
-      )
-    if self.initial not in INITIAL:
-      raise ValueError(
-        f"ConvDecoder: unknown initial {self.initial!r}; choose one of: "
-        f"{', '.join(INITIAL)}."
-      )
+  def __post_init__(self) -> None:
+    checks.at_least(
+      "ConvDecoder",
+      1,
+      width=self.width,
+      layers=self.layers,
+      kernel=self.kernel,
+      groups=self.groups,
+      projection_layers=self.projection_layers,
+    )
+    checks.rates("ConvDecoder", input_dropout=self.input_dropout)
+    checks.at_least("ConvDecoder", 0, noise_std=self.noise_std)
+    checks.multiple("ConvDecoder", ("width", self.width), groups=self.groups)
+    checks.choice("ConvDecoder", INITIAL, initial=self.initial)
 
   def init(self, rng: jax.Array, tokens: jax.Array) -> dict[str, Any]:
     """Parameters for tokens [B, N, D] of the whole input."""
@@ -166,14 +159,14 @@ class ConvDecoder:
 
     Args:
       params: from `init`.
-      tokens: [R, V, D] visible ones.
-      keep_ids: [R, V] int, their places.
+      tokens: [B, V, D] visible ones.
+      keep_ids: [B, V] int, their positions.
       length: N, number of all tokens.
       rng: key for noise and dropout; None for neither (0 is put in).
-      padding: [R, N] bool, True where the token is not real, or None.
+      padding: [B, N] bool, True where the token is padding, or None.
 
     Returns:
-      [R, N, D].
+      [B, N, D].
 
     Raises:
       ValueError: the tokens do not fit the arguments.
@@ -188,7 +181,7 @@ class ConvDecoder:
     length: int,
     rng: jax.Array | None,
   ) -> jax.Array:
-    """Tokens [R, V, D] at their places, and noise elsewhere: [R, N, D]."""
+    """Tokens [B, V, D] at their positions, and noise elsewhere: [B, N, D]."""
     shape = (len(tokens), length, tokens.shape[-1])
     filled = jnp.zeros(shape, tokens.dtype)
     if rng is not None:
@@ -199,9 +192,7 @@ class ConvDecoder:
         keep = 1.0 - self.input_dropout
         kept = jax.random.bernoulli(dropout_rng, keep, tokens.shape)
         tokens = jnp.where(kept, tokens / keep, 0.0)
-    return jax.vmap(lambda rows, i, x: rows.at[i].set(x))(
-      filled, keep_ids, tokens
-    )
+    return _scatter(filled, keep_ids, tokens)
 
   def decode(
     self,
@@ -209,7 +200,7 @@ class ConvDecoder:
     filled: jax.Array,
     padding: jax.Array | None = None,
   ) -> jax.Array:
-    """Convolutions and the linear map: [R, N, D] to [R, N, D]."""
+    """Convolutions and the linear map: [B, N, D] to [B, N, D]."""
     self._check(filled.shape)
     padding = padding if self.isolate_padding else None
     return self._module().apply({"params": params}, filled, padding)
@@ -266,7 +257,5 @@ def decode_visible(
   padding = output.padding
   if padding is not None:
     # What is neither hidden, to be predicted, nor visible is padding.
-    padding = jax.vmap(lambda rows, i, x: rows.at[i].set(x))(
-      ~mask.reshape(-1, length), keep_ids, padding
-    )
+    padding = _scatter(~mask.reshape(-1, length), keep_ids, padding)
   return decoder(params, output.tokens, keep_ids, length, rng, padding)

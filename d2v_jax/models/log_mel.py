@@ -30,7 +30,7 @@ def raw_targets(batch: Batch, *, conv_layers: ConvLayers) -> jax.Array:
 def log_mel(
   audio: jax.Array, padding: jax.Array | None, conv_layers: ConvLayers
 ) -> jax.Array:
-  """Log-mel frames at the tokens' places, normalised over the utterance.
+  """Log-mel frames of the tokens, normalised over the utterance.
 
   A token stands for one stride of the convolutions around the middle of what
   they see. Its frame is the mean of the windows of 25 ms that are spread evenly
@@ -39,28 +39,29 @@ def log_mel(
 
   Args:
     audio: [B, T] samples at 16 kHz, 0 where padded.
-    padding: [B, N] bool, True where the token is not real, or None.
+    padding: [B, N] bool, True where the token is padding, or None.
     conv_layers: (channels, kernel, stride) of each convolution.
 
   Returns:
     [B, N, 80] float32 (float64 if the audio is). Each band has mean 0 and
-    variance 1 over an utterance's real tokens.
+    variance 1 over the tokens of an utterance that are not padding.
 
   Raises:
     ValueError: the convolutions make no token of T samples.
 
   Source: ours. Windows, bands and the logarithm are those of speech
-  recognition: Hann, 80 triangles between equidistant places of the mel scale
+  recognition: Hann, 80 triangles between equidistant points of the mel scale
   2595 log10(1 + f / 700 Hz) from 0 to 8 kHz, natural logarithm of power.
   """
   starts, parts = window_starts(audio.shape[1], conv_layers)
   before = max(0, -starts.min())
   after = max(0, starts.max() + WINDOW - audio.shape[1])
   audio = jnp.pad(audio, ((0, 0), (before, after)))
+  # [B, N * parts, WINDOW]
   windows = audio[:, (starts + before)[:, None] + jnp.arange(WINDOW)]
   windows *= np.hanning(WINDOW + 1)[:-1].astype(windows.dtype)
   spectrum = jnp.fft.rfft(windows, _FFT_SIZE)
-  power = spectrum.real**2 + spectrum.imag**2
+  power = spectrum.real**2 + spectrum.imag**2  # [B, N * parts, frequencies]
   bands = jnp.matmul(
     power, mel_bands().astype(power.dtype), precision="highest"
   )

@@ -11,8 +11,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from d2v_jax.config import FromRun
+from d2v_jax.models import checks
 
 
 class _StandardisedMlp(nn.Module):
@@ -22,11 +24,11 @@ class _StandardisedMlp(nn.Module):
   num_outputs: int
   groups: int
   speed: float
-  compute_dtype: Any
+  compute_dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, x):
-    x = self._linear("fc1", x, self.hidden)
+  def __call__(self, x: jax.Array) -> jax.Array:
+    x = self._linear("fc1", x, self.hidden)  # [B, hidden]
     x = nn.GroupNorm(
       self.groups, epsilon=1e-5, use_fast_variance=False, name="norm"
     )(x)
@@ -43,8 +45,8 @@ class _StandardisedMlp(nn.Module):
         "bias": jnp.zeros(width),
       },
     )
-    # Each output's weights have mean 0 and length 1.
-    kernel = p["kernel"] - p["kernel"].mean(0)
+    # w <- scale (w - mean w) / ||w - mean w||, for the weights of each output.
+    kernel = p["kernel"] - p["kernel"].mean(0)  # [C, width]
     kernel *= p["scale"] * jax.lax.rsqrt(jnp.square(kernel).sum(0) + 1e-12)
     x, kernel = (a.astype(self.compute_dtype) for a in (x, kernel))
     return x @ kernel + p["bias"]
@@ -70,18 +72,10 @@ class MlpHead:
   speed: float = 1.0
   compute_dtype: FromRun[str] = "float32"
 
-  def __post_init__(self):
-    if self.num_outputs < 1:
-      raise ValueError(
-        f"MlpHead: num_outputs must be 1 or more, got {self.num_outputs}."
-      )
-    if self.groups < 1 or self.hidden < 1 or self.hidden % self.groups:
-      raise ValueError(
-        f"MlpHead: hidden {self.hidden} must be a multiple of groups "
-        f"{self.groups}; change one of them."
-      )
-    if self.speed <= 0:
-      raise ValueError(f"MlpHead: speed must be positive, got {self.speed}.")
+  def __post_init__(self) -> None:
+    checks.at_least("MlpHead", 1, num_outputs=self.num_outputs)
+    checks.multiple("MlpHead", ("hidden", self.hidden), groups=self.groups)
+    checks.positive("MlpHead", speed=self.speed)
 
   def init(self, rng: jax.Array, vectors: jax.Array) -> dict[str, Any]:
     """Parameters for vectors [B, D]."""

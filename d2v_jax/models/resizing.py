@@ -48,7 +48,7 @@ def fit_embedding(
   Args:
     table: [1, prefix + S * S, D] for S x S patches.
     grid: (H, W) in patches.
-    prefix: rows in front, of the CLS token, which stay.
+    prefix: entries in front, of the CLS token, which stay.
 
   Returns:
     [1, prefix + H * W, D]; `table` itself if S x S is H x W.
@@ -63,7 +63,7 @@ def fit_embedding(
   if not side:
     raise ValueError(
       f"position_embedding {table.shape}: after {prefix} for the CLS token its "
-      "rows must be those of a square grid, to be fitted to the grid "
+      "entries must be those of a square grid, to be fitted to the grid "
       f"{tuple(grid)}; check encoder.cls_token and where it comes from."
     )
   if (side, side) == tuple(grid):
@@ -90,8 +90,8 @@ def fit_relative(table: jax.Array, grid: tuple[int, int]) -> jax.Array:
   geometric series, dense at the centre, up to the largest of the new grid;
   between them a cubic spline. (Below three patches: of a lower degree.)
   """
-  rows = table.shape[-2] - CLS_ENTRIES
-  side = _side(rows)
+  entries = table.shape[-2] - CLS_ENTRIES
+  side = _side(entries)
   if side % 2 == 0:
     raise ValueError(
       f"relative position table {table.shape}: its rows must be (2 S - 1)**2 + "
@@ -102,8 +102,8 @@ def fit_relative(table: jax.Array, grid: tuple[int, int]) -> jax.Array:
   if [side, side] == sizes:
     return table
   maps = [_geometric_spline(side, size) for size in sizes]
-  patches = _separable(table[..., :rows, :], side, maps)
-  return jnp.concatenate([patches, table[..., rows:, :]], axis=-2)
+  patches = _separable(table[..., :entries, :], side, maps)
+  return jnp.concatenate([patches, table[..., entries:, :]], axis=-2)
 
 
 def _side(count):
@@ -116,7 +116,7 @@ def _separable(x, side, maps):
   """Applies maps [new, side] along both axes of x [..., side * side, D]."""
   x = jnp.asarray(x)
   grid = x.reshape(*x.shape[:-2], side, side, x.shape[-1])
-  down, across = (m.astype(x.dtype) for m in maps)
+  down, across = (m.astype(x.dtype) for m in maps)  # [H, S], [W, S]
   # Not in bfloat16, which accelerators would take.
   grid = jnp.einsum(
     "hr,wc,...rcd->...hwd", down, across, grid, precision="highest"
@@ -153,9 +153,9 @@ def _geometric_spline(source, size):
     last = (1 - q ** (source // 2)) / (1 - q)
     low, high = (low, q) if last > size // 2 else (q, high)
   distances = np.cumsum(q ** np.arange(source // 2))
-  known = np.concatenate([-distances[::-1], [0.0], distances])
+  knots = np.concatenate([-distances[::-1], [0.0], distances])
   # Rounding, or too few distances: beyond the last one its value holds.
-  wanted = np.arange(-(size // 2), size // 2 + 1)
-  wanted = np.clip(wanted, known[0], known[-1])
-  spline = make_interp_spline(known, np.eye(source), k=min(3, source - 1))
-  return spline(wanted)
+  points = np.arange(-(size // 2), size // 2 + 1)
+  points = np.clip(points, knots[0], knots[-1])
+  spline = make_interp_spline(knots, np.eye(source), k=min(3, source - 1))
+  return spline(points)

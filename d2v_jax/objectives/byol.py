@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from d2v_jax.models.encoder import Encoder
-from d2v_jax.models.heads import mean_pool
 from d2v_jax.models.mlp_head import MlpHead
 from d2v_jax.models.plain_norms import full_precision
+from d2v_jax.models.pooled_head import mean_pool
 from d2v_jax.objectives import ema, losses
 from d2v_jax.objectives.objective import (
   Batch,

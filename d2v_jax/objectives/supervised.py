@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from d2v_jax.models.encoder import Encoder, EncoderOutput
-from d2v_jax.models.heads import LinearHead, PooledHead
+from d2v_jax.models.heads import LinearHead
+from d2v_jax.models.pooled_head import PooledHead
 from d2v_jax.objectives import losses
 from d2v_jax.objectives.mixing import Mixing
 from d2v_jax.objectives.objective import Batch, Loss, Objective, Params

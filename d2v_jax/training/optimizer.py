@@ -190,8 +190,8 @@ def _freezing(tx, frozen, freeze_steps):
   """
 
   def init(params):
-    wanted = (*frozen, *("head",) * (freeze_steps > 0))
-    missing = sorted(set(wanted) - set(params))
+    needed = (*frozen, *("head",) * (freeze_steps > 0))
+    missing = sorted(set(needed) - set(params))
     if missing:
       raise ValueError(
         f"adamw: frozen={frozen!r}, freeze_steps={freeze_steps}: there is no "

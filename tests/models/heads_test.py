@@ -5,12 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from d2v_jax.models.heads import (
-  LinearHead,
-  PooledHead,
-  RegressionHead,
-  TokenHead,
-)
+from d2v_jax.models.heads import LinearHead, RegressionHead, TokenHead
+from d2v_jax.models.pooled_head import PooledHead
 
 WIDTH = 6
 

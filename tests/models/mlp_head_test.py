@@ -64,11 +64,11 @@ def test_parameters_are_float32_at_any_compute_dtype():
   [
     (
       lambda: MlpHead(10),
-      "MlpHead: hidden 10 must be a multiple of groups 16; change one of them",
+      "MlpHead: hidden 10 is not a multiple of groups 16; change one of them",
     ),
-    (lambda: MlpHead(0), "MlpHead: hidden 0 must be a multiple of groups 16"),
+    (lambda: MlpHead(0), "MlpHead: hidden must be 1 or more, got 0"),
     (lambda: MlpHead(16, 0), "MlpHead: num_outputs must be 1 or more, got 0"),
-    (lambda: MlpHead(speed=0), "MlpHead: speed must be positive, got 0"),
+    (lambda: MlpHead(speed=0), "MlpHead: speed must be above 0, got 0"),
   ],
 )
 def test_errors(make, message):

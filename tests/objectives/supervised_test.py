@@ -8,7 +8,8 @@ import optax
 import pytest
 
 from d2v_jax.models.encoder import EncoderOutput
-from d2v_jax.models.heads import LinearHead, PooledHead
+from d2v_jax.models.heads import LinearHead
+from d2v_jax.models.pooled_head import PooledHead
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives import losses
 from d2v_jax.objectives.mixing import Mixing

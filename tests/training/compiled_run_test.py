@@ -6,7 +6,7 @@ import pytest
 
 from d2v_jax import config_file
 from d2v_jax.evaluators import EVALUATORS
-from d2v_jax.models.heads import PooledHead
+from d2v_jax.models.pooled_head import PooledHead
 from d2v_jax.objectives.supervised import Classification
 from d2v_jax.training import optimizer
 from d2v_jax.training.build import Experiment, from_config

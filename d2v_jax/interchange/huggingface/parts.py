@@ -8,7 +8,8 @@ from d2v_jax.interchange.files import Folder
 from d2v_jax.interchange.model import Model, mlp_ratio
 from d2v_jax.interchange.options import Options
 from d2v_jax.interchange.weights import Arrays, InterchangeError, Tree
-from d2v_jax.models.heads import LinearHead, PooledHead
+from d2v_jax.models.heads import LinearHead
+from d2v_jax.models.pooled_head import PooledHead
 
 # Buffers that files of older versions hold beside the parameters.
 BUFFERS = (
