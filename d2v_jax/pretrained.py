@@ -210,11 +210,11 @@ def load(
     "encoder",
     compute_dtype=compute_dtype,
   )
-  mesh = sharding.make_mesh(num_devices)
+  mesh = sharding.make_mesh(num_devices, rule)
   source = StoredRun(run, step)
   model = model or ("teacher" if source.averaged else "student")
   source.require(model)
-  params = source.network(network, model, mesh, rule)
+  params = source.network(network, model, mesh)
   return Pretrained(
     run, source.step, config, modality, network, model, params, mesh
   )

@@ -8,6 +8,7 @@ from jax.typing import DTypeLike
 from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.initializers import Initializer, beit_init
 from d2v_jax.models.layers import dropout
+from d2v_jax.models.linear import Linear
 
 
 class Attention(nn.Module):
@@ -43,11 +44,11 @@ class Attention(nn.Module):
       k_bias = self.param("k_bias", zeros, (width,))
     else:
       k_bias = jnp.zeros_like(q_bias)
-    qkv = nn.Dense(
+    qkv = Linear(
       3 * width,
+      self.kernel_init,
       use_bias=False,
-      dtype=self.compute_dtype,
-      kernel_init=self.kernel_init,
+      compute_dtype=self.compute_dtype,
       name="qkv",
     )(x)  # [B, N, 3 D]
     qkv += jnp.concatenate([q_bias, k_bias, v_bias]).astype(qkv.dtype)
@@ -77,9 +78,9 @@ class Attention(nn.Module):
     )
     mixed = (mixed / total).astype(qkv.dtype)  # [B, heads, N, d]
     mixed = mixed.transpose(0, 2, 1, 3).reshape(x.shape)  # [B, N, D]
-    return nn.Dense(
+    return Linear(
       width,
-      dtype=self.compute_dtype,
-      kernel_init=self.kernel_init,
+      self.kernel_init,
+      compute_dtype=self.compute_dtype,
       name="out",
     )(mixed)

@@ -8,6 +8,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.models.initializers import Initializer, beit_init, torch_uniform
 from d2v_jax.models.layers import layer_norm
+from d2v_jax.models.linear import Linear
 
 _zeros = nn.initializers.zeros
 # Name -> (inputs of each output -> initial values of weight and bias).
@@ -34,11 +35,11 @@ def dense(
     compute_dtype: dtype of the product.
   """
   kernel_init, bias_init = INITIAL[initial](x.shape[-1])
-  return nn.Dense(
+  return Linear(
     width,
-    dtype=compute_dtype,
-    kernel_init=kernel_init,
+    kernel_init,
     bias_init=bias_init,
+    compute_dtype=compute_dtype,
     name=name,
   )(x)
 

@@ -12,6 +12,7 @@ from d2v_jax.models import checks
 from d2v_jax.models.encoder import Batch
 from d2v_jax.models.initializers import torch_uniform
 from d2v_jax.models.layers import gelu, layer_norm
+from d2v_jax.models.linear import Linear
 
 NORMS = ("layer", "group")
 # Top-level sub-trees of `Frames`.
@@ -71,11 +72,11 @@ class FeatureProjection(nn.Module):
     """Maps [B, N, C] to [B, N, D]."""
     init = torch_uniform(x.shape[-1])
     x = layer_norm(self.norm_eps, "norm")(x)
-    return nn.Dense(
+    return Linear(
       self.width,
-      dtype=self.compute_dtype,
-      kernel_init=init,
+      init,
       bias_init=init,
+      compute_dtype=self.compute_dtype,
       name="proj",
     )(x)
 

@@ -9,6 +9,7 @@ from d2v_jax.data.layout import ImageInputs
 from d2v_jax.models import checks
 from d2v_jax.models.encoder import Batch
 from d2v_jax.models.initializers import Initializer, beit_init, torch_uniform
+from d2v_jax.models.linear import Linear
 from d2v_jax.models.positions import sincos_positions
 
 Channels = tuple[float, ...]
@@ -81,11 +82,11 @@ class PatchEmbed(nn.Module):
     """Maps images [B, H, W, C] to tokens [B, N, D], row by row."""
     x = patches(images, self.patch_size)  # [B, N, P * P * C]
     zeros = nn.initializers.zeros
-    return nn.Dense(
+    return Linear(
       self.width,
-      dtype=self.compute_dtype,
-      kernel_init=self.kernel_init,
+      self.kernel_init,
       bias_init=torch_uniform(x.shape[-1]) if self.torch_bias else zeros,
+      compute_dtype=self.compute_dtype,
       name="proj",
     )(x)
 

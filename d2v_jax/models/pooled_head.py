@@ -12,6 +12,7 @@ from d2v_jax.config import FromRun
 from d2v_jax.models import checks
 from d2v_jax.models.attention_bias import padding_bias
 from d2v_jax.models.dense_layers import INITIAL, DenseLayers
+from d2v_jax.models.linear import Linear
 
 POOLS = ("mean", "first", "attentive")
 
@@ -45,11 +46,11 @@ class _AttentivePool(nn.Module):
 
   def _product(self, width, name, use_bias=True):
     # Xavier, as PyTorch's attention.
-    return nn.Dense(
+    return Linear(
       width,
-      use_bias=use_bias,
-      dtype=self.compute_dtype,
-      kernel_init=nn.initializers.xavier_uniform(),
+      nn.initializers.xavier_uniform(),
+      use_bias,
+      compute_dtype=self.compute_dtype,
       name=name,
     )
 

@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from d2v_jax.models import checks
+from d2v_jax.models import checks, placement
 from d2v_jax.models.attention import Attention
 from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.initializers import Initializer, beit_init
 from d2v_jax.models.layers import dropout, gelu, layer_norm
+from d2v_jax.models.linear import Linear
 
 
 class LayerOutputs(NamedTuple):
@@ -53,8 +54,8 @@ class Mlp(nn.Module):
     return self._dense(x.shape[-1], "fc2")(hidden)
 
   def _dense(self, width, name):
-    return nn.Dense(
-      width, dtype=self.compute_dtype, kernel_init=self.kernel_init, name=name
+    return Linear(
+      width, self.kernel_init, compute_dtype=self.compute_dtype, name=name
     )
 
 
@@ -100,6 +101,8 @@ class Block(nn.Module):
     Returns:
       ([B, N, D], LayerOutputs of [B, N, D]), in the dtype of x.
     """
+
+    x = placement.by_example(x)
 
     def branch(module, norm, gamma, x):
       y = module(norm(x) if self.pre_norm else x)

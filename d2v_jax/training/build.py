@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -76,7 +76,6 @@ class Settings:
   tx: optax.GradientTransformation
   schedule: schedules.Schedule
   mesh: jax.sharding.Mesh
-  sharding: str
   health: health_lib.Health
   profile: Profile | None
   dataset: Dataset
@@ -129,21 +128,21 @@ def from_config(
 def plan(
   config: Any,
   workdir: epath.PathLike | None = None,
-  mesh: jax.sharding.Mesh | None = None,
+  devices: Sequence[jax.Device] | None = None,
 ) -> RunPlan:
   """What `from_config` builds before it opens the data; see there.
 
   Args:
     config: see `from_config`.
     workdir: see `from_config`.
-    mesh: devices to run on, which need not exist, in place of those that JAX
-      sees and of config.num_devices.
+    devices: to run on, which need not exist, in place of those that JAX sees
+      and of config.num_devices.
 
   Raises:
     ConfigError: names the field, what was got and what is allowed.
   """
   spec = inherit(config, workdir)
-  return config_lib.call(_plan, spec, "config", config=spec, mesh=mesh)
+  return config_lib.call(_plan, spec, "config", config=spec, devices=devices)
 
 
 def open_data(plan: RunPlan) -> Experiment:
@@ -187,7 +186,7 @@ def open_data(plan: RunPlan) -> Experiment:
 def _plan(
   *,
   config: Spec,
-  mesh: jax.sharding.Mesh | None,
+  devices: Sequence[jax.Device] | None,
   seed: int,
   total_steps: int,
   batch_size: int,
@@ -227,7 +226,7 @@ def _plan(
       f"last one is config.total_steps={total_steps}; choose an earlier start "
       "or fewer steps."
     )
-  mesh = mesh or _mesh(num_devices)
+  mesh = _mesh(None if devices else num_devices, sharding, devices)
   _check_batch_size(batch_size, accumulate, mesh)
   row = MODALITIES[modality]
   network = config_lib.build(
@@ -276,7 +275,6 @@ def _plan(
     ),
     schedule=rate,
     mesh=mesh,
-    sharding=sharding,
     health=health or health_lib.Health(),
     profile=profile,
     dataset=dataset,
@@ -301,10 +299,12 @@ def _check_counts(**counts: int) -> None:
       raise ConfigError(f"config.{name} must be 1 or more, got {value}.")
 
 
-def _mesh(num_devices: int | None) -> jax.sharding.Mesh:
+def _mesh(
+  num_devices: int | None, rule: str, devices: Sequence[jax.Device] | None
+) -> jax.sharding.Mesh:
   with config_lib.errors_at("config.num_devices"):
-    mesh = sharding_lib.make_mesh(num_devices)
-  if mesh.size < len(jax.devices()) and jax.process_count() > 1:
+    mesh = sharding_lib.make_mesh(num_devices, rule, devices)
+  if num_devices and mesh.size < len(jax.devices()) and jax.process_count() > 1:
     raise ConfigError(
       f"config.num_devices: several processes use all {len(jax.devices())} "
       f"devices, got {num_devices}; leave it out."

@@ -36,7 +36,7 @@ class CompiledRun:
     self.abstract_state = self._made.abstract_state
     self.step = self._made.step
     self._extract = FeatureExtractor(
-      experiment.objective.encode,
+      sharding.under(experiment.mesh, experiment.objective.encode),
       experiment.evaluation.batches,
       self.to_devices,
       predict=experiment.objective.predict,
@@ -83,7 +83,6 @@ class CompiledRun:
         source.read,
         encoder=run.objective.encoder,
         mesh=run.mesh,
-        rule=run.sharding,
       )
       params = read(taken, model=run.init_model)
       require_match(

@@ -52,7 +52,6 @@ class CompiledStep:
     self.state_sharding = sharding.state_sharding(
       shapes,
       settings.mesh,
-      settings.sharding,
       settings.objective.encoder.sub_trees.stacked,
     )
     self.batch_sharding = sharding.batch_sharding(settings.mesh)
@@ -62,11 +61,14 @@ class CompiledStep:
       self.state_sharding,
     )
     self.step = jax.jit(
-      functools.partial(
-        train_step,
-        schedule=settings.schedule,
-        accumulate=settings.accumulate,
-        **parts,
+      sharding.under(
+        settings.mesh,
+        functools.partial(
+          train_step,
+          schedule=settings.schedule,
+          accumulate=settings.accumulate,
+          **parts,
+        ),
       ),
       donate_argnums=0,
       in_shardings=(self.state_sharding, self.batch_sharding),

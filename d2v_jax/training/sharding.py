@@ -1,32 +1,43 @@
-"""Where arrays live: one mesh axis, batches split over it, state by rule."""
+"""Where arrays live: a mesh of devices, batches split over it, state by rule.
 
-from collections.abc import Collection, Sequence
-from typing import Any
+What a network does with them is in models/placement.py.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-RULES = ("replicated", "fsdp")
+from d2v_jax.models import placement
 
-# Smaller arrays cost more to gather than they save.
-_MIN_SHARDED_SIZE = 2**14
+RULES = ("replicated", "fsdp")
+_A = ParamSpec("_A")
+_R = TypeVar("_R")
 
 
 def make_mesh(
   num_devices: int | None = None,
+  rule: str = "replicated",
   devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
-  """One axis `data` over devices.
+  """Axes `data` and `fsdp` over the first num_devices (default all) devices.
 
   Args:
-    num_devices: how many of them, the first ones; None for all.
-    devices: which; None for those that JAX sees.
+    num_devices: how many of them; None: all.
+    rule: 'replicated', every device holds the whole state: all are on `data`;
+      or 'fsdp', each holds a part: all are on `fsdp`.
+    devices: default jax.devices().
 
   Raises:
-    ValueError: if there are fewer devices.
+    ValueError: if there are fewer devices; for another rule.
   """
+  if rule not in RULES:
+    raise ValueError(
+      f"unknown sharding {rule!r}; choose one of: {', '.join(RULES)}."
+    )
   devices = jax.devices() if devices is None else devices
   count = len(devices) if num_devices is None else num_devices
   if not 1 <= count <= len(devices):
@@ -36,55 +47,58 @@ def make_mesh(
   # The default axis type is Explicit, under which a plain Linen network does
   # not trace.
   return jax.make_mesh(
-    (count,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:count]
+    (1, count) if rule == "fsdp" else (count, 1),
+    (placement.DATA, placement.FSDP),
+    axis_types=(AxisType.Auto,) * 2,
+    devices=devices[:count],
   )
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Leading axis split over all devices."""
-  return NamedSharding(mesh, P("data"))
+  return NamedSharding(mesh, placement.EXAMPLES)
 
 
-def state_sharding(
-  state: Any, mesh: Mesh, rule: str, stacked: Collection[str]
-) -> Any:
+def state_sharding(state: Any, mesh: Mesh, stacked: Collection[str]) -> Any:
   """Shardings of a state, given as arrays or shapes.
 
-  replicated: every device holds everything.
-  fsdp: each large array is split along its largest axis that divides, but those
-  of stacked layers never along the first, which the scan walks along.
+  Large arrays are split over the axis `fsdp` as `placement.parameter_spec` has
+  it, but those of stacked layers never along the first axis, which the scan
+  walks along.
 
   Args:
     state: pytree of arrays or ShapeDtypeStructs.
     mesh: from `make_mesh`.
-    rule: 'replicated' or 'fsdp'.
     stacked: names of the sub-trees that are stacked over layers,
       `encoder.sub_trees.stacked`.
 
   Returns:
     The same tree of NamedShardings.
-
-  Raises:
-    ValueError: for another rule.
   """
-  if rule not in RULES:
-    raise ValueError(
-      f"unknown sharding {rule!r}; choose one of: {', '.join(RULES)}."
-    )
+  shards = mesh.shape[placement.FSDP]
 
   def spec(path, x):
-    if rule == "replicated" or x.size < _MIN_SHARDED_SIZE:
-      return P()
     keys = {getattr(key, "key", None) for key in path}
-    axes = range(0 if keys.isdisjoint(stacked) else 1, x.ndim)
-    for axis in sorted(axes, key=lambda i: -x.shape[i]):
-      if x.shape[axis] % mesh.size == 0:
-        return P(*[None] * axis, "data")
-    return P()
+    if keys.isdisjoint(stacked) or not x.ndim:
+      return placement.parameter_spec(x.shape, shards)
+    layer = placement.parameter_spec(x.shape[1:], shards)
+    return P(None, *layer) if layer else layer
 
   return jax.tree_util.tree_map_with_path(
     lambda path, x: NamedSharding(mesh, spec(path, x)), state
   )
+
+
+def under(mesh: Mesh, function: Callable[_A, _R]) -> Callable[_A, _R]:
+  """The function, traced so that `placement` knows the mesh."""
+
+  def placed(*args: _A.args, **kwargs: _A.kwargs) -> _R:
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+      return function(*args, **kwargs)
+
+  # The program is named after what it is made of.
+  placed.__name__ = getattr(function, "func", function).__name__
+  return placed
 
 
 def to_devices(

@@ -49,11 +49,11 @@ class StoredRun:
       )
 
   def network(
-    self, encoder: Encoder, model: str, mesh: jax.sharding.Mesh, rule: str
+    self, encoder: Encoder, model: str, mesh: jax.sharding.Mesh
   ) -> Params:
     """The encoder's sub-trees of the student or the teacher, on devices."""
     names = encoder.sub_trees.names & set(self.stored["params"])
-    return self.read(names, encoder, model, mesh, rule)
+    return self.read(names, encoder, model, mesh)
 
   def taken_by(
     self, objective: Objective, name: str, params: Params
@@ -88,7 +88,6 @@ class StoredRun:
     encoder: Encoder,
     model: str,
     mesh: jax.sharding.Mesh,
-    rule: str,
   ) -> Params:
     """Sub-trees of the student, or of what the teacher is to it.
 
@@ -98,13 +97,12 @@ class StoredRun:
       model: 'student' or 'teacher', of which each sub-tree comes from its own
         average where there is one, else from the student.
       mesh: the devices.
-      rule: 'replicated' or 'fsdp'.
     """
     every = set(names)
     averaged = self.averaged & every if model == "teacher" else set()
     stacked = encoder.sub_trees.stacked
-    params = self._item("teacher_params", averaged, mesh, rule, stacked)
-    params |= self._item("params", every - averaged, mesh, rule, stacked)
+    params = self._item("teacher_params", averaged, mesh, stacked)
+    params |= self._item("params", every - averaged, mesh, stacked)
     return encoder.resize(params)
 
   def _item(
@@ -112,14 +110,13 @@ class StoredRun:
     item: str,
     names: set[str],
     mesh: jax.sharding.Mesh,
-    rule: str,
     stacked: tuple[str, ...],
   ) -> Params:
     if not names:
       return {}
     stored = self.stored[item]
     tree = {name: stored[name] for name in stored if name in names}
-    where = sharding.state_sharding(tree, mesh, rule, stacked)
+    where = sharding.state_sharding(tree, mesh, stacked)
     abstract = jax.tree.map(
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
       tree,

@@ -6,7 +6,6 @@ from d2v_jax import config_file
 from d2v_jax.training import build
 from d2v_jax.training.compiled_run import CompiledRun
 from d2v_jax.training.compiled_step import CompiledStep
-from d2v_jax.training.sharding import make_mesh
 from tests import runs
 
 
@@ -21,7 +20,7 @@ def test_without_data_it_is_the_same_program():
   run = CompiledRun(build.from_config(load(num_devices=2)))
   config = load()
   config.data.source = dict(name="folder", path="there/is/no/such/folder")
-  plan = build.plan(config, mesh=make_mesh(devices=jax.devices()[:2]))
+  plan = build.plan(config, devices=jax.devices()[:2])
   batch = build.batch_shapes(plan.dataset.blank(), plan.dataset, 16)
   assert batch == run.experiment.example_batch
   made = CompiledStep(plan, batch)

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 
+from d2v_jax.models import placement
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.visible_vision import visible_vit
@@ -84,14 +85,14 @@ def start(parts, batch):
 
 def run(parts, devices, rule, batches=batches, **kwargs):
   """Losses and the last state of a few steps on so many devices."""
-  mesh = sharding.make_mesh(devices)
+  mesh = sharding.make_mesh(devices, rule)
   batch = next(batches(1))
   create = functools.partial(start, parts, batch)
   stacked = parts["objective"].encoder.sub_trees.stacked
-  states = sharding.state_sharding(jax.eval_shape(create), mesh, rule, stacked)
+  states = sharding.state_sharding(jax.eval_shape(create), mesh, stacked)
   rows = sharding.batch_sharding(mesh)
   step = jax.jit(
-    functools.partial(train_step, **parts, **kwargs),
+    sharding.under(mesh, functools.partial(train_step, **parts, **kwargs)),
     donate_argnums=0,
     in_shardings=(states, rows),
     out_shardings=(states, sharding.replicated(mesh)),
@@ -115,7 +116,7 @@ NOISE = {"drop_path": 0.2, "attention_dropout": 0.1}
 @pytest.mark.parametrize("rule", ["replicated", "fsdp"])
 def test_eight_devices_are_one(rule, monkeypatch, caplog):
   # Small arrays stay whole in real runs; here all that can be is split.
-  monkeypatch.setattr(sharding, "_MIN_SHARDED_SIZE", 0)
+  monkeypatch.setattr(placement, "_MIN_SPLIT_SIZE", 0)
   expected, alone = one_device(**NOISE)
   caplog.clear()
   with jax.log_compiles():
@@ -145,7 +146,7 @@ def one_device_2():
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", ["replicated", "fsdp"])
 def test_eight_devices_are_one_of_version_2(rule, monkeypatch):
-  monkeypatch.setattr(sharding, "_MIN_SHARDED_SIZE", 0)
+  monkeypatch.setattr(placement, "_MIN_SPLIT_SIZE", 0)
   expected, alone = one_device_2()
   losses, state = run(make_2(**NOISE), 8, rule, batches_2)
   np.testing.assert_allclose(losses, expected, rtol=1e-6)

@@ -1,0 +1,78 @@
+"""Linear maps, whose products and gradients live where they should."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from d2v_jax.models import placement
+from d2v_jax.models.initializers import Initializer
+
+
+@jax.custom_vjp
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """x [B, ..., C] times a stored kernel [C, D], in the dtype of x.
+
+  The kernel is gathered in that dtype, and its gradient is summed in its own:
+  over examples and devices in float32 where the product is in bfloat16. Each
+  device computes the outputs of its own examples.
+
+  Args:
+    x: [B, ..., C].
+    kernel: [C, D], perhaps in a wider dtype.
+
+  Returns:
+    [B, ..., D].
+  """
+  x = placement.by_example(x)
+  return placement.by_example(jnp.matmul(x, _cast(kernel, x)))
+
+
+def _cast(kernel, x):
+  return placement.whole(kernel.astype(x.dtype))
+
+
+def _forward(x, kernel):
+  return product(x, kernel), (x, kernel)
+
+
+def _backward(residuals, dy):
+  x, kernel = residuals
+  dy = placement.by_example(dy)
+  # [B, ..., D] x [C, D] -> [B, ..., C]
+  dx = jnp.matmul(dy, _cast(kernel, x).T)
+  examples = tuple(range(x.ndim - 1))
+  # [B, ..., C] x [B, ..., D] -> [C, D]
+  dkernel = jax.lax.dot_general(
+    x,
+    dy,
+    ((examples, examples), ((), ())),
+    preferred_element_type=jnp.promote_types(x.dtype, kernel.dtype),
+  )
+  dkernel = placement.as_parameter(dkernel.astype(kernel.dtype))
+  return placement.by_example(dx), dkernel
+
+
+product.defvjp(_forward, _backward)
+
+
+class Linear(nn.Module):
+  """x W + b on the last axis, in `compute_dtype`."""
+
+  width: int
+  kernel_init: Initializer
+  use_bias: bool = True
+  bias_init: Initializer = nn.initializers.zeros
+  compute_dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [B, ..., C] to [B, ..., width]."""
+    kernel = self.param(
+      "kernel", self.kernel_init, (x.shape[-1], self.width), jnp.float32
+    )
+    y = product(x.astype(self.compute_dtype), kernel)
+    if self.use_bias:
+      bias = self.param("bias", self.bias_init, (self.width,), jnp.float32)
+      y += bias.astype(y.dtype)
+    return y
