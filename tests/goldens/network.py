@@ -16,6 +16,7 @@ from d2v_jax.training.step import train_step
 from tests.goldens import inert, speech, text, v2, vision
 from tests.goldens.files import Arrays, fingerprint, group
 from tests.goldens.options import Options
+from tests.goldens.watched import watched
 
 Meta = Mapping[str, Any]
 
@@ -91,9 +92,16 @@ def _optimizer(meta: Meta) -> optax.GradientTransformation:
   return tx
 
 
+def _gradients() -> optax.GradientTransformation:
+  """Changes nothing; its state is the last gradients."""
+  return optax.GradientTransformation(
+    lambda params: params, lambda grads, state, params: (grads, grads)
+  )
+
+
 def _start(meta: Meta, arrays: Arrays, case, dtype: str):
   """Student and teacher before step 0, as a train state."""
-  tx = _optimizer(meta)
+  tx = optax.chain(_gradients(), _optimizer(meta))
   to_dtype = functools.partial(
     jax.tree.map, lambda x: jax.numpy.asarray(x, dtype)
   )
@@ -126,14 +134,24 @@ def _masked(values, batch):
 
 
 def _steps(state, case, arrays, tx, dtype) -> Iterator[tuple]:
+  """Number, state and metrics of each step; of the first y and x, masked."""
   step = jax.jit(
     functools.partial(
-      train_step, objective=case.objective, tx=tx, schedule=lambda s: s
+      train_step,
+      objective=watched(case.objective),
+      tx=tx,
+      schedule=lambda s: s,
     )
   )
   for k in range(3):
     batch = case.batch(group(arrays, f"step{k}/"), dtype)
     state, metrics = step(state, batch)
+    if k == 0 and "debug/y_full" in arrays and dtype == "float32":
+      np.testing.assert_allclose(
+        metrics["y"], arrays["debug/y_full"], rtol=0, atol=1e-4
+      )
+    for name in ("y", "x"):
+      metrics[name] = _masked(metrics[name], batch)
     yield k, state, metrics
 
 
@@ -141,32 +159,10 @@ def check_float32(meta: Meta, arrays: Arrays) -> None:
   """Targets, predictions, gradients, and three steps."""
   case = read(meta, arrays, "float32")
   state, tx = _start(meta, arrays, case, "float32")
-  objective, names = case.objective, case.names
+  names = case.names
   close = functools.partial(
     _check_tree, arrays, skip=set(meta["no_grad_params"])
   )
-
-  batch = case.batch(group(arrays, "step0/"), "float32")
-  y = jax.jit(objective.teacher_targets)(
-    state.params, state.teacher_params, batch
-  )
-  x = jax.jit(objective.predictions)(state.params, batch, None)
-  for actual, name in ((y, "y"), (x, "x")):
-    np.testing.assert_allclose(
-      _masked(actual, batch), arrays[f"step0/{name}"], rtol=0, atol=1e-4
-    )
-  if "debug/y_full" in arrays:
-    np.testing.assert_allclose(y, arrays["debug/y_full"], rtol=0, atol=1e-4)
-
-  grads = jax.jit(
-    jax.grad(
-      lambda p: objective.loss(p, state.teacher_params, batch, None).value
-    )
-  )(state.params)
-  grads = names.to_torch(grads)
-  largest = max(np.abs(g).max() for g in grads.values())
-  close("grad", grads, 3e-5 * largest)
-
   for k, now, metrics in _steps(state, case, arrays, tx, "float32"):
     expected = group(arrays, f"step{k}/")
     np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-5)
@@ -182,6 +178,13 @@ def check_float32(meta: Meta, arrays: Arrays) -> None:
     ):
       np.testing.assert_allclose(metrics[ours], expected[theirs], atol=1e-4)
     if k == 0:
+      for name in ("y", "x"):
+        np.testing.assert_allclose(
+          metrics[name], expected[name], rtol=0, atol=1e-4
+        )
+      grads = names.to_torch(now.opt_state[0])
+      largest = max(np.abs(g).max() for g in grads.values())
+      close("grad", grads, 3e-5 * largest)
       close("param1", names.to_torch(now.params), 5e-5)
       close("teacher1", _teacher(meta, names, now), 1e-5)
   close("teacher3", _teacher(meta, names, now), 1e-5)
@@ -242,20 +245,6 @@ def check_float64(meta: Meta, arrays: Arrays, monkeypatch) -> None:
           token_embedding, "sinusoidal_positions", lambda *_, table=table: table
         )
     state, tx = _start(meta, arrays, case, "float64")
-    batch = case.batch(group(arrays, "step0/"), "float64")
-    objective = case.objective
-    y = jax.jit(objective.teacher_targets)(
-      state.params, state.teacher_params, batch
-    )
-    x = jax.jit(objective.predictions)(state.params, batch, None)
-    for actual, name in ((y, "y"), (x, "x")):
-      assert actual.dtype == np.float64
-      np.testing.assert_allclose(
-        _masked(actual, batch),
-        arrays[f"f64/step0/{name}"],
-        rtol=1e-7,
-        atol=1e-7,
-      )
     for k, _, metrics in _steps(state, case, arrays, tx, "float64"):
       np.testing.assert_allclose(
         metrics["loss"], arrays["f64/loss"][k], rtol=1e-7
@@ -263,6 +252,12 @@ def check_float64(meta: Meta, arrays: Arrays, monkeypatch) -> None:
       np.testing.assert_allclose(
         metrics["grad_norm"], arrays["f64/grad_norm"][k], rtol=1e-7
       )
+      if k == 0:
+        for name in ("y", "x"):
+          assert metrics[name].dtype == np.float64
+          np.testing.assert_allclose(
+            metrics[name], arrays[f"f64/step0/{name}"], rtol=1e-7, atol=1e-7
+          )
 
 
 def check_features(meta: Meta, arrays: Arrays) -> None:

@@ -32,6 +32,7 @@ from tests.goldens import text as text_cases
 from tests.goldens import v2 as v2_cases
 from tests.goldens import vision as vision_cases
 from tests.goldens.torch_names import Names
+from tests.goldens.watched import watched
 
 _FILE = pathlib.Path(__file__).parent / "recipe.json"
 
@@ -68,11 +69,11 @@ def check(name: str) -> None:
 
   @jax.jit
   @functools.partial(jax.value_and_grad, has_aux=True)
-  def gradient(params):
-    loss = objective.loss(params, teacher_params, batch, None)
+  def gradient(params, teacher_params, batch):
+    loss = watched(objective).loss(params, teacher_params, batch, None)
     return loss.value, loss
 
-  (loss, (_, weight, metrics)), grads = gradient(params)
+  (loss, (_, weight, metrics)), grads = gradient(params, teacher_params, batch)
   np.testing.assert_allclose(loss, recipe["loss_per_sample"], rtol=1e-5)
   np.testing.assert_allclose(
     loss * recipe["sample_size"], sum(recipe["loss_sums"].values()), rtol=1e-5
@@ -88,9 +89,8 @@ def check(name: str) -> None:
       ("prediction_std", "pred_var"),
     ):
       np.testing.assert_allclose(metrics[ours], recipe[theirs], rtol=1e-5)
-  y = objective.teacher_targets(params, teacher_params, batch)
-  y = np.repeat(y, len(mask) // len(y), axis=0)[mask]
-  x = objective.predictions(params, batch, None)[mask]
+  y = np.repeat(metrics["y"], len(mask) // len(metrics["y"]), axis=0)[mask]
+  x = metrics["x"][mask]
   for ours, name in ((y, "target_first"), (x, "pred_first")):
     if name in recipe:
       np.testing.assert_allclose(ours[0, :5], recipe[name], atol=1e-4)

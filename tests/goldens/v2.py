@@ -142,7 +142,7 @@ class _Noisy:
 
 
 @dataclasses.dataclass(frozen=True)
-class _WithNoise:
+class WithNoise:
   """Data2Vec2 whose decoder takes its noise from the batch."""
 
   base: Data2Vec2
@@ -153,9 +153,6 @@ class _WithNoise:
   def _of(self, batch):
     decoder = _Noisy(self.base.decoder, batch["noise"])
     return dataclasses.replace(self.base, decoder=decoder)
-
-  def predictions(self, params, batch, rng):
-    return self._of(batch).predictions(params, batch, rng)
 
   def loss(self, params, teacher_params, batch, rng):
     return self._of(batch).loss(params, teacher_params, batch, rng)
@@ -222,7 +219,7 @@ def v2(meta: dict, shapes: dict, dtype: str) -> fairseq.Case:
     return _batch(step, c["clone_batch"], name, dtype)
 
   names = Names(shapes, RULES, unused)
-  return fairseq.Case(_WithNoise(objective), names, batch)
+  return fairseq.Case(WithNoise(objective), names, batch)
 
 
 def _batch(step, num_masks, name, dtype):
