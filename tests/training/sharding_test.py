@@ -73,7 +73,7 @@ def test_layers_are_never_split(name):
 
 def test_the_largest_axis_that_divides_is_split():
   tree = {
-    "blocks": np.zeros((16, 8, 1024)),
+    "blocks": np.zeros((16, 32, 1024)),
     "head": {"kernel": np.zeros((1020, 512)), "bias": np.zeros(512)},
   }
   mesh = sharding.make_mesh(DEVICES, "fsdp")
