@@ -61,6 +61,15 @@ def parse(
   Returns:
     The flags, and of each --config.PATH=TEXT the path and the text, in order.
   """
+  parsed, overrides = parse_flags(parser, argv)
+  _check_hosts(parser, parsed)
+  return parsed, overrides
+
+
+def parse_flags(
+  parser: argparse.ArgumentParser, argv: Sequence[str]
+) -> tuple[argparse.Namespace, list[tuple[str, str]]]:
+  """As `parse`, with any parser."""
   flags, overrides = [], []
   rest = iter(argv)
   for argument in rest:
@@ -72,9 +81,7 @@ def parse(
       overrides.append((path, value))
     else:
       flags.append(argument)
-  parsed = parser.parse_args(flags)
-  _check_hosts(parser, parsed)
-  return parsed, overrides
+  return parser.parse_args(flags), overrides
 
 
 def _check_hosts(parser, flags):

@@ -19,6 +19,14 @@ MAY_IMPORT = {
   "evaluators": {"data", "decoding", "models"},
   "modalities": {"data", "models"},
   "training": {"data", "evaluators", "modalities", "models", "objectives"},
+  "planning": {
+    "config_file",
+    "modalities",
+    "objectives",
+    "probe",
+    "run_arguments",
+    "training",
+  },
   "pretrained": {
     "data",
     "evaluators",

@@ -21,6 +21,10 @@ class Peaks:
   memory: int
 
 
+# To JAX half of a chip is a device.
+_V2 = Peaks(23e12, 0.35e12, 8 * _GIB)
+_V3 = Peaks(61.5e12, 0.45e12, 16 * _GIB)
+_V7X = Peaks(1153.5e12, 3.69e12, 96 * _GIB)
 _V4 = Peaks(275e12, 1.228e12, 32 * _GIB)
 _V5E = Peaks(197e12, 0.819e12, 16 * _GIB)
 _V5P = Peaks(459e12, 2.765e12, 95 * _GIB)
@@ -30,6 +34,8 @@ _A100_40 = Peaks(312e12, 1.555e12, 40 * _GIB)
 # Keys are what `jax.Device.device_kind` says: the newer TPUs have two names,
 # and of a GPU each board has its own.
 _PEAKS = {
+  "TPU v2": _V2,
+  "TPU v3": _V3,
   "TPU v4": _V4,
   "TPU v5 lite": _V5E,
   "TPU v5e": _V5E,
@@ -37,6 +43,7 @@ _PEAKS = {
   "TPU v5p": _V5P,
   "TPU v6 lite": _V6E,
   "TPU v6e": _V6E,
+  "TPU7x": _V7X,
   "NVIDIA A100-SXM4-40GB": _A100_40,
   "NVIDIA A100-PCIE-40GB": _A100_40,
   "NVIDIA A100-SXM4-80GB": Peaks(312e12, 2.039e12, 80 * _GIB),

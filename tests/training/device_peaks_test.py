@@ -20,10 +20,13 @@ def test_both_names_of_a_tpu(first, second):
 @pytest.mark.parametrize(
   ("kind", "intensity"),
   [
+    ("TPU v2", 65.7),
+    ("TPU v3", 136.7),
     ("TPU v4", 223.9),
     ("TPU v5 lite", 240.5),
     ("TPU v5", 166.0),
     ("TPU v6 lite", 560.4),
+    ("TPU7x", 312.6),
     ("NVIDIA A100-SXM4-80GB", 153.0),
     ("NVIDIA H100 80GB HBM3", 295.3),
     ("NVIDIA H200", 206.1),

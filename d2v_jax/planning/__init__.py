@@ -1,0 +1,1 @@
+"""A run before it runs: memory, traffic and time of its compiled step."""

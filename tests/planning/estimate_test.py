@@ -1,0 +1,78 @@
+"""Seconds of instructions, worked out by hand."""
+
+import pytest
+
+from d2v_jax.planning.costs import Cost
+from d2v_jax.planning.devices import Target
+from d2v_jax.planning.estimate import CALIBRATION, estimate
+from d2v_jax.planning.program import Instruction
+from d2v_jax.training.device_peaks import Peaks
+
+PEAKS = Peaks(flops=1000.0, bandwidth=100.0, memory=10)
+
+
+def target(platform="tpu", devices=4, **changes):
+  fields = {"peaks": PEAKS, "clock": 10.0, "link": 50.0} | changes
+  return Target("x:4", (None,) * devices, platform, "X", **fields)
+
+
+def cost(op="fusion", times=1, **fields):
+  return Cost(times, Instruction("i", op, (), ()), **fields)
+
+
+@pytest.mark.parametrize(
+  ("costs", "seconds"),
+  [
+    # Cycles at the clock, or bytes at the bandwidth.
+    ([cost(times=3, cycles=20, moved=100.0)], 3 * 2.0),
+    ([cost(cycles=20, moved=300.0)], 3.0),
+    # Without cycles operations at the peak.
+    ([cost(operations=5000.0, moved=300.0)], 5.0),
+    ([cost(), cost(cycles=10), cost(cycles=20)], 1.0 + 2.0),
+    # Copies run beside.
+    ([cost(cycles=10), cost("copy-start", moved=900.0)], 1.0),
+    ([cost("copy-done", moved=900.0)], 0.0),
+    ([cost("fusion-start", moved=900.0)], 9.0),
+  ],
+)
+def test_computing(costs, seconds):
+  assert estimate(costs, target()).seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+  ("kind", "seconds"),
+  [
+    ("all-gather", 3 / 4 * 100 / 50),
+    ("all-reduce", 2 * 3 / 4 * 100 / 50),
+    ("reduce-scatter", 3 * 100 / 50),
+    ("all-to-all", 3 / 4 * 100 / 50),
+    ("collective-permute", 100 / 50),
+  ],
+)
+def test_sending(kind, seconds):
+  computing = cost(cycles=50)  # 5 seconds
+  waits = [computing, cost(times=2, collective=kind, received=100.0)]
+  found = estimate(waits, target())
+  assert found.seconds == pytest.approx(5 + 2 * seconds)
+  assert (found.computing, found.sending) == pytest.approx((5, 2 * seconds))
+  beside = [computing, cost(collective=kind, received=100.0, overlaps=True)]
+  found = estimate(beside, target())
+  assert found.seconds == pytest.approx(max(5, seconds))
+
+
+def test_kernels_are_a_part():
+  found = estimate(
+    [cost(operations=2000.0, kernel=True), cost(cycles=10)], target()
+  )
+  assert (found.computing, found.kernels) == (3.0, 2.0)
+
+
+def test_what_is_not_known():
+  assert estimate([cost(cycles=10)], target(peaks=None)) is None
+  collective = cost(collective="all-reduce", received=100.0)
+  assert estimate([collective], target(link=None)).seconds == 0
+  assert estimate([collective], target(devices=1)).seconds == 0
+
+
+def test_each_platform_says_how_it_is_estimated():
+  assert CALIBRATION.keys() == {"tpu", "gpu", "cpu"}
