@@ -65,7 +65,7 @@ RATES = (
   "layer_drop",
 )
 # Changes of the encoder to time with --sweep.
-_REMAT = {"ours, remat": {"remat": True}}
+_REMAT = {"ours, remat": {"remat": "full"}}
 _DROPOUT = {"ours, dropout": {"dropout": 0.1, "attention_dropout": 0.1}}
 SWEEP: dict[str, dict[str, Spec]] = {
   "vision": {

@@ -91,7 +91,7 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     drop_path=drop_path,
     attention_dropout=0.0,
     final_norm=False,
-    remat=size == "large",
+    remat="full" if size == "large" else "none",
   )
   c.objective = dict(
     name="classification",

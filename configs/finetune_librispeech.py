@@ -128,7 +128,7 @@ def get_config(recipe: str = "base_100h") -> ml_collections.ConfigDict:
     attention_dropout=0.0,
     activation_dropout=0.1,
     layer_drop=layer_drop,
-    remat=size == "large",
+    remat="full" if size == "large" else "none",
   )
   c.objective = dict(name="ctc", head=dict(num_outputs=29))
   c.schedule = dict(

@@ -32,7 +32,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.sharding = "fsdp"
   c.data.source = dict(name="manifest", path="libri_light.tsv")
   c.encoder.update(width=1024, depth=24, num_heads=16)
-  c.encoder.remat = True
+  c.encoder.remat = "full"
   c.schedule.peak = 3e-4
   c.schedule.warmup_steps = 12_800  # 3.2 %, with the lower rate
   c.schedule.hold_steps = 359_200

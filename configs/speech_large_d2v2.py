@@ -47,7 +47,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.encoder.update(
     width=1024, prenet_depth=8, depth=16, num_heads=16, layer_drop=0.0
   )
-  c.encoder.remat = True
+  c.encoder.remat = "full"
   c.objective.targets.top_k = 16
   c.objective.decoder.width = 768
   c.objective.ema.update(start=0.9997, end=1.0, anneal_steps=300_000)

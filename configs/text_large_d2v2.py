@@ -35,7 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.sharding = "fsdp"
   c.data.mask.ratio = 0.5
   c.encoder.update(width=1024, depth=24, num_heads=16)
-  c.encoder.remat = True
+  c.encoder.remat = "full"
   c.objective.targets.update(
     top_k=24, layer_norms=("layer",), average_norms=("instance",)
   )

@@ -34,7 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.encoder.update(
     patch_size=14, width=1280, prenet_depth=0, depth=32, num_heads=16
   )
-  c.encoder.remat = True
+  c.encoder.remat = "full"
   c.objective.targets.top_k = 24
   c.objective.cls_loss = 1.28
   c.objective.decoder.update(width=1024, layers=3, kernel=5)

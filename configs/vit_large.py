@@ -48,7 +48,7 @@ def get_config() -> ml_collections.ConfigDict:
     drop_path=0.2,
     attention_dropout=0.15,
   )
-  c.encoder.remat = True
+  c.encoder.remat = "full"
   c.schedule.peak = 1e-3
   c.schedule.warmup_steps = 80 * STEPS_PER_EPOCH - 1
   c.evaluation.every = 20 * STEPS_PER_EPOCH

@@ -42,7 +42,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.sharding = "fsdp"
   c.data.mask.update(ratio=0.75, adjust=0.1)
   c.encoder.update(width=1024, prenet_depth=0, depth=24, num_heads=16)
-  c.encoder.remat = True
+  c.encoder.remat = "full"
   c.objective.targets.top_k = 18
   c.objective.cls_loss = 1.28
   c.objective.decoder.update(width=1024, layers=3, kernel=5)

@@ -3,12 +3,14 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
 from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.initializers import Initializer, beit_init
 from d2v_jax.models.layers import dropout
 from d2v_jax.models.linear import Linear
+from d2v_jax.models.remat import MIXED
 
 
 class Attention(nn.Module):
@@ -78,6 +80,7 @@ class Attention(nn.Module):
     )
     mixed = (mixed / total).astype(qkv.dtype)  # [B, heads, N, d]
     mixed = mixed.transpose(0, 2, 1, 3).reshape(x.shape)  # [B, N, D]
+    mixed = checkpoint_name(mixed, MIXED)
     return Linear(
       width,
       self.kernel_init,

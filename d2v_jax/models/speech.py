@@ -34,7 +34,7 @@ class _Speech(nn.Module):
   attention_dropout: float
   activation_dropout: float
   layer_drop: float
-  remat: bool
+  remat: str
   compute_dtype: DTypeLike
 
   @nn.compact
@@ -122,7 +122,7 @@ def speech(
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
   layer_drop: float = 0.0,
-  remat: bool = False,
+  remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
   """data2vec's speech encoder.
@@ -156,7 +156,8 @@ def speech(
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
     layer_drop: probability of skipping a layer, per update.
-    remat: recompute activations in the backward pass.
+    remat: what the backward pass computes again (less memory): 'none', 'dots',
+      all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
   Returns:
@@ -182,6 +183,7 @@ def speech(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    remat=remat,
     dropout=dropout,
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,

@@ -21,6 +21,7 @@ from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.initializers import Initializer, beit_init
 from d2v_jax.models.layers import dropout, gelu, layer_norm
 from d2v_jax.models.linear import Linear
+from d2v_jax.models.remat import POLICIES, rematerialised
 
 
 class LayerOutputs(NamedTuple):
@@ -157,7 +158,7 @@ class Block(nn.Module):
 
 
 def stacked_blocks(
-  depth: int, *, remat: bool, name: str, **kwargs: Any
+  depth: int, *, remat: str, name: str, **kwargs: Any
 ) -> nn.Module:
   """`depth` layers as one scan over stacked parameters [L, ...].
 
@@ -166,7 +167,7 @@ def stacked_blocks(
 
   Args:
     depth: number of layers L.
-    remat: recompute activations in the backward pass (less memory, more time).
+    remat: what is computed again in the backward pass, see `check_layers`.
     name: name of the parameter sub-tree.
     **kwargs: arguments of `Block`.
 
@@ -174,10 +175,8 @@ def stacked_blocks(
     A module called with (x, drop_path_rates [L], bias) that returns
     (x, LayerOutputs of [L, B, N, D]).
   """
-  # prevent_cse=False is right only inside a scan, where it costs nothing.
-  block = nn.remat(Block, prevent_cse=False) if remat else Block
   scan = nn.scan(
-    block,
+    rematerialised(Block, remat),
     variable_axes={"params": 0},
     split_rngs={"params": True, "dropout": True},
     in_axes=(0, nn.broadcast),
@@ -194,6 +193,7 @@ def check_layers(
   num_heads: int,
   mlp_ratio: float,
   norm_eps: float,
+  remat: str,
   **rates: float,
 ) -> None:
   """Checks the arguments that the layers of all networks have.
@@ -205,6 +205,8 @@ def check_layers(
     num_heads: attention heads; must divide the width.
     mlp_ratio: hidden width of the feed-forward part over D.
     norm_eps: epsilon of the norms.
+    remat: what the backward pass computes again: 'none', 'dots' (all but
+      products and attention) or 'full' (all of each layer).
     **rates: of dropout of any kind.
 
   Raises:
@@ -214,4 +216,5 @@ def check_layers(
   checks.multiple(where, ("width", width), num_heads=num_heads)
   checks.positive(where, mlp_ratio=mlp_ratio, norm_eps=norm_eps)
   checks.at_least(where, 1, **{"width * mlp_ratio": int(width * mlp_ratio)})
+  checks.choice(where, POLICIES, remat=remat)
   checks.rates(where, **rates)

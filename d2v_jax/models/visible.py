@@ -64,7 +64,8 @@ class VisibleEncoder(nn.Module):
     activation_dropout: rate after the GELU of the feed-forward parts.
     layer_drop: probability of skipping a layer, per update.
     drop_path: rate of the last layer, see `drop_path_rates`.
-    remat: recompute activations in the backward pass.
+    remat: what the backward pass computes again (less memory): 'none', 'dots',
+      all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products.
   """
 
@@ -88,7 +89,7 @@ class VisibleEncoder(nn.Module):
   activation_dropout: float = 0.0
   layer_drop: float = 0.0
   drop_path: float = 0.0
-  remat: bool = False
+  remat: str = "none"
   compute_dtype: DTypeLike = jnp.float32
 
   @nn.compact

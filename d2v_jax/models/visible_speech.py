@@ -34,7 +34,7 @@ def visible_speech(
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
   layer_drop: float = 0.0,
-  remat: bool = False,
+  remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
   """data2vec 2.0's speech encoder, with norms after each branch.
@@ -69,7 +69,8 @@ def visible_speech(
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
     layer_drop: probability of skipping a layer, per update.
-    remat: recompute activations in the backward pass.
+    remat: what the backward pass computes again (less memory): 'none', 'dots',
+      all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
   Returns:
@@ -96,6 +97,7 @@ def visible_speech(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    remat=remat,
     dropout=dropout,
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,

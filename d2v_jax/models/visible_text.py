@@ -33,7 +33,7 @@ def visible_text(
   dropout: float = 0.0,
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
-  remat: bool = False,
+  remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
   """data2vec 2.0's text encoder, with norms after each branch.
@@ -61,7 +61,8 @@ def visible_text(
     dropout: rate for the embedding and for each branch.
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
-    remat: recompute activations in the backward pass.
+    remat: what the backward pass computes again (less memory): 'none', 'dots',
+      all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
   Returns:
@@ -82,6 +83,7 @@ def visible_text(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    remat=remat,
     dropout=dropout,
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,

@@ -29,7 +29,7 @@ def visible_vit(
   attention_dropout: float = 0.0,
   mean: patches.Channels = patches.MEAN,
   std: patches.Channels = patches.STD,
-  remat: bool = False,
+  remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
   """data2vec 2.0's ViT: fixed sine-cosine positions, norms after each branch.
@@ -49,7 +49,8 @@ def visible_vit(
     attention_dropout: dropout rate of attention weights.
     mean: per-channel mean subtracted from uint8 images scaled to [0, 1].
     std: per-channel std that they are divided by.
-    remat: recompute activations in the backward pass.
+    remat: what the backward pass computes again (less memory): 'none', 'dots',
+      all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
   Returns:
@@ -77,6 +78,7 @@ def visible_vit(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    remat=remat,
     drop_path=drop_path,
     attention_dropout=attention_dropout,
   )

@@ -47,7 +47,7 @@ class _Vit(nn.Module):
   norm_eps: float
   drop_path: float
   attention_dropout: float
-  remat: bool
+  remat: str
   compute_dtype: DTypeLike
 
   @nn.compact
@@ -171,7 +171,7 @@ def vit(
   attention_dropout: float = 0.0,
   mean: patches.Channels = patches.MEAN,
   std: patches.Channels = patches.STD,
-  remat: bool = False,
+  remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
   """The BEiT-style ViT of data2vec.
@@ -196,7 +196,8 @@ def vit(
     attention_dropout: dropout rate of attention weights.
     mean: per-channel mean subtracted from uint8 images scaled to [0, 1].
     std: per-channel std that they are divided by.
-    remat: recompute activations in the backward pass.
+    remat: what the backward pass computes again (less memory): 'none', 'dots',
+      all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
   Returns:
@@ -222,6 +223,7 @@ def vit(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    remat=remat,
     drop_path=drop_path,
     attention_dropout=attention_dropout,
   )

@@ -186,7 +186,8 @@ def test_negative_scales_are_none():
   assert not np.array_equal(tokens(0.0), tokens(1.0))
 
 
-def test_recomputed_activations_change_nothing():
+@pytest.mark.parametrize("policy", ["dots", "full"])
+def test_recomputed_activations_change_nothing(policy):
   def gradient(remat):
     network, batch = images(remat=remat)
     params = drawn(network, batch)
@@ -194,8 +195,8 @@ def test_recomputed_activations_change_nothing():
 
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
-    gradient(False),
-    gradient(True),
+    gradient("none"),
+    gradient(policy),
   )
 
 

@@ -198,9 +198,10 @@ def test_accumulation_weighs_by_masked_tokens():
   np.testing.assert_allclose(split["grad_norm"], whole["grad_norm"], rtol=1e-5)
 
 
-def test_remat_changes_nothing():
+@pytest.mark.parametrize("policy", ["dots", "full"])
+def test_remat_changes_nothing(policy):
   plain, _ = one_device(**NOISE)
-  remat, _ = run(make(**NOISE, remat=True), 1, "replicated")
+  remat, _ = run(make(**NOISE, remat=policy), 1, "replicated")
   np.testing.assert_allclose(remat, plain, rtol=1e-6)
 
 
