@@ -21,7 +21,7 @@ MAY_IMPORT = {
   "training": {"data", "evaluators", "modalities", "models", "objectives"},
   "planning": {
     "config_file",
-    "modalities",
+    "models",
     "objectives",
     "probe",
     "run_arguments",

@@ -35,6 +35,8 @@ def main(argv: Sequence[str]) -> int:
   flags, overrides = run_arguments.parse_flags(_parser(), argv)
   # Programs are compiled here, and run elsewhere.
   os.environ["JAX_PLATFORMS"] = "cpu"
+  # Compilers warn of what the report says.
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   try:
     _run(flags, overrides)
   except KeyboardInterrupt:

@@ -1,12 +1,10 @@
 """How much fits: the largest micro-batch, and what a larger batch takes."""
 
 import dataclasses
-import inspect
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from d2v_jax.modalities import MODALITIES
+from d2v_jax.models.remat import POLICIES
 from d2v_jax.planning.plan import Row
 
 # Sizes that batches of a run are made of: 1, 2, 3, 4, 6, 8, 12, 16, ...
@@ -89,9 +87,9 @@ def candidates(
     devices: number of devices.
   """
   remats = [
-    {"encoder.remat": value}
-    for value in remat_choices(config)
-    if value != config.encoder.get("remat", remat_choices(config)[0])
+    {"encoder.remat": policy}
+    for policy in POLICIES
+    if policy not in ("none", config.encoder.get("remat"))
   ]
   accumulate = _accumulate(batch, micro_batch)
   micro: list[Settings] = [{"accumulate": accumulate}] if accumulate > 1 else []
@@ -106,17 +104,6 @@ def candidates(
   if remats and split and batch > 1:
     # What is left: one example after the other.
     yield {**remats[-1], **split[0], "accumulate": batch}
-
-
-def remat_choices(config: Any) -> tuple[Any, ...]:
-  """The values of config.encoder.remat, the first without any."""
-  encoders = MODALITIES[config.modality].encoders
-  made = encoders[config.encoder.name]
-  parameters = inspect.signature(made, eval_str=True).parameters
-  if "remat" not in parameters:
-    return ()
-  annotation = parameters["remat"].annotation
-  return typing.get_args(annotation) or (False, True)
 
 
 def _accumulate(batch: int, micro_batch: int) -> int:

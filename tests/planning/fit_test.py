@@ -5,7 +5,6 @@ import types
 import pytest
 
 from d2v_jax import config_file
-from d2v_jax.planning import fit
 from d2v_jax.planning.fit import SIZES, Way, candidates, cheapest, largest
 
 
@@ -66,19 +65,22 @@ def config(**changes):
 
 
 def test_candidates():
-  remats = fit.remat_choices(config())
   found = list(candidates(config(), batch=64, micro_batch=24, devices=4))
   alone = [x for x in found if len(x) == 1]
   assert found[0] == {}
   assert {"accumulate": 4} in alone  # micro-batches of 16, as 64 / 3 is none
   assert {"sharding": "fsdp"} in alone
-  last = {"encoder.remat": remats[-1]}
+  assert {"encoder.remat": "dots"} in alone
+  last = {"encoder.remat": "full"}
   assert {**last, "accumulate": 4} in found
   assert {**last, "sharding": "fsdp"} in found
   assert len(found) == len({str(x) for x in found})
 
 
 def test_candidates_of_one_device_and_of_what_is_split_already():
+  full = {"encoder.remat": "full"}
+  found = candidates(config(**full), batch=8, micro_batch=8, devices=1)
+  assert list(found) == [{}, {"encoder.remat": "dots"}]
   for made, devices in ((config(), 1), (config(sharding="fsdp"), 4)):
     found = list(candidates(made, batch=8, micro_batch=8, devices=devices))
     assert not any("sharding" in x or "accumulate" in x for x in found)
