@@ -54,7 +54,9 @@ def _functions(path):
 def _networks():
   for path in files.find():
     if not path.stem.startswith("pure_"):
-      yield pytest.param(path, id=path.stem)
+      further = not (files.HERE / path.name).exists()
+      marks = [pytest.mark.slow] if further else []
+      yield pytest.param(path, id=path.stem, marks=marks)
 
 
 def _settings():

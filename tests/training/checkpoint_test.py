@@ -278,6 +278,7 @@ class TestDamage:
     assert restored[0] == 3
     assert_same_bits(restored[1], make_items(33))
 
+  @pytest.mark.slow
   def test_flipped_byte_never_goes_unnoticed(self, saved, tmp_path):
     """Either found, or in a place whose content is not needed."""
     target, found, harmless = abstract(make_items(3)), set(), set()
