@@ -54,6 +54,10 @@ Exit status: 0 finished; 2 a wrong command line, config, data or workdir; 3 the
 run collapsed or diverged; 143 or 130 stopped by SIGTERM or SIGINT (Ctrl-C) with
 everything saved: run the same command to go on. With D2V_TRACEBACK=1 in the
 environment an error also shows where it came from.
+
+What is compiled is kept in ~/.cache/d2v_jax/compiled, or in the folder that
+JAX_COMPILATION_CACHE_DIR names; with JAX_ENABLE_COMPILATION_CACHE=false nothing
+is.
 """
 _CONFIG = "one of ours by name, or the path of a file"
 
@@ -116,8 +120,10 @@ def _run(
   # Only now: --help and wrong flags need no JAX.
   import jax
 
+  from d2v_jax import compilation_cache
   from d2v_jax.training import health
 
+  compilation_cache.enable()
   try:
     if flags.distributed or flags.coordinator:
       jax.distributed.initialize(

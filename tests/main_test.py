@@ -366,6 +366,7 @@ def test_a_run_in_plain_lines(tmp_path):
   assert err == ""
   lines = out.splitlines()
   assert [line.split("  ")[0] for line in lines] == [
+    "compiling the step for inputs of 16 x 8 x 8 x 1",
     "evaluation at step 0:",
     "step 2/4",
     "step 4/4",

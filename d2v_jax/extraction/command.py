@@ -53,12 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
-  from d2v_jax import pretrained
+  from d2v_jax import compilation_cache, pretrained
   from d2v_jax.extraction import compute, formats, inputs, request
   from d2v_jax.extraction.examples import Examples
   from d2v_jax.extraction.log import Log
   from d2v_jax.training.stored_run import StoredRun
 
+  compilation_cache.enable()
   config, changes = request.fitted_config(args)
   source = StoredRun(args.run, args.step)
   name = args.model or ("teacher" if source.averaged else "student")

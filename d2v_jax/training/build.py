@@ -98,13 +98,15 @@ class Experiment(Settings):
 
   Attributes:
     num_examples: to train on.
-    example_batch: shapes and dtypes of a global batch.
+    example_batch: shapes and dtypes of a global batch, of the longest ones.
+    batch_kinds: those of each length that batches have.
     batches: (start_step, corrupt_log) -> this process's training batches.
     evaluation: evaluators, and batches of the splits.
   """
 
   num_examples: int
   example_batch: dict[str, jax.ShapeDtypeStruct]
+  batch_kinds: list[dict[str, jax.ShapeDtypeStruct]]
   batches: Callable[..., pipeline.TrainBatches]
   evaluation: evaluation_lib.Evaluation
 
@@ -168,6 +170,10 @@ def open_data(plan: RunPlan) -> Experiment:
     example_batch=batch_shapes(
       _first(examples, dataset), dataset, plan.batch_size
     ),
+    batch_kinds=[
+      batch_shapes(example, dataset, plan.batch_size)
+      for example in _one_of_each_length(examples, dataset)
+    ],
     batches=functools.partial(
       pipeline.train_batches,
       *examples,
@@ -347,6 +353,18 @@ def _first(examples: TrainingExamples, dataset: Dataset) -> Example:
   if dataset.buckets is not None:
     example = {**example, "length": dataset.buckets.lengths[-1]}
   return example
+
+
+def _one_of_each_length(
+  examples: TrainingExamples, dataset: Dataset
+) -> list[Example]:
+  """The first example, in a batch of each length that occurs."""
+  example, buckets = examples.source[0], dataset.buckets
+  if buckets is None:
+    return [example]
+  # What is left over in a bucket goes to the next one that is not empty.
+  used = np.unique(buckets.assign(examples.source.lengths))
+  return [{**example, "length": buckets.lengths[i]} for i in used]
 
 
 def _check_outputs(objective: Spec, dataset: Dataset, source: Any) -> None:

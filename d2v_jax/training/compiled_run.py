@@ -67,7 +67,16 @@ class CompiledRun:
       return dataclasses.replace(state, teacher_params=teacher_params)
 
     compiled = jax.jit(create, out_shardings=self._made.state_sharding)
-    return compiled(*self._given_params())
+    state = compiled(*self._given_params())
+    # As from a checkpoint, so that no restart has a program of its own.
+    return self.state_at(
+      0,
+      {
+        "params": state.params,
+        "teacher_params": state.teacher_params,
+        "opt_state": state.opt_state,
+      },
+    )
 
   def _given_params(self) -> tuple[Params, Params]:
     """Student and teacher of config.init_from, as far as they are taken."""
@@ -101,15 +110,16 @@ class CompiledRun:
 
   def state_at(self, step: int, items: dict[str, Any]) -> TrainState:
     """The state that a checkpoint of this run stands for."""
-    # By jit, as device_put cannot put a key on other hosts' devices.
+    # By jit, as device_put cannot put a key on other hosts' devices. The step
+    # is an argument: the program is the same wherever a run goes on.
     step_and_rng = jax.jit(
-      lambda: (jnp.int32(step), train_state.step_rng(self._made.rng)),
+      lambda step: (step, train_state.step_rng(self._made.rng)),
       out_shardings=(
         self._made.state_sharding.step,
         self._made.state_sharding.rng,
       ),
     )
-    updates, rng = step_and_rng()
+    updates, rng = step_and_rng(np.int32(step))
     return TrainState(step=updates, rng=rng, **items)
 
   def evaluate(

@@ -98,10 +98,11 @@ def _loop(
   run = compiled.experiment
   process = jax.process_index()
   corrupt = f"corrupt_files{process or ''}.txt"
+  programs = Programs(compiled.step, compiled.abstract_state)
+  programs.prepare(run.batch_kinds, terminal.message)
   feed = Feed(run.batches(start_step=start, corrupt_log=workdir / corrupt))
   log = RunLog(run, workdir, start, terminal, feed)
   profiler = Profiler(run.profile, workdir, log.pause)
-  programs = Programs(compiled.step, compiled.abstract_state)
   unread = None  # metrics of the step before, read while the next one runs
   with (
     contextlib.closing(feed),

@@ -1,6 +1,6 @@
 """The step as programs: one for each shape that batches have."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +28,21 @@ class Programs:
     self._step = step
     self._state = state
     self._programs: dict[_Key, _Program] = {}
+
+  def prepare(
+    self, batches: Sequence[Mapping[str, Any]], say: Callable[[str], None]
+  ) -> None:
+    """Compiles what is not compiled yet, so that no step has to wait.
+
+    Args:
+      batches: shapes and dtypes of the batches to come.
+      say: is told about each before it is compiled.
+    """
+    for number, batch in enumerate(batches, 1):
+      shape = " x ".join(map(str, batch["inputs"].shape))
+      place = f" ({number} of {len(batches)})" if len(batches) > 1 else ""
+      say(f"compiling the step for inputs of {shape}{place}")
+      self._program(batch)
 
   def __call__(
     self, state: TrainState, batch: Mapping[str, jax.Array]

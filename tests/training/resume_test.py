@@ -189,6 +189,7 @@ def test_ctrl_c_in_a_terminal(tmp_path):
     workdir=tmp_path / "run",
   )
   try:
+    assert process.stdout.readline().startswith("compiling the step ")
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
     ((status, _, err),) = runs.finish(process)
