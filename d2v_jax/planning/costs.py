@@ -30,6 +30,7 @@ class Cost:
     times: how often it runs in a call of the program.
     instruction: what it is.
     operations: of matrix products and convolutions; a multiply-add is two.
+    repeated: those of them that were made before, and thrown away.
     moved: bytes to and from the device's large memory.
     cycles: of the core, as the compiler estimates them; None: it does not.
     kernel: a kernel of unknown inside, whose operations are an assumption.
@@ -43,15 +44,11 @@ class Cost:
   operations: float = 0.0
   moved: float = 0.0
   cycles: int | None = None
+  repeated: float = 0.0
   kernel: bool = False
   collective: str = ""
   received: float = 0.0
   overlaps: bool = False
-
-  @property
-  def recomputed(self) -> bool:
-    """Whether it repeats what the forward pass has thrown away."""
-    return "rematted_computation" in self.instruction.place
 
 
 def costs(program: Program) -> list[Cost]:
@@ -96,12 +93,17 @@ def _of_instruction(
   kernel = kernel_operations(instruction, computation)
   found = re.search(r'"estimated_cycles":"(-?\d+)"', instruction.attributes)
   cycles = int(found[1]) if found else None
+  operations, repeated = kernel or (
+    _operations(instruction, computation, program),
+    0.0,
+  )
+  if "rematted_computation" in instruction.place:
+    repeated = operations
   cost = Cost(
     times=times,
     instruction=instruction,
-    operations=_operations(instruction, computation, program)
-    if kernel is None
-    else kernel,
+    operations=operations,
+    repeated=repeated,
     moved=moved_bytes(instruction, computation, program),
     cycles=cycles if cycles and 0 < cycles < _MOST_CYCLES else None,
     kernel=kernel is not None,

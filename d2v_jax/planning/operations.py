@@ -17,14 +17,22 @@ _CONVOLUTIONS = {
   "__cudnn$convBackwardFilter": ("operand 0", "result", "operand 1"),
 }
 _PRODUCTS = ("__cublas$", "__onednn$matmul")
+# Pallas on TPUs and GPUs, Triton, cuDNN's attention.
+_KERNELS = (
+  "tpu_custom_call",
+  "mosaic_gpu",
+  "__gpu$xla.gpu.triton",
+  "__cudnn$fmha",
+)
 
-# A multiply-add with bfloat16, per kind of attention kernel: the products of
-# two matrices that it makes for each pair of tokens. Forward: logits, values.
-# Backward with recomputed logits: for dq logits, dp, dq; for dk and dv logits,
-# dp, dv, dk; for all three logits, dp, dv, dk, dq.
-_ATTENTION_FORWARD = 2
-_ATTENTION_BACKWARD = {1: 3, 2: 4}
-_ATTENTION_BACKWARD_ALL = 5
+# Products of two matrices that an attention kernel makes for each pair of
+# tokens, and how many of them repeat the forward pass or another kernel.
+# Forward: logits, values. Backward, by the number of its results: for dq
+# logits, dp, dq; for dk and dv logits, dv, dp, dk; for all logits, dv, dp, dk,
+# dq.
+_FORWARD = (2, 0)
+_BACKWARD = {1: (3, 1), 2: (4, 2)}
+_BACKWARD_ALL = (5, 1)
 
 
 def matrix_operations(
@@ -61,36 +69,36 @@ def matrix_operations(
 
 def kernel_operations(
   instruction: Instruction, computation: Computation
-) -> float | None:
+) -> tuple[float, float] | None:
   """Operations of a hand-written kernel, whose inside the compiler can't see.
 
-  What the kernel says of itself (Pallas' cost_estimate) counts. Of others it is
-  assumed that they are attention of q [..., N, d] and k [..., M, d], the first
-  two operands with three axes or more: 2 * pairs of tokens * d for each product
-  of two matrices.
+  What the kernel says of itself (Pallas' cost_estimate) counts. Else one that
+  belongs to attention has 2 * pairs of tokens * d for each product of two
+  matrices, where q [..., N, d] and k [..., M, d] are its first two operands
+  with three axes or more. Others are taken to have none: they only move bytes.
 
   Returns:
-    None if it is no kernel.
+    All of them, and those that repeat others; None if it is no kernel.
   """
   target = instruction.attribute("custom_call_target") or ""
-  if target != "tpu_custom_call" and not target.startswith(
-    ("__cudnn$fmha", "__gpu$xla.gpu.triton", "mosaic_gpu")
-  ):
+  if not target.startswith(_KERNELS):
     return None
   stated = re.search(r'"flops"\s*:\s*"?(\d+)', instruction.attributes)
   if stated and int(stated[1]):
-    return float(stated[1])
+    return float(stated[1]), 0.0
   arrays = [i.arrays[0] for i in computation.operands(instruction)]
   large = [a for a in arrays if len(a.dims) >= 3 and a.dims[-1] > 1]
-  if len(large) < 2:
-    return 0.0
+  of_attention = "fmha" in target or "attention" in instruction.place
+  if len(large) < 2 or not of_attention:
+    return 0.0, 0.0
   query, key = large[:2]
   pairs = math.prod(query.dims[:-1]) * key.dims[-2]
-  products = _ATTENTION_FORWARD
+  products, repeated = _FORWARD
   if "transpose(" in instruction.place:
     outputs = sum(len(a.dims) >= 3 for a in instruction.arrays)
-    products = _ATTENTION_BACKWARD.get(outputs, _ATTENTION_BACKWARD_ALL)
-  return 2.0 * pairs * query.dims[-1] * products
+    products, repeated = _BACKWARD.get(outputs, _BACKWARD_ALL)
+  one = 2.0 * pairs * query.dims[-1]
+  return products * one, repeated * one
 
 
 def _product(instruction: Instruction, operands: list[Array]) -> float:

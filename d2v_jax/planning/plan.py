@@ -38,7 +38,7 @@ class Row:
     flops: matrix products and convolutions of a step without recomputation; a
       multiply-add is two. None, as what follows, where nothing was compiled
       because it does not fit.
-    recomputed_flops: those that remat adds.
+    recomputed_flops: those that remat, and kernels of attention, add.
     kernel_flops: a part of `flops` that is a formula, not the compiler's.
     traffic_bytes: to and from the device's large memory.
     collectives: kind -> bytes of their results.
@@ -166,7 +166,7 @@ def _read(row: Row, done: Any) -> Row:
   def sum_of(values: Any) -> float:
     return sum(cost.times * value for cost, value in values)
 
-  again = sum_of((c, c.operations) for c in found if c.recomputed)
+  again = sum_of((c, c.repeated) for c in found)
   return dataclasses.replace(
     row,
     fits=limit is None or total <= limit,

@@ -121,21 +121,41 @@ PAIRS = 2 * 3 * 64 * 80 * 16
 
 
 @pytest.mark.parametrize(
-  ("place", "result", "products"),
+  ("place", "result", "products", "repeated"),
   [
-    ("jit(f)/jvp(attention)", "bf16[2,3,64,16]", 2),
-    ("jit(f)/transpose(jvp(attention))/dq", "bf16[2,3,64,16]", 3),
-    ("transpose(jvp(a))", "(bf16[2,3,80,16], bf16[2,3,80,16])", 4),
-    ("transpose(x)", "(f32[2,3,8,16], f32[2,3,8,16], f32[2,3,8,16])", 5),
+    ("jit(f)/jvp(attention)", "bf16[2,3,64,16]", 2, 0),
+    ("jit(f)/transpose(jvp(attention))/dq", "bf16[2,3,64,16]", 3, 1),
+    (
+      "transpose(attention)",
+      "(bf16[2,3,80,16], bf16[2,3,80,16], f32[4])",
+      4,
+      2,
+    ),
+    (
+      "transpose(attention)",
+      "(f32[2,3,8,16], f32[2,3,8,16], f32[2,3,8,16])",
+      5,
+      1,
+    ),
+    ("jit(f)/norm", "bf16[2,3,64,16]", 0, 0),
   ],
 )
-def test_a_kernel_that_says_nothing_is_attention(place, result, products):
+def test_a_kernel_that_says_nothing(place, result, products, repeated):
   line = (
     f"%k = {result} custom-call(%p0, %p1, %p1), custom_call_target="
     f'"tpu_custom_call", metadata={{op_name="{place}"}}'
   )
-  made = instruction(line, *QKV)
-  assert operations.kernel_operations(*made) == 2 * PAIRS * products
+  found = operations.kernel_operations(*instruction(line, *QKV))
+  assert found == (2 * PAIRS * products, 2 * PAIRS * repeated)
+
+
+def test_all_kernels_of_attention_together():
+  """Backward has twice the products of forward; what is more is repeated."""
+  kernels = (operations._FORWARD, *operations._BACKWARD.values())
+  needed = [all_ - again for all_, again in kernels]
+  assert sum(needed[1:]) == 2 * needed[0]
+  all_, again = operations._BACKWARD_ALL
+  assert all_ - again == 2 * needed[0]
 
 
 def test_a_kernel_that_says_what_it_does():
@@ -144,4 +164,5 @@ def test_a_kernel_that_says_what_it_does():
     '"tpu_custom_call", backend_config={"custom_call_config":{"cost_estimate":'
     '{"flops":"1234","transcendentals":"5","bytes_accessed":"6"}}}'
   )
-  assert operations.kernel_operations(*instruction(line, *QKV)) == 1234
+  found = operations.kernel_operations(*instruction(line, *QKV))
+  assert found == (1234, 0)
