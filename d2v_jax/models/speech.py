@@ -34,6 +34,7 @@ class _Speech(nn.Module):
   attention_dropout: float
   activation_dropout: float
   layer_drop: float
+  attention: str
   remat: str
   compute_dtype: DTypeLike
 
@@ -57,6 +58,7 @@ class _Speech(nn.Module):
     x = dropout(self, x, self.dropout)
     x, layers = transformer.stacked_blocks(
       self.depth,
+      attention=self.attention,
       remat=self.remat,
       name="blocks",
       num_heads=self.num_heads,
@@ -122,6 +124,7 @@ def speech(
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
   layer_drop: float = 0.0,
+  attention: str = "auto",
   remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
@@ -156,6 +159,8 @@ def speech(
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
     layer_drop: probability of skipping a layer, per update.
+    attention: how attention is computed: 'auto' (by the kernel of the platform,
+      where there is one) or 'plain' (by the products of its definition).
     remat: what the backward pass computes again (less memory): 'none', 'dots',
       all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
@@ -183,6 +188,7 @@ def speech(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    attention=attention,
     remat=remat,
     dropout=dropout,
     attention_dropout=attention_dropout,
@@ -229,6 +235,7 @@ def speech(
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,
     layer_drop=layer_drop,
+    attention=attention,
     remat=remat,
     compute_dtype=dtype,
   )

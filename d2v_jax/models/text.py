@@ -32,6 +32,7 @@ class _Text(nn.Module):
   dropout: float
   attention_dropout: float
   activation_dropout: float
+  attention: str
   remat: str
   compute_dtype: DTypeLike
 
@@ -53,6 +54,7 @@ class _Text(nn.Module):
     x = jnp.where(padding[..., None], 0.0, x)
     x, layers = transformer.stacked_blocks(
       self.depth,
+      attention=self.attention,
       remat=self.remat,
       name="blocks",
       num_heads=self.num_heads,
@@ -95,6 +97,7 @@ def text(
   dropout: float = 0.0,
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
+  attention: str = "auto",
   remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
@@ -121,6 +124,8 @@ def text(
     dropout: rate for the embedding and for each branch.
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
+    attention: how attention is computed: 'auto' (by the kernel of the platform,
+      where there is one) or 'plain' (by the products of its definition).
     remat: what the backward pass computes again (less memory): 'none', 'dots',
       all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
@@ -143,6 +148,7 @@ def text(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    attention=attention,
     remat=remat,
     dropout=dropout,
     attention_dropout=attention_dropout,
@@ -174,6 +180,7 @@ def text(
     dropout=dropout,
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,
+    attention=attention,
     remat=remat,
     compute_dtype=jnp.dtype(compute_dtype),
   )

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from d2v_jax.models import checks, placement
+from d2v_jax.models.attend import IMPLEMENTATIONS
 from d2v_jax.models.attention import Attention
 from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.initializers import Initializer, beit_init
@@ -70,7 +71,8 @@ class Block(nn.Module):
   (`dropout`) and whole branches per example (`drop_path`) during training and
   scales what it keeps. `layer_drop` skips the layer for the whole batch and
   scales nothing. `layer_bias` makes the module whose output [heads, N, N] is
-  added to the attention bias in this layer alone.
+  added to the attention bias in this layer alone; `attention` is how attention
+  is computed.
   """
 
   num_heads: int
@@ -85,6 +87,7 @@ class Block(nn.Module):
   drop_path: bool = False
   layer_drop: float = 0.0
   layer_bias: Callable[[], nn.Module] | None = None
+  attention: str = "auto"
   kernel_init: Initializer = beit_init
   compute_dtype: DTypeLike = jnp.float32
 
@@ -119,6 +122,7 @@ class Block(nn.Module):
       self.num_heads,
       self.key_bias,
       self.attention_dropout,
+      self.attention,
       self.kernel_init,
       self.compute_dtype,
       name="attention",
@@ -193,6 +197,7 @@ def check_layers(
   num_heads: int,
   mlp_ratio: float,
   norm_eps: float,
+  attention: str,
   remat: str,
   **rates: float,
 ) -> None:
@@ -205,6 +210,7 @@ def check_layers(
     num_heads: attention heads; must divide the width.
     mlp_ratio: hidden width of the feed-forward part over D.
     norm_eps: epsilon of the norms.
+    attention: how attention is computed.
     remat: what the backward pass computes again: 'none', 'dots' (all but
       products and attention) or 'full' (all of each layer).
     **rates: of dropout of any kind.
@@ -216,5 +222,6 @@ def check_layers(
   checks.multiple(where, ("width", width), num_heads=num_heads)
   checks.positive(where, mlp_ratio=mlp_ratio, norm_eps=norm_eps)
   checks.at_least(where, 1, **{"width * mlp_ratio": int(width * mlp_ratio)})
+  checks.choice(where, IMPLEMENTATIONS, attention=attention)
   checks.choice(where, POLICIES, remat=remat)
   checks.rates(where, **rates)

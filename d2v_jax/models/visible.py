@@ -64,6 +64,7 @@ class VisibleEncoder(nn.Module):
     activation_dropout: rate after the GELU of the feed-forward parts.
     layer_drop: probability of skipping a layer, per update.
     drop_path: rate of the last layer, see `drop_path_rates`.
+    attention: how attention is computed.
     remat: what the backward pass computes again (less memory): 'none', 'dots',
       all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products.
@@ -89,6 +90,7 @@ class VisibleEncoder(nn.Module):
   activation_dropout: float = 0.0
   layer_drop: float = 0.0
   drop_path: float = 0.0
+  attention: str = "auto"
   remat: str = "none"
   compute_dtype: DTypeLike = jnp.float32
 
@@ -253,6 +255,7 @@ class VisibleEncoder(nn.Module):
   def _layers(self, depth, name):
     return transformer.stacked_blocks(
       depth,
+      attention=self.attention,
       remat=self.remat,
       name=name,
       num_heads=self.num_heads,

@@ -34,6 +34,7 @@ def visible_speech(
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
   layer_drop: float = 0.0,
+  attention: str = "auto",
   remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
@@ -69,6 +70,8 @@ def visible_speech(
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
     layer_drop: probability of skipping a layer, per update.
+    attention: how attention is computed: 'auto' (by the kernel of the platform,
+      where there is one) or 'plain' (by the products of its definition).
     remat: what the backward pass computes again (less memory): 'none', 'dots',
       all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
@@ -97,6 +100,7 @@ def visible_speech(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    attention=attention,
     remat=remat,
     dropout=dropout,
     attention_dropout=attention_dropout,
@@ -144,6 +148,7 @@ def visible_speech(
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,
     layer_drop=layer_drop,
+    attention=attention,
     remat=remat,
     compute_dtype=dtype,
   )

@@ -33,6 +33,7 @@ def visible_text(
   dropout: float = 0.0,
   attention_dropout: float = 0.0,
   activation_dropout: float = 0.0,
+  attention: str = "auto",
   remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
@@ -61,6 +62,8 @@ def visible_text(
     dropout: rate for the embedding and for each branch.
     attention_dropout: rate for attention weights.
     activation_dropout: rate after the GELU of the feed-forward part.
+    attention: how attention is computed: 'auto' (by the kernel of the platform,
+      where there is one) or 'plain' (by the products of its definition).
     remat: what the backward pass computes again (less memory): 'none', 'dots',
       all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
@@ -83,6 +86,7 @@ def visible_text(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    attention=attention,
     remat=remat,
     dropout=dropout,
     attention_dropout=attention_dropout,
@@ -119,6 +123,7 @@ def visible_text(
     dropout=dropout,
     attention_dropout=attention_dropout,
     activation_dropout=activation_dropout,
+    attention=attention,
     remat=remat,
     compute_dtype=jnp.dtype(compute_dtype),
   )

@@ -29,6 +29,7 @@ def visible_vit(
   attention_dropout: float = 0.0,
   mean: patches.Channels = patches.MEAN,
   std: patches.Channels = patches.STD,
+  attention: str = "auto",
   remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
@@ -49,6 +50,8 @@ def visible_vit(
     attention_dropout: dropout rate of attention weights.
     mean: per-channel mean subtracted from uint8 images scaled to [0, 1].
     std: per-channel std that they are divided by.
+    attention: how attention is computed: 'auto' (by the kernel of the platform,
+      where there is one) or 'plain' (by the products of its definition).
     remat: what the backward pass computes again (less memory): 'none', 'dots',
       all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
@@ -78,6 +81,7 @@ def visible_vit(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    attention=attention,
     remat=remat,
     drop_path=drop_path,
     attention_dropout=attention_dropout,
@@ -101,6 +105,7 @@ def visible_vit(
     grid=inputs.grid,
     attention_dropout=attention_dropout,
     drop_path=drop_path,
+    attention=attention,
     remat=remat,
     compute_dtype=jnp.dtype(compute_dtype),
   )

@@ -47,6 +47,7 @@ class _Vit(nn.Module):
   norm_eps: float
   drop_path: float
   attention_dropout: float
+  attention: str
   remat: str
   compute_dtype: DTypeLike
 
@@ -76,6 +77,7 @@ class _Vit(nn.Module):
       x = layer_norm(self.norm_eps, "norm")(x)
     x, layers = transformer.stacked_blocks(
       self.depth,
+      attention=self.attention,
       remat=self.remat,
       name="blocks",
       num_heads=self.num_heads,
@@ -171,6 +173,7 @@ def vit(
   attention_dropout: float = 0.0,
   mean: patches.Channels = patches.MEAN,
   std: patches.Channels = patches.STD,
+  attention: str = "auto",
   remat: str = "none",
   compute_dtype: str = "float32",
 ) -> Encoder:
@@ -196,6 +199,8 @@ def vit(
     attention_dropout: dropout rate of attention weights.
     mean: per-channel mean subtracted from uint8 images scaled to [0, 1].
     std: per-channel std that they are divided by.
+    attention: how attention is computed: 'auto' (by the kernel of the platform,
+      where there is one) or 'plain' (by the products of its definition).
     remat: what the backward pass computes again (less memory): 'none', 'dots',
       all but products and attention, or 'full', all of each layer.
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
@@ -223,6 +228,7 @@ def vit(
     num_heads=num_heads,
     mlp_ratio=mlp_ratio,
     norm_eps=norm_eps,
+    attention=attention,
     remat=remat,
     drop_path=drop_path,
     attention_dropout=attention_dropout,
@@ -253,6 +259,7 @@ def vit(
     norm_eps=norm_eps,
     drop_path=drop_path,
     attention_dropout=attention_dropout,
+    attention=attention,
     remat=remat,
     compute_dtype=jnp.dtype(compute_dtype),
   )

@@ -51,7 +51,7 @@ RANGES = {
 OTHERS = {
   *("positions", "conv_norm", "compute_dtype", "conv_layers", "mean", "std"),
   *("cls_token", "pre_norm", "final_norm", "alibi", "remat", "conv_bias"),
-  *("isolate_padding", "scale_embedding", "embedding_norm"),
+  *("isolate_padding", "scale_embedding", "embedding_norm", "attention"),
 }
 
 
@@ -85,6 +85,16 @@ def test_a_value_out_of_range_is_named(constructor, name, value, message):
 def test_all_arguments_are_tested():
   for constructor in CONSTRUCTORS:
     assert arguments(constructor) <= RANGES.keys() | OTHERS
+
+
+@pytest.mark.parametrize("constructor", CONSTRUCTORS)
+def test_an_unknown_attention(constructor):
+  message = (
+    f"^{constructor.__name__}: unknown attention 'flash'; choose one of: auto, "
+    "plain"
+  )
+  with pytest.raises(ValueError, match=message):
+    constructor(attention="flash")
 
 
 @pytest.mark.parametrize("constructor", [speech, visible_speech])
