@@ -123,3 +123,21 @@ def test_configs_with_parents(installed, tmp_path):
   )
   printed = call(installed / "python", "-c", loads, *names, cwd=tmp_path)
   assert printed.split() == ["7", "24"]
+
+
+def test_a_plan(installed, tmp_path):
+  row = json.loads(
+    call(
+      *(installed / "d2v", "plan", "digits", "--device=cpu", "--json"),
+      cwd=tmp_path,
+    )
+  )
+  assert row["fits"]
+  described = (
+    "from importlib import resources\n"
+    "from d2v_jax.planning import devices\n"
+    "folder = resources.files('d2v_jax.planning')\n"
+    "print(all((folder / f'{g}.txtpb').is_file() for g in devices._GPUS))\n"
+  )
+  printed = call(installed / "python", "-c", described, cwd=tmp_path)
+  assert printed == "True\n"

@@ -151,6 +151,9 @@ def _fit(
     changed = config.copy_and_resolve_references()
     for path, value in settings.items():
       config_file.override(changed, path, str(value))
+    words = [f"--config.{k}={v}" for k, v in settings.items()]
+    asked = " ".join([f"{per_device} on each device", *words])
+    print(f"compiling {asked} ...", file=sys.stderr)
     run = plan.run_plan(changed, target, per_device)
     return plan.compiled(run, target, length)
 

@@ -116,7 +116,7 @@ def compiled(run: RunPlan, target: Target, length: int | None = None) -> Row:
     length: one of `lengths`.
 
   Raises:
-    ValueError: config and data do not fit together.
+    ValueError: config and data do not fit together, or the compiler fails.
   """
   example = run.dataset.blank(length)
   if isinstance(run.objective, Regression):
@@ -194,7 +194,7 @@ def _too_large(row: Row, message: str) -> Row:
   """What a TPU's compiler says that it would have needed.
 
   Raises:
-    jax.errors.JaxRuntimeError: it says something else.
+    ValueError: it says something else.
   """
   bytes_of = r"([\d.]+)([KMGT]?)B?"
   temporary = re.search(rf"temporaries \({bytes_of}\)", message)
@@ -206,7 +206,8 @@ def _too_large(row: Row, message: str) -> Row:
     memory = float(total[1]) * _UNITS[total[2]]
     needed = memory - row.argument_bytes
   else:
-    raise jax.errors.JaxRuntimeError(message)
+    first = message.strip().splitlines()[0]
+    raise ValueError(f"{row.target.name}: the compiler failed: {first}")
   parts = _with_rest(row.parts, needed, memory)
   return dataclasses.replace(row, memory_bytes=memory, parts=parts)
 
