@@ -4,7 +4,8 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from d2v_jax.planning.operations import kernel_operations, matrix_operations
+from d2v_jax.planning.operations import kernel as kernel_of
+from d2v_jax.planning.operations import matrix_operations
 from d2v_jax.planning.program import Computation, Instruction, Program
 from d2v_jax.planning.traffic import moved_bytes
 
@@ -33,7 +34,8 @@ class Cost:
     repeated: those of them that were made before, and thrown away.
     moved: bytes to and from the device's large memory.
     cycles: of the core, as the compiler estimates them; None: it does not.
-    kernel: a kernel of unknown inside, whose operations are an assumption.
+    kernel: a kernel whose inside the compiler does not know.
+    exponentials: that a kernel takes.
     collective: which one it is, '' for none.
     received: bytes of a collective's result on each device.
     overlaps: it runs beside other instructions.
@@ -46,6 +48,7 @@ class Cost:
   cycles: int | None = None
   repeated: float = 0.0
   kernel: bool = False
+  exponentials: float = 0.0
   collective: str = ""
   received: float = 0.0
   overlaps: bool = False
@@ -90,11 +93,12 @@ def _of_instruction(
 ) -> Iterator[Cost]:
   if _kind(instruction):
     return  # see _collectives_of
-  kernel = kernel_operations(instruction, computation)
+  kernel = kernel_of(instruction, computation)
   found = re.search(r'"estimated_cycles":"(-?\d+)"', instruction.attributes)
   cycles = int(found[1]) if found else None
-  operations, repeated = kernel or (
+  operations, repeated, exponentials = kernel or (
     _operations(instruction, computation, program),
+    0.0,
     0.0,
   )
   if "rematted_computation" in instruction.place:
@@ -107,6 +111,7 @@ def _of_instruction(
     moved=moved_bytes(instruction, computation, program),
     cycles=cycles if cycles and 0 < cycles < _MOST_CYCLES else None,
     kernel=kernel is not None,
+    exponentials=exponentials,
   )
   if cost.operations or cost.moved or cost.cycles:
     yield cost

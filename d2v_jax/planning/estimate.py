@@ -5,6 +5,13 @@ from collections.abc import Sequence
 
 from d2v_jax.planning.costs import Cost
 from d2v_jax.planning.devices import Target
+from d2v_jax.training.device_peaks import Peaks
+
+# Assumptions about hand-written kernels of attention on TPUs, for which the
+# compiler has no cycles: heads of 64 fill half of a matrix unit; a register of
+# 1024 logits takes ten cycles for bias, maximum, exponential, sum and dropout.
+_KERNEL_PEAK = 0.5
+_EXPONENTIALS = 100
 
 CALIBRATION = {
   "tpu": "Time is an estimate: the compiler's own cycles of each instruction, "
@@ -77,10 +84,19 @@ def _runs_beside(cost: Cost) -> bool:
 
 def _computing(cost: Cost, target: Target) -> float:
   assert target.peaks is not None
+  if cost.kernel and target.clock is not None:
+    return _in_kernel(cost, target.peaks, target.clock)
   moving = cost.moved / target.peaks.bandwidth
   if cost.cycles is not None and target.clock is not None:
     return max(cost.cycles / target.clock, moving)
   return max(cost.operations / target.peaks.flops, moving)
+
+
+def _in_kernel(cost: Cost, peaks: Peaks, clock: float) -> float:
+  """Of a TPU: what is around the exponentials does not overlap products."""
+  products = cost.operations / (_KERNEL_PEAK * peaks.flops)
+  elements = cost.exponentials / (_EXPONENTIALS * clock)
+  return max(products + elements, cost.moved / peaks.bandwidth)
 
 
 def _sending(cost: Cost, target: Target) -> float:

@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,20 @@ _KERNELS = (
 _FORWARD = (2, 0)
 _BACKWARD = {1: (3, 1), 2: (4, 2)}
 _BACKWARD_ALL = (5, 1)
+
+
+class Kernel(NamedTuple):
+  """What a hand-written kernel does, stated by it or by a formula.
+
+  Attributes:
+    operations: of products of matrices; a multiply-add is two.
+    repeated: those of them that repeat others.
+    exponentials: numbers whose exponential is taken.
+  """
+
+  operations: float
+  repeated: float
+  exponentials: float
 
 
 def matrix_operations(
@@ -67,38 +82,42 @@ def matrix_operations(
   return 0.0
 
 
-def kernel_operations(
-  instruction: Instruction, computation: Computation
-) -> tuple[float, float] | None:
-  """Operations of a hand-written kernel, whose inside the compiler can't see.
+def kernel(instruction: Instruction, computation: Computation) -> Kernel | None:
+  """What a hand-written kernel does, whose inside the compiler can't see.
 
   What the kernel says of itself (Pallas' cost_estimate) counts. Else one that
   belongs to attention has 2 * pairs of tokens * d for each product of two
   matrices, where q [..., N, d] and k [..., M, d] are its first two operands
-  with three axes or more. Others are taken to have none: they only move bytes.
+  with three axes or more, and an exponential for each pair. Others are taken to
+  have nothing of it: they only move bytes.
 
   Returns:
-    All of them, and those that repeat others; None if it is no kernel.
+    None if it is no kernel.
   """
   target = instruction.attribute("custom_call_target") or ""
   if not target.startswith(_KERNELS):
     return None
-  stated = re.search(r'"flops"\s*:\s*"?(\d+)', instruction.attributes)
-  if stated and int(stated[1]):
-    return float(stated[1]), 0.0
+  stated = _stated(instruction, "flops")
+  if stated:
+    return Kernel(stated, 0.0, _stated(instruction, "transcendentals"))
   arrays = [i.arrays[0] for i in computation.operands(instruction)]
   large = [a for a in arrays if len(a.dims) >= 3 and a.dims[-1] > 1]
   of_attention = "fmha" in target or "attention" in instruction.place
   if len(large) < 2 or not of_attention:
-    return 0.0, 0.0
+    return Kernel(0.0, 0.0, 0.0)
   query, key = large[:2]
-  pairs = math.prod(query.dims[:-1]) * key.dims[-2]
+  pairs = float(math.prod(query.dims[:-1]) * key.dims[-2])
   products, repeated = _FORWARD
   if "transpose(" in instruction.place:
     outputs = sum(len(a.dims) >= 3 for a in instruction.arrays)
     products, repeated = _BACKWARD.get(outputs, _BACKWARD_ALL)
   one = 2.0 * pairs * query.dims[-1]
-  return products * one, repeated * one
+  return Kernel(products * one, repeated * one, pairs)
+
+
+def _stated(instruction: Instruction, name: str) -> float:
+  found = re.search(rf'"{name}"\s*:\s*"?(\d+)', instruction.attributes)
+  return float(found[1]) if found else 0.0
 
 
 def _product(instruction: Instruction, operands: list[Array]) -> float:

@@ -61,10 +61,14 @@ def test_sending(kind, seconds):
 
 
 def test_kernels_are_a_part():
-  found = estimate(
-    [cost(operations=2000.0, kernel=True), cost(cycles=10)], target()
-  )
-  assert (found.computing, found.kernels) == (3.0, 2.0)
+  # Products at half of the peak, and 100 exponentials in a cycle.
+  kernel = cost(operations=2000.0, exponentials=3000.0, kernel=True)
+  found = estimate([kernel, cost(cycles=10)], target())
+  assert (found.computing, found.kernels) == (4.0 + 3.0 + 1.0, 4.0 + 3.0)
+  moving = cost(operations=2000.0, moved=900.0, kernel=True)
+  assert estimate([moving], target()).kernels == 9.0
+  # On a GPU a floor.
+  assert estimate([kernel], target("gpu", clock=None)).kernels == 2.0
 
 
 def test_what_is_not_known():

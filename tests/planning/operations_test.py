@@ -113,11 +113,11 @@ def test_what_is_none():
   line = '%s = f32[4]{0} custom-call(%p0), custom_call_target="Sharding"'
   assert matrix(line, "f32[4]{0}") == 0
   made = instruction(line, "f32[4]{0}")
-  assert operations.kernel_operations(*made) is None
+  assert operations.kernel(*made) is None
 
 
 QKV = ("bf16[2,3,64,16]{3,2,1,0}", "bf16[2,3,80,16]{3,2,1,0}")
-PAIRS = 2 * 3 * 64 * 80 * 16
+PAIRS = 2 * 3 * 64 * 80 * 16  # times the width of a head
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,9 @@ def test_a_kernel_that_says_nothing(place, result, products, repeated):
     f"%k = {result} custom-call(%p0, %p1, %p1), custom_call_target="
     f'"tpu_custom_call", metadata={{op_name="{place}"}}'
   )
-  found = operations.kernel_operations(*instruction(line, *QKV))
-  assert found == (2 * PAIRS * products, 2 * PAIRS * repeated)
+  found = operations.kernel(*instruction(line, *QKV))
+  exponentials = 2 * 3 * 64 * 80 if products else 0
+  assert found == (2 * PAIRS * products, 2 * PAIRS * repeated, exponentials)
 
 
 def test_all_kernels_of_attention_together():
@@ -164,5 +165,5 @@ def test_a_kernel_that_says_what_it_does():
     '"tpu_custom_call", backend_config={"custom_call_config":{"cost_estimate":'
     '{"flops":"1234","transcendentals":"5","bytes_accessed":"6"}}}'
   )
-  found = operations.kernel_operations(*instruction(line, *QKV))
-  assert found == (1234, 0)
+  found = operations.kernel(*instruction(line, *QKV))
+  assert found == (1234, 0, 5)
