@@ -63,7 +63,7 @@ def attend(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _attend(qkv, bias, keys, settings):
   product = functools.partial(attention_product, **_sizes(settings))
-  others = {"tpu": _on_tpu("forward", settings, qkv, bias, keys)}
+  others = _others("forward", settings, qkv, bias, keys)
   return by_platform.call(product, others, qkv, bias, keys)
 
 
@@ -72,7 +72,7 @@ def _attend_forward(qkv, bias, keys, settings):
 
 
 def _attend_backward(settings, kept, gradient):
-  others = {"tpu": _on_tpu("backward", settings, *kept)}
+  others = _others("backward", settings, *kept, gradient)
   default = functools.partial(_product_gradients, settings)
   d_qkv, d_pairs, d_slopes = by_platform.call(default, others, *kept, gradient)
   return d_qkv, AttentionBias(pairs=d_pairs, slopes=d_slopes), None
@@ -93,37 +93,67 @@ def _sizes(settings):
   return {"num_heads": settings.num_heads, "dropout": settings.dropout}
 
 
-def _on_tpu(
+def _others(
+  name: str, settings: _Settings, *args: Any
+) -> dict[str, by_platform.Choice]:
+  """How the forward or backward pass of each platform is found."""
+  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args)
+  return {
+    platform: functools.partial(_choose, platform, name, settings, shapes)
+    for platform in by_platform.PLATFORMS
+  }
+
+
+def _choose(
+  platform: str,
   name: str,
   settings: _Settings,
-  qkv: jax.Array,
-  bias: AttentionBias,
-  keys: jax.Array | None,
-) -> by_platform.Choice:
-  """How the kernel's forward or backward pass is found."""
-  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), bias)
-  shape, dtype = qkv.shape, qkv.dtype
+  shapes: tuple[Any, ...],
+  num_devices: int,
+) -> by_platform.Function | str:
+  # Here, since Pallas takes a while to import, and few need it.
+  own: Any
+  if platform == "tpu":
+    from d2v_jax.models import attention_kernel as own
+  else:
+    from d2v_jax.models import attention_cudnn as own
+  qkv, bias, keys, *_ = shapes
+  sizes = _sizes(settings)
+  if keys is None:
+    sizes["dropout"] = 0.0
+  kernel = functools.partial(getattr(own, name), **sizes)
+  reason = own.refusal(
+    qkv.shape, qkv.dtype, bias, backward=name == "backward", **sizes
+  )
+  reason = reason or _unsplit(settings.mesh, num_devices, qkv.shape[0])
+  if not reason and platform == "cuda":
+    reason = _failure(kernel, shapes)
+  if reason:
+    return f"attention is computed by plain products: {reason}"
+  return _split(kernel, name, settings.mesh, bias, keys is not None)
 
-  def choose(num_devices):
-    # Here, since it imports Pallas, which nobody else needs.
-    from d2v_jax.models import attention_kernel
 
-    reason = attention_kernel.refusal(
-      shape, dtype, shapes, num_heads=settings.num_heads
-    )
-    split = 1 if settings.mesh is None else settings.mesh.size
-    if not reason and num_devices > 1 and split != num_devices:
-      reason = "it is split over the examples, and there is no mesh to do that"
-    if not reason and shape[0] % split:
-      reason = f"{shape[0]} examples are not split over {split} devices"
-    if reason:
-      return f"attention is the product, without a kernel: {reason}"
-    kernel = functools.partial(
-      getattr(attention_kernel, name), **_sizes(settings)
-    )
-    return _split(kernel, name, settings.mesh, shapes, keys is not None)
+def _unsplit(
+  mesh: AbstractMesh | None, num_devices: int, batch: int
+) -> str | None:
+  """Why examples can't be split over the devices, in words."""
+  split = 1 if mesh is None else mesh.size
+  if split != num_devices > 1:
+    return "there is no mesh of the devices to split the examples over"
+  if batch % split:
+    return f"{batch} examples can't be split over {split} devices"
+  return None
 
-  return choose
+
+def _failure(
+  function: Callable[..., Any], shapes: tuple[Any, ...]
+) -> str | None:
+  """What a library says to these shapes, if it can't take them."""
+  try:
+    jax.eval_shape(function, *shapes)
+  except (NotImplementedError, RuntimeError, ValueError) as error:
+    return str(error).removesuffix(".")
+  return None
 
 
 def _split(

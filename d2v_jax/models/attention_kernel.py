@@ -21,7 +21,13 @@ _VMEM = 96 * 2**20
 
 
 def refusal(
-  shape: tuple[int, ...], dtype: Any, bias: AttentionBias, *, num_heads: int
+  shape: tuple[int, ...],
+  dtype: Any,
+  bias: AttentionBias,
+  *,
+  num_heads: int,
+  dropout: float,
+  backward: bool,
 ) -> str | None:
   """Why the kernel can't compute this, in words; None if it can.
 
@@ -30,12 +36,15 @@ def refusal(
     dtype: of qkv.
     bias: of the logits; shapes will do.
     num_heads: number of heads.
+    dropout: rate for the weights; it can do all.
+    backward: whether it is for the gradients; both passes do the same.
   """
+  del dropout, backward
   sizes = Sizes(shape[1], shape[2] // 3, num_heads)
   if dtype not in (jnp.bfloat16, jnp.float32):
-    return f"it computes in bfloat16 and float32, not in {dtype}"
+    return f"the kernel computes in bfloat16 and float32, not in {dtype}"
   if sizes.head % 16:
-    return f"it needs heads of a multiple of 16, not of {sizes.head}"
+    return f"the kernel needs heads of a multiple of 16, not of {sizes.head}"
   need = sizes.vmem_bytes(dtype, bias)
   if need > _VMEM:
     return f"{sizes.length} tokens need {need >> 20} MiB of the core's memory"

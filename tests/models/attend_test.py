@@ -194,7 +194,7 @@ def test_a_program_has_the_kernel_of_the_platform_that_it_is_for():
 @pytest.mark.parametrize(
   "sizes,dtype,reason",
   [
-    ({"heads": 2, "head": 8}, jnp.float32, "multiple of 16, not of 8"),
+    ({"heads": 2, "head": 8}, jnp.float32, "of 16, not of 8"),
     ({"heads": 2, "head": 64}, jnp.float16, "not in float16"),
   ],
 )
@@ -206,15 +206,36 @@ def test_what_the_kernel_cannot_do_is_said_and_done(
   assert "tpu_custom_call" not in program
   said = [r.message for r in caplog.records if reason in r.message]
   assert len(said) == 1
-  assert said[0].startswith("TPU: attention is the product, without a kernel")
+  assert said[0].startswith("TPU: attention is computed by plain products: ")
   on_tpu(gradient_of(dropout=0.1), qkv, bias)
   assert len([r for r in caplog.records if reason in r.message]) == 1
+
+
+def test_several_devices_without_a_mesh_are_said():
+  qkv, bias, _ = case("pairs", length=5, heads=2, head=64)
+  shapes = (*jax.eval_shape(lambda *x: x, qkv, bias), None)
+
+  def chosen(mesh, devices):
+    settings = attend_lib._Settings(2, 0.0, mesh)
+    return attend_lib._choose("tpu", "forward", settings, shapes, devices)
+
+  assert callable(chosen(None, 1))
+  assert chosen(None, 8).endswith(
+    "no mesh of the devices to split the examples over"
+  )
+  mesh = jax.sharding.AbstractMesh((1, 4), ("data", "fsdp"))
+  assert chosen(mesh, 4).endswith("2 examples can't be split over 4 devices")
 
 
 def test_long_sequences_do_not_fit():
   shape = jax.ShapeDtypeStruct((1, 20_000, 768), jnp.bfloat16)
   reason = attention_kernel.refusal(
-    shape.shape, shape.dtype, AttentionBias(), num_heads=4
+    shape.shape,
+    shape.dtype,
+    AttentionBias(),
+    num_heads=4,
+    dropout=0.0,
+    backward=False,
   )
   assert "20000 tokens need" in reason
 

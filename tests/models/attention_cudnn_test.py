@@ -1,0 +1,82 @@
+"""What cuDNN is asked for; its equal in JAX stands for it, without a GPU."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from d2v_jax.models import attend as attend_lib
+from d2v_jax.models import attention_cudnn
+from d2v_jax.models.attention_bias import AttentionBias
+from tests.models.attend_test import assert_close, case, expected
+
+
+@pytest.fixture
+def instead_of_cudnn(monkeypatch):
+  real, calls = jax.nn.dot_product_attention, []
+
+  def attention(query, key, value, *, bias, mask, implementation):
+    calls.append((query.shape, None if bias is None else bias.dtype))
+    assert implementation == "cudnn"
+    # What cuDNN asks for.
+    batch, length, heads, _ = query.shape
+    if bias is not None:
+      assert length % 2 == 0
+      assert bias.shape in [(n, heads, length, length) for n in (1, batch)]
+      assert bias.dtype == query.dtype
+    if mask is not None:
+      assert mask.shape == (batch, 1, length, length)
+    return real(query, key, value, bias=bias, mask=mask, implementation="xla")
+
+  monkeypatch.setattr(jax.nn, "dot_product_attention", attention)
+  return calls
+
+
+@pytest.mark.parametrize(
+  "biases,length",
+  [((), 5), (("pairs",), 5), (("padding",), 7), (("pairs",), 6)],
+)
+def test_values_and_gradients(biases, length, instead_of_cudnn):
+  qkv, bias, gradient = case(*biases, length=length, heads=2, head=16)
+  sizes = {"num_heads": 2, "dropout": 0.0}
+  out = jax.jit(functools.partial(attention_cudnn.forward, **sizes))(
+    qkv, bias, None
+  )
+  backward = jax.jit(functools.partial(attention_cudnn.backward, **sizes))
+  got = out, *backward(qkv, bias, None, gradient)
+  assert_close(got, expected(qkv, bias, None, gradient, 2, 0.0), 1e-5)
+  assert len(instead_of_cudnn) == 2
+
+
+def refusal(*biases, dtype=jnp.bfloat16, head=64, dropout=0.0, backward=True):
+  qkv, bias, _ = case(*biases, length=5, heads=2, head=head, dtype=dtype)
+  return attention_cudnn.refusal(
+    qkv.shape,
+    qkv.dtype,
+    bias,
+    num_heads=2,
+    dropout=dropout,
+    backward=backward,
+  )
+
+
+def test_what_it_cannot_do_has_a_reason():
+  assert refusal() is refusal("pairs") is refusal("padding") is None
+  assert "encoder.attention_dropout=0" in refusal(dropout=0.1)
+  assert "not in float32" in refusal(dtype=jnp.float32)
+  assert "up to 128, not of 160" in refusal(head=160)
+  assert "examples do not share" in refusal("line")
+  assert refusal("line", "padding", backward=False) is None
+
+
+def test_a_gpu_without_the_library_is_said(monkeypatch):
+  def missing(*args, **kwargs):
+    raise RuntimeError("cuDNN is not detected.")
+
+  monkeypatch.setattr(jax.nn, "dot_product_attention", missing)
+  qkv, _, _ = case(length=5, heads=2, head=64, dtype=jnp.bfloat16)
+  shapes = (jax.eval_shape(lambda x: x, qkv), AttentionBias(), None)
+  settings = attend_lib._Settings(2, 0.0, None)
+  chosen = attend_lib._choose("cuda", "forward", settings, shapes, 1)
+  assert chosen.endswith("by plain products: cuDNN is not detected")
