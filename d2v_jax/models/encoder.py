@@ -12,6 +12,7 @@ import jax
 from flax import errors
 
 from d2v_jax.data.layout import Inputs
+from d2v_jax.models.layer_average import LayerAverage
 
 Params = dict[str, Any]
 Batch = dict[str, jax.Array]
@@ -30,6 +31,7 @@ class EncoderOutput(NamedTuple):
     cls: [B, D] output of the CLS token, or None.
     block_cls: [L, B, D] CLS token after each layer, or None.
     padding: [B, N] bool, True where the token is padding, or None.
+    average: [B, N, D] of the last layers' outputs, where it was asked for.
   """
 
   tokens: jax.Array
@@ -39,6 +41,7 @@ class EncoderOutput(NamedTuple):
   cls: jax.Array | None = None
   block_cls: jax.Array | None = None
   padding: jax.Array | None = None
+  average: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +130,7 @@ class Encoder:
     keep_ids: jax.Array | None = None,
     rng: jax.Array | None = None,
     features: jax.Array | None = None,
+    average: LayerAverage | None = None,
   ) -> EncoderOutput:
     """Encodes a batch.
 
@@ -140,6 +144,7 @@ class Encoder:
       rng: key for dropout and drop path. None means none of either: that is
         how the teacher and the evaluators run.
       features: what `encode_features` gave for the same batch, or None.
+      average: of the last layers, if it is wanted.
 
     Returns:
       EncoderOutput; with `keep_ids` of B * M choices, those of the same example
@@ -155,8 +160,12 @@ class Encoder:
         "visible_text), or use a mask without keep_ids."
       )
     rngs = {} if rng is None else {"dropout": rng}
-    # Not all modules have these two arguments.
-    options: dict[str, Any] = {"features": features, "keep_ids": keep_ids}
+    # Not all modules have the first two.
+    options: dict[str, Any] = {
+      "features": features,
+      "keep_ids": keep_ids,
+      "average": average,
+    }
     options = {k: v for k, v in options.items() if v is not None}
     try:
       output = self.module.apply(

@@ -18,6 +18,7 @@ from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, SubTrees
 from d2v_jax.models.frames import FRAME_PARTS, Frames, check_frames
 from d2v_jax.models.initializers import bert_init
+from d2v_jax.models.layer_average import LayerAverage
 from d2v_jax.models.layers import dropout, layer_norm
 
 
@@ -44,6 +45,7 @@ class _Speech(nn.Module):
     batch: Batch,
     mask: jax.Array | None,
     features: jax.Array | None = None,
+    average: LayerAverage | None = None,
   ) -> EncoderOutput:
     if features is None:
       nn.share_scope(self, self.frames)
@@ -56,8 +58,12 @@ class _Speech(nn.Module):
     if not self.pre_norm:
       x = layer_norm(self.norm_eps, "norm")(x)
     x = dropout(self, x, self.dropout)
-    x, layers = transformer.stacked_blocks(
-      self.depth,
+    x, layers, averaged = transformer.run_layers(
+      x,
+      jnp.zeros(self.depth),
+      AttentionBias(padding=padding),
+      average=average,
+      padding=padding,
       attention=self.attention,
       remat=self.remat,
       name="blocks",
@@ -72,7 +78,7 @@ class _Speech(nn.Module):
       layer_drop=self.layer_drop,
       kernel_init=bert_init,
       compute_dtype=self.compute_dtype,
-    )(x, jnp.zeros(self.depth), AttentionBias(padding=padding))
+    )
     if self.pre_norm:
       x = layer_norm(self.norm_eps, "norm")(x)
     return EncoderOutput(
@@ -81,6 +87,7 @@ class _Speech(nn.Module):
       ffn=layers.ffn,
       block=layers.block,
       padding=padding,
+      average=averaged,
     )
 
   def _masked(self, x, mask, batch):

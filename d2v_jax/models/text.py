@@ -14,6 +14,7 @@ from d2v_jax.models import transformer
 from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, SubTrees
 from d2v_jax.models.initializers import bert_init
+from d2v_jax.models.layer_average import LayerAverage
 from d2v_jax.models.layers import dropout, layer_norm
 from d2v_jax.models.token_embedding import (
   TokensWithPositions,
@@ -37,7 +38,12 @@ class _Text(nn.Module):
   compute_dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, batch: Batch, mask: jax.Array | None) -> EncoderOutput:
+  def __call__(
+    self,
+    batch: Batch,
+    mask: jax.Array | None,
+    average: LayerAverage | None = None,
+  ) -> EncoderOutput:
     tokens = batch["inputs"]  # [B, N]
     if mask is not None:
       if mask.shape != tokens.shape:
@@ -52,8 +58,12 @@ class _Text(nn.Module):
     x = self.tokens({"inputs": tokens})  # [B, N, D]
     x = dropout(self, x, self.dropout)
     x = jnp.where(padding[..., None], 0.0, x)
-    x, layers = transformer.stacked_blocks(
-      self.depth,
+    x, layers, averaged = transformer.run_layers(
+      x,
+      jnp.zeros(self.depth),
+      AttentionBias(padding=padding),
+      average=average,
+      padding=padding,
       attention=self.attention,
       remat=self.remat,
       name="blocks",
@@ -67,7 +77,7 @@ class _Text(nn.Module):
       activation_dropout=self.activation_dropout,
       kernel_init=bert_init,
       compute_dtype=self.compute_dtype,
-    )(x, jnp.zeros(self.depth), AttentionBias(padding=padding))
+    )
     if self.pre_norm:
       x = layer_norm(self.norm_eps, "norm")(x)
     return EncoderOutput(
@@ -78,6 +88,7 @@ class _Text(nn.Module):
       cls=x[:, 0],
       block_cls=layers.block[:, :, 0],
       padding=padding,
+      average=averaged,
     )
 
 

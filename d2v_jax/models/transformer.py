@@ -8,11 +8,12 @@ scale of 1e-4 a bfloat16 residual stream would round each layer's update away.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 from d2v_jax.models import checks, placement
@@ -20,24 +21,10 @@ from d2v_jax.models.attend import IMPLEMENTATIONS
 from d2v_jax.models.attention import Attention
 from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.initializers import Initializer, beit_init
+from d2v_jax.models.layer_average import LayerAverage, LayerOutputs
 from d2v_jax.models.layers import dropout, gelu, layer_norm
 from d2v_jax.models.linear import Linear
 from d2v_jax.models.remat import POLICIES, rematerialised
-
-
-class LayerOutputs(NamedTuple):
-  """What one layer computes, each [B, N, D] (stacked over layers [L, B, N, D]).
-
-  Attributes:
-    attention: self-attention branch before dropout and the residual.
-    ffn: feed-forward branch before dropout and the residual (layer-scaled if
-      there is a layer scale).
-    block: output of the whole layer.
-  """
-
-  attention: jax.Array
-  ffn: jax.Array
-  block: jax.Array
 
 
 class Mlp(nn.Module):
@@ -87,24 +74,34 @@ class Block(nn.Module):
   drop_path: bool = False
   layer_drop: float = 0.0
   layer_bias: Callable[[], nn.Module] | None = None
+  average: LayerAverage | None = None
   attention: str = "auto"
   kernel_init: Initializer = beit_init
   compute_dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, drop_path_rate: jax.Array, bias: AttentionBias | None
-  ) -> tuple[jax.Array, LayerOutputs]:
+    self,
+    carry: tuple[jax.Array, jax.Array | None],
+    drop_path_rate: jax.Array,
+    above: jax.Array,
+    bias: AttentionBias | None,
+    padding: jax.Array | None,
+  ) -> tuple[tuple[jax.Array, jax.Array | None], LayerOutputs]:
     """Applies the layer.
 
     Args:
-      x: [B, N, D] float32 (or float64).
+      carry: x [B, N, D] float32 (or float64), and the sum of `average` over the
+        layers below, or None.
       drop_path_rate: scalar, probability of dropping a branch of an example.
+      above: scalar, how many layers follow.
       bias: of the logits of attention, or None.
+      padding: of the tokens that are averaged, or None.
 
     Returns:
-      ([B, N, D], LayerOutputs of [B, N, D]), in the dtype of x.
+      The carry, and LayerOutputs of [B, N, D], in the dtype of x.
     """
+    x, total = carry
 
     x = placement.by_example(x)
 
@@ -148,7 +145,10 @@ class Block(nn.Module):
     if self.layer_drop and self.has_rng("dropout"):
       drop = jax.random.bernoulli(self.make_rng("dropout"), self.layer_drop)
       x = jnp.where(drop, skipped, x)
-    return x, LayerOutputs(attention, ffn, x)
+    outputs = LayerOutputs(attention, ffn, x)
+    if self.average is not None and total is not None:
+      total = self.average.add(total, outputs, above, padding)
+    return (x, total), outputs
 
   def _drop_path(self, y, rate):
     """Zeroes the branch y [B, N, D] of some examples, and scales the others."""
@@ -161,32 +161,58 @@ class Block(nn.Module):
     return jnp.where(kept, y / keep, 0.0)
 
 
-def stacked_blocks(
-  depth: int, *, remat: str, name: str, **kwargs: Any
-) -> nn.Module:
-  """`depth` layers as one scan over stacked parameters [L, ...].
+def run_layers(
+  x: jax.Array,
+  drop_path_rates: jax.Array | np.ndarray,
+  bias: AttentionBias | None,
+  *,
+  remat: str,
+  name: str,
+  average: LayerAverage | None = None,
+  prefix: int = 0,
+  padding: jax.Array | None = None,
+  **kwargs: Any,
+) -> tuple[jax.Array, LayerOutputs, jax.Array | None]:
+  """Layers as one scan over stacked parameters [L, ...], within a module.
 
   Tracing and compiling take a fraction of the unrolled time. Outputs of layers
   that nobody uses are removed by the compiler.
 
   Args:
-    depth: number of layers L.
+    x: [B, N, D].
+    drop_path_rates: [L], one for each layer.
+    bias: of the logits of attention, or None.
     remat: what is computed again in the backward pass, see `check_layers`.
     name: name of the parameter sub-tree.
+    average: of the last layers, if it is wanted.
+    prefix: P, tokens in front that are not averaged.
+    padding: [B, N - P] bool, True where no statistic of the average counts a
+      token, or None.
     **kwargs: arguments of `Block`.
 
   Returns:
-    A module called with (x, drop_path_rates [L], bias) that returns
-    (x, LayerOutputs of [L, B, N, D]).
+    x, LayerOutputs of [L, B, N, D], and the average [B, N - P, D] or None.
+
+  Raises:
+    ValueError: there are fewer layers than are averaged.
   """
+  depth, total = len(drop_path_rates), None
+  if average is not None:
+    average.check(depth)
+    total = jnp.zeros_like(x[:, prefix:])
   scan = nn.scan(
     rematerialised(Block, remat),
     variable_axes={"params": 0},
     split_rngs={"params": True, "dropout": True},
-    in_axes=(0, nn.broadcast),
+    in_axes=(0, 0, nn.broadcast, nn.broadcast),
     length=depth,
   )
-  return scan(name=name, **kwargs)
+  (x, total), layers = scan(name=name, average=average, **kwargs)(
+    (x, total), drop_path_rates, jnp.arange(depth)[::-1], bias, padding
+  )
+  if average is not None and total is not None:
+    total /= average.top_k
+  return x, layers, total
 
 
 def check_layers(

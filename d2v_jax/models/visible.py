@@ -24,6 +24,7 @@ from d2v_jax.models import positions as positions_lib
 from d2v_jax.models.attention_bias import AttentionBias, coordinates
 from d2v_jax.models.encoder import Batch, EncoderOutput, SubTrees, there
 from d2v_jax.models.initializers import bert_init
+from d2v_jax.models.layer_average import LayerAverage
 from d2v_jax.models.layers import dropout, layer_norm
 
 # Of the noise that stands for hidden tokens, here and in the decoder.
@@ -101,6 +102,7 @@ class VisibleEncoder(nn.Module):
     mask: jax.Array | None,
     features: jax.Array | None = None,
     keep_ids: jax.Array | None = None,
+    average: LayerAverage | None = None,
   ) -> EncoderOutput:
     """Encodes the whole input, or M choices of visible tokens.
 
@@ -109,6 +111,7 @@ class VisibleEncoder(nn.Module):
       mask: [B, N] bool, True = replaced by noise (by 0 without dropout).
       features: [B, N, D] of the same batch, if they are known.
       keep_ids: [B, M, V] int, visible tokens; None: all are.
+      average: of the last layers, if it is wanted.
 
     Returns:
       EncoderOutput of B * M choices of V tokens, those of the same example next
@@ -134,9 +137,19 @@ class VisibleEncoder(nn.Module):
       self.prenet_depth, self.depth, self.drop_path
     )
     if self.prenet_depth:
-      x, _ = self._layers(self.prenet_depth, "prenet")(x, prenet_rates, bias)
-    x, layers = self._layers(self.depth, "blocks")(x, rates, bias)
+      x, _, _ = self._layers(x, prenet_rates, bias, name="prenet")
     extra = self.extra_tokens
+    if padding is not None:
+      padding = padding[:, extra:]
+    x, layers, averaged = self._layers(
+      x,
+      rates,
+      bias,
+      name="blocks",
+      average=average,
+      prefix=extra,
+      padding=padding,
+    )
     first = extra - 1
     if self.first_token_is_cls and not extra and keep_ids is None:
       first = 0
@@ -147,7 +160,8 @@ class VisibleEncoder(nn.Module):
       block=layers.block[:, :, extra:],
       cls=x[:, first] if first >= 0 else None,
       block_cls=layers.block[:, :, first] if first >= 0 else None,
-      padding=None if padding is None else padding[:, extra:],
+      padding=padding,
+      average=averaged,
     )
 
   def sub_trees(self, feature_parts: tuple[str, ...]) -> SubTrees:
@@ -252,12 +266,13 @@ class VisibleEncoder(nn.Module):
       bias = bias._replace(coordinates=places, slopes=slopes)
     return x, padding, bias
 
-  def _layers(self, depth, name):
-    return transformer.stacked_blocks(
-      depth,
+  def _layers(self, x, rates, bias, **kwargs):
+    return transformer.run_layers(
+      x,
+      rates,
+      bias,
       attention=self.attention,
       remat=self.remat,
-      name=name,
       num_heads=self.num_heads,
       hidden=self.hidden,
       pre_norm=False,
@@ -270,6 +285,7 @@ class VisibleEncoder(nn.Module):
       layer_drop=self.layer_drop,
       kernel_init=bert_init,
       compute_dtype=self.compute_dtype,
+      **kwargs,
     )
 
 

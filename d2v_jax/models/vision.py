@@ -26,6 +26,7 @@ from d2v_jax.models.encoder import (
   there,
 )
 from d2v_jax.models.initializers import beit_init
+from d2v_jax.models.layer_average import LayerAverage
 from d2v_jax.models.layers import layer_norm
 
 POSITIONS = ("relative", "relative_layers", "absolute", "sincos")
@@ -52,7 +53,12 @@ class _Vit(nn.Module):
   compute_dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, batch: Batch, mask: jax.Array | None) -> EncoderOutput:
+  def __call__(
+    self,
+    batch: Batch,
+    mask: jax.Array | None,
+    average: LayerAverage | None = None,
+  ) -> EncoderOutput:
     images = batch["inputs"]  # [B, H, W, C]
     patches.check_size(images, self.inputs)
     x = patches.PatchEmbed(
@@ -75,8 +81,13 @@ class _Vit(nn.Module):
       bias = AttentionBias(pairs=relative()())  # [heads, 1 + N, 1 + N]
     if not self.pre_norm:
       x = layer_norm(self.norm_eps, "norm")(x)
-    x, layers = transformer.stacked_blocks(
-      self.depth,
+    prefix = int(self.cls_token)
+    x, layers, averaged = transformer.run_layers(
+      x,
+      jnp.linspace(0.0, self.drop_path, self.depth),
+      bias,
+      average=average,
+      prefix=prefix,
       attention=self.attention,
       remat=self.remat,
       name="blocks",
@@ -89,10 +100,9 @@ class _Vit(nn.Module):
       drop_path=self.drop_path > 0,
       layer_bias=relative if self.positions == "relative_layers" else None,
       compute_dtype=self.compute_dtype,
-    )(x, jnp.linspace(0.0, self.drop_path, self.depth), bias)
+    )
     if self.pre_norm and self.final_norm:
       x = layer_norm(self.norm_eps, "norm")(x)
-    prefix = int(self.cls_token)
     return EncoderOutput(
       tokens=x[:, prefix:],
       attention=layers.attention[:, :, prefix:],
@@ -100,6 +110,7 @@ class _Vit(nn.Module):
       block=layers.block[:, :, prefix:],
       cls=x[:, 0] if prefix else None,
       block_cls=layers.block[:, :, 0] if prefix else None,
+      average=averaged,
     )
 
   def _masked(self, x, mask):

@@ -75,7 +75,10 @@ class Data2Vec(Objective):
       ValueError: if the encoder has fewer than K layers.
     """
     teacher = ema.teacher(params, teacher_params)
-    return self.targets(self.encoder(teacher, batch, features=features))
+    output = self.encoder(
+      teacher, batch, features=features, average=self.targets.layers
+    )
+    return self.targets(output)
 
   def predictions(
     self,

@@ -9,6 +9,7 @@ import dataclasses
 import jax
 
 from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.models.layer_average import LayerAverage
 from d2v_jax.models.plain_norms import (
   batch_norm,
   full_precision,
@@ -62,57 +63,34 @@ class Targets:
             f"{', '.join(TARGET_NORMS)}."
           )
 
+  @property
+  def layers(self) -> LayerAverage:
+    """What the encoder averages: y = 1/K sum_l norm(a^l)."""
+    return LayerAverage(self.top_k, self.output, self._normalised)
+
+  def _normalised(self, a, padding):
+    """One layer's output a [B, N, D] after the target norms of layers."""
+    a = full_precision(a)
+    for norm in self.layer_norms:
+      a = TARGET_NORMS[norm](a, None if self.norm_padding else padding)
+    return a
+
   def __call__(self, teacher: EncoderOutput) -> jax.Array:
     """Makes targets of what the teacher made of the whole input.
 
+    Args:
+      teacher: its output, with the average of `layers`.
+
     Returns:
       y [B, N, D] without gradient, float32 (float64 if the layers are).
-
-    Raises:
-      ValueError: the encoder has fewer than K layers.
     """
-    layers = getattr(teacher, self.output)  # [L, B, N, D]
+    y = teacher.average
+    if y is None:
+      raise ValueError("Targets: the encoder was not asked for the average.")
     padding = None if self.norm_padding else teacher.padding  # [B, N]
-    y = average_top_k(
-      layers, self.top_k, self.layer_norms, self.average_norms, padding
-    )
+    for norm in self.average_norms:
+      y = TARGET_NORMS[norm](y, padding)
     return jax.lax.stop_gradient(y)
-
-
-def average_top_k(
-  layers: jax.Array,
-  top_k: int,
-  layer_norms: tuple[str, ...],
-  average_norms: tuple[str, ...],
-  padding: jax.Array | None = None,
-) -> jax.Array:
-  """Average of the normalised last K layer outputs.
-
-  Args:
-    layers: [L, B, N, D].
-    top_k: K, 1 to L.
-    layer_norms: names of target norms applied to each layer, in this order.
-    average_norms: names of target norms applied to the average.
-    padding: [B, N] bool, True for tokens that no statistic counts, or None.
-
-  Returns:
-    [B, N, D] float32 (float64 if the layers are).
-
-  Raises:
-    ValueError: if there are fewer than K layers.
-  """
-  if not 1 <= top_k <= len(layers):
-    raise ValueError(
-      f"Targets: top_k must be between 1 and the {len(layers)} layers of the "
-      f"encoder, got {top_k}."
-    )
-  a = full_precision(layers[-top_k:])  # [K, B, N, D]
-  for norm in layer_norms:
-    a = jax.vmap(TARGET_NORMS[norm], (0, None))(a, padding)
-  y = a.mean(0)  # y = 1/K sum_l a^l: [B, N, D]
-  for norm in average_norms:
-    y = TARGET_NORMS[norm](y, padding)
-  return y
 
 
 def shared_features(

@@ -3,9 +3,12 @@
 import jax
 import numpy as np
 
+from d2v_jax.models.encoder import EncoderOutput
+from d2v_jax.models.layer_average import LayerOutputs
 from d2v_jax.objectives import losses
-from d2v_jax.objectives.targets import average_top_k
+from d2v_jax.objectives.targets import Targets
 from tests.goldens.pure import Group, Pure
+from tests.layer_average import averaged
 
 
 def _loss(case: Pure) -> None:
@@ -38,7 +41,9 @@ def _targets(case: Pure) -> None:
   layers = case.arrays["targets/layers"]
   for name, value in case.golden.items():
     top_k = int(name.removeprefix("top"))
-    y = average_top_k(layers, top_k, tuple(layer_norms), tuple(after))
+    targets = Targets(top_k, "block", tuple(layer_norms), tuple(after))
+    average = averaged(targets.layers, LayerOutputs(layers, layers, layers))
+    y = targets(EncoderOutput(*[layers] * 4, average=average))
     np.testing.assert_allclose(y, value, rtol=0, atol=1e-5, err_msg=name)
 
 

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from d2v_jax.models.encoder import EncoderOutput
+from d2v_jax.models.layer_average import LayerOutputs
 from d2v_jax.models.speech import speech
 from d2v_jax.objectives.targets import Targets, shared_features
+from tests.layer_average import averaged
 from tests.reference import data2vec as reference
 
 TARGETS = Targets(2, "ffn", ("instance",))
@@ -19,6 +21,12 @@ def output(padding=None):
   return EncoderOutput(layers[0, 0], *layers, padding=padding)
 
 
+def targets_of(targets, output):
+  layers = LayerOutputs(output.attention, output.ffn, output.block)
+  average = averaged(targets.layers, layers, output.padding)
+  return targets(output._replace(average=average))
+
+
 @pytest.mark.parametrize("layer", ["block", "ffn", "attention"])
 def test_the_average_by_hand(layer):
   targets = Targets(2, layer, ("instance",), ("layer",))
@@ -27,7 +35,9 @@ def test_the_average_by_hand(layer):
   expected = norm["layer"](
     (norm["instance"](top[0]) + norm["instance"](top[1])) / 2
   )
-  np.testing.assert_allclose(targets(output()), expected, rtol=0, atol=1e-5)
+  np.testing.assert_allclose(
+    targets_of(targets, output()), expected, rtol=0, atol=1e-5
+  )
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
@@ -39,13 +49,16 @@ def test_whether_padding_counts(norm, norm_padding):
   last = np.float64(output().ffn[-1])
   expected = reference.NORMS[norm](last if norm_padding else last[:, :3])
   np.testing.assert_allclose(
-    targets(output(padding))[:, :3], expected[:, :3], rtol=0, atol=1e-5
+    targets_of(targets, output(padding))[:, :3],
+    expected[:, :3],
+    rtol=0,
+    atol=1e-5,
   )
 
 
 def test_no_gradient():
   def total(layers):
-    return TARGETS(output()._replace(ffn=layers)).sum()
+    return targets_of(TARGETS, output()._replace(ffn=layers)).sum()
 
   assert not np.any(jax.grad(total)(output().ffn))
 
@@ -66,7 +79,7 @@ def test_errors(changes, message):
 
 def test_more_layers_than_there_are():
   with pytest.raises(ValueError, match="between 1 and the 3 layers"):
-    dataclasses.replace(TARGETS, top_k=4)(output())
+    targets_of(dataclasses.replace(TARGETS, top_k=4), output())
 
 
 def test_features_are_shared_where_the_teacher_has_none_of_its_own():
