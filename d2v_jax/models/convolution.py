@@ -1,11 +1,15 @@
 """Grouped convolutions over time or a grid, fast on every platform."""
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 
+from d2v_jax.models import by_platform
 
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def grouped_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
   """Convolution with groups of channels, output as large as the input.
 
@@ -23,9 +27,30 @@ def grouped_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
   XLA's own grouped convolution has a slow backward pass on CPUs; there it is a
   product of gathered windows instead. benchmarks/grouped_conv.py measures both.
   """
-  if jax.default_backend() == "cpu":
-    return windows_conv(x, kernel, groups)
-  return lax_conv(x, kernel, groups)
+  windows = functools.partial(windows_conv, groups=groups)
+  conv = functools.partial(lax_conv, groups=groups)
+  return _chosen(windows, conv, x, kernel)
+
+
+def _chosen(windows, conv, *args):
+  others = dict.fromkeys(by_platform.PLATFORMS, lambda _: conv)
+  return by_platform.call(windows, others, *args)
+
+
+def _forward(x, kernel, groups):
+  return grouped_conv(x, kernel, groups), (x, kernel)
+
+
+def _backward(groups, kept, dy):
+  def gradients(conv, x, kernel, dy):
+    return jax.vjp(lambda *args: conv(*args, groups), x, kernel)[1](dy)
+
+  windows = functools.partial(gradients, windows_conv)
+  conv = functools.partial(gradients, lax_conv)
+  return _chosen(windows, conv, *kept, dy)
+
+
+grouped_conv.defvjp(_forward, _backward)
 
 
 def lax_conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:

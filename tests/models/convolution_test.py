@@ -61,7 +61,20 @@ def test_gradients_agree(space):
 
     return jax.jit(jax.grad(loss, (0, 1)))(x, kernel)
 
-  for ours, theirs in zip(
-    gradient(windows_conv), gradient(lax_conv), strict=True
-  ):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+  theirs = gradient(lax_conv)
+  for conv in (windows_conv, grouped_conv):
+    for ours, expected in zip(gradient(conv), theirs, strict=True):
+      np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "tpu", "cuda"])
+def test_the_platform_that_is_compiled_for_decides(platform):
+  x = jax.ShapeDtypeStruct((2, 9, 8), np.float32)
+  kernel = jax.ShapeDtypeStruct((4, 2, 8), np.float32)
+
+  def gradients(x, kernel):
+    return jax.grad(lambda *a: grouped_conv(*a, 4).sum(), (0, 1))(x, kernel)
+
+  traced = jax.jit(gradients).trace(x, kernel)
+  text = traced.lower(lowering_platforms=(platform,)).as_text()
+  assert ("stablehlo.convolution" in text) == (platform != "cpu")
