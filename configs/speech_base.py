@@ -68,6 +68,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="speech",
+    remat="dots",
     width=768,
     depth=12,
     num_heads=12,

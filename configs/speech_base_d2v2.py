@@ -70,6 +70,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="visible_speech",
+    remat="dots",
     width=768,
     prenet_depth=0,
     depth=12,

@@ -62,6 +62,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="visible_text",
+    remat="dots",
     vocab_size=50_265,
     max_tokens=512,
     width=768,

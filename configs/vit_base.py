@@ -61,6 +61,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="vit",
+    remat="dots",
     image_size=224,
     patch_size=16,
     width=768,

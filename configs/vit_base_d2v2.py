@@ -66,6 +66,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="visible_vit",
+    remat="dots",
     image_size=224,
     patch_size=16,
     width=768,

@@ -41,6 +41,8 @@ RESUMABLE = (
   "num_devices",
   "profile",
   "sharding",
+  "encoder.attention",
+  "encoder.remat",
   "data.source.path",
   "data.source.data_dir",
   "data.num_threads",
