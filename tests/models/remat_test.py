@@ -11,16 +11,24 @@ WIDTH, DEPTH, HEADS, BATCH, TOKENS = 32, 3, 2, 5, 16
 
 
 @pytest.mark.parametrize(
-  ("policy", "widths", "logits"),
+  ("policy", "attention", "widths", "logits"),
   [
     # qkv, attention, out, fc1, fc2, and the layer's input
-    ("dots", [3, 1, 1, 4, 1, 1], False),
-    ("full", [1], False),
-    ("none", None, True),
+    ("dots", "auto", [3, 1, 1, 4, 1, 1], False),
+    ("full", "auto", [1], False),
+    ("none", "plain", None, True),
+    ("none", "auto", None, False),
   ],
 )
-def test_what_is_kept_of_each_layer(policy, widths, logits):
-  network = vit(**SIZE, width=WIDTH, depth=DEPTH, num_heads=HEADS, remat=policy)
+def test_what_is_kept_of_each_layer(policy, attention, widths, logits):
+  network = vit(
+    **SIZE,
+    width=WIDTH,
+    depth=DEPTH,
+    num_heads=HEADS,
+    remat=policy,
+    attention=attention,
+  )
   images = np.zeros((BATCH, 16, 16, 3), np.float32)
   params = jax.eval_shape(network.init, jax.random.key(0), {"inputs": images})
 
@@ -35,7 +43,7 @@ def test_what_is_kept_of_each_layer(policy, widths, logits):
   layers = (DEPTH, BATCH, TOKENS)
   found = sorted(s[3] // WIDTH for s in shapes if s[:3] == layers and s[3:])
   if widths is None:
-    assert len(found) > 6
+    assert len(found) > 6, found
   else:
     assert found == sorted(widths)
   assert ((DEPTH, BATCH, HEADS, TOKENS, TOKENS) in shapes) == logits
