@@ -17,7 +17,7 @@ from d2v_jax.models.attention_bias import PADDED, AttentionBias
 from d2v_jax.models.attention_sizes import Sizes
 
 # Of the 128 MiB of a v5e or v6e; what a program asks for is less than this.
-_VMEM = 96 * 2**20
+_VMEM = 112 * 2**20
 
 
 def refusal(
@@ -132,7 +132,11 @@ class _Call:
       inputs["padding"] = hidden, self._block(hidden)
     if bias.pairs is not None:
       pairs = bias.pairs.transpose(0, 2, 1).astype(self.statistics)
-      inputs["pairs"] = pairs, self._block(pairs, whole=True)
+      # All examples have the same: no other one has to arrive meanwhile.
+      once = pl.BlockSpec(
+        pairs.shape, lambda b: (0, 0, 0), pipeline_mode=pl.Buffered(1)
+      )
+      inputs["pairs"] = pairs, once
     qkv = self.padded(qkv, 3)
     inputs["qkv"] = qkv, self._block(qkv)
     self.inputs, self.bias = inputs, bias

@@ -68,7 +68,7 @@ class Sizes:
     # next example arrives while one is computed.
     held = 2 * 7 * rows * self.padded * jnp.dtype(dtype).itemsize
     if bias.pairs is not None:
-      held += 4 * self.num_heads * rows * lanes * 4
+      held += 3 * self.num_heads * rows * lanes * 4
     if bias.coordinates is not None:
       held += rows * lanes * 4
     held += 12 * rows * min(lanes, QUERIES) * 4
