@@ -104,6 +104,28 @@ def torch_wait(device: str) -> None:
     torch.cuda.synchronize()
 
 
+def torch_allocated(device: str) -> int:
+  """Bytes of PyTorch's tensors on the device now; 0 on a CPU."""
+  import torch
+
+  return torch.cuda.memory_allocated() if device == "cuda" else 0
+
+
+def torch_peak(call: Callable[[], Any]) -> int:
+  """Most bytes of PyTorch's tensors on the GPU during a second call.
+
+  The first one makes what stays, and compiles.
+  """
+  import torch
+
+  call()
+  torch.cuda.synchronize()
+  torch.cuda.reset_peak_memory_stats()
+  call()
+  torch.cuda.synchronize()
+  return torch.cuda.max_memory_allocated()
+
+
 def machine(with_torch: bool) -> dict[str, Any]:
   """What the numbers are measured on, and with."""
   info = pathlib.Path("/proc/cpuinfo")

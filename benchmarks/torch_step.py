@@ -11,15 +11,23 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from benchmarks import torch_layers, torch_speech, torch_text, torch_vision
+from benchmarks import (
+  torch_layers,
+  torch_speech,
+  torch_text,
+  torch_visible,
+  torch_vision,
+)
 from d2v_jax.config import Spec
-from d2v_jax.objectives.data2vec import LOSS_SCALES
+from d2v_jax.objectives import losses
 
 _NETWORKS = {
-  "vision": torch_vision.Network,
+  "vit": torch_vision.Network,
+  "visible_vit": torch_visible.Network,
   "speech": torch_speech.Network,
   "text": torch_text.Network,
 }
+_STACKS = ("blocks", "prenet")
 # After those of each network: PyTorch's names -> ours.
 _PATHS = (
   (r"(norm\d*)\.weight$", r"\1/scale"),
@@ -43,7 +51,7 @@ class Step:
 
   def __init__(self, config: Spec, device: str, compiled: bool):
     objective, optimizer = config["objective"], config["optimizer"]
-    network = _NETWORKS[config["modality"]]
+    network = _NETWORKS[config["encoder"]["name"]]
     torch_layers.check(
       "objective.targets", objective["targets"], output=network.TARGET
     )
@@ -51,7 +59,9 @@ class Step:
       "objective.ema", objective["ema"], tracked=network.TRACKED
     )
     self.device = device
-    self.student = network(config["encoder"], objective["head"]["layers"])
+    self.student = network(
+      config["encoder"], objective.get("decoder") or objective["head"]["layers"]
+    )
     self._fill()
     self.student.to(device)
     self.teacher = self.student.teacher().eval().requires_grad_(False)
@@ -69,14 +79,14 @@ class Step:
     self._loss = torch.compile(self.loss) if compiled else self.loss
 
   def batch(self, batch: dict[str, np.ndarray]) -> tuple[torch.Tensor, ...]:
-    """The masked rows of [B * N], and the arguments of the network."""
+    """The masked rows of [B * M * N], and the arguments of the network."""
     rows = np.flatnonzero(batch["mask"])
     arrays = (rows, *self.student.arrays(batch))
     return tuple(torch.from_numpy(x).to(self.device) for x in arrays)
 
   def loss(self, rows: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
     """Both forward passes and the regression at the masked rows."""
-    layers, x = self.student(self.teacher, *inputs)
+    layers, x, *cls = self.student(self.teacher, *inputs)
     spec, targets = self._objective, self._objective["targets"]
     with torch.no_grad():
       top = [x.float() for x in layers[-targets["top_k"] :]]
@@ -85,17 +95,27 @@ class Step:
       y = sum(top) / len(top)
       for norm in targets["average_norms"]:
         y = _NORMS[norm](y)
-      y = y.flatten(0, 1)[rows]
-    x = self.student.head(x.flatten(0, 1)[rows]).float()
-    beta, scale = spec["loss_beta"], spec["loss_scale"]
+      num_masks, length = len(x) // len(y), y.shape[1]
+      hidden = y[rows // (num_masks * length), rows % length]
+    x = self.student.head(x.flatten(0, 1)[rows])
+    loss = self._error(x, hidden) / rows.shape[0]
+    if cls and spec["cls_loss"]:
+      mean = y.mean(1).repeat_interleave(num_masks, 0)
+      loss = loss + self._error(cls[0], mean) * (spec["cls_loss"] / len(mean))
+    return loss
+
+  def _error(self, x, y):
+    """Sum over all elements, scaled by the width."""
+    beta = self._objective["loss_beta"]
+    scale = losses.loss_scale(self._objective["loss_scale"], y.shape[-1])
     # PyTorch's smooth L1 with beta 0 would be L1, data2vec's is the square.
     if beta:
-      error = functional.smooth_l1_loss(x, y, beta=beta, reduction="sum")
+      error = functional.smooth_l1_loss(
+        x.float(), y, beta=beta, reduction="sum"
+      )
     else:
-      error = functional.mse_loss(x, y, reduction="sum")
-    if isinstance(scale, str):
-      scale = LOSS_SCALES[scale](y.shape[-1])
-    return error * (scale / rows.shape[0])
+      error = functional.mse_loss(x.float(), y, reduction="sum")
+    return error * scale
 
   def __call__(self, *batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """One update; returns the loss and the gradient's norm."""
@@ -123,15 +143,17 @@ class Step:
       key = self._path(name)
       x = value.detach().float().cpu().numpy().copy()
       if x.ndim == 4:
-        x = x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0])
+        x = x.transpose(2, 3, 1, 0)
+        x = x if "conv" in key else x.reshape(-1, x.shape[-1])
       elif "kernel" in key:
         x = x.T
-      if key.startswith("blocks"):
+      if key.split("/")[0] in _STACKS:
         flat.setdefault(key, []).append(x)
       else:
         flat[key] = x
-    qkv = [flat.pop(f"blocks/attention/{k}/kernel") for k in _QKV]
-    flat["blocks/attention/qkv/kernel"] = np.concatenate(qkv, axis=-1)
+    if "blocks/attention/query/kernel" in flat:
+      qkv = [flat.pop(f"blocks/attention/{k}/kernel") for k in _QKV]
+      flat["blocks/attention/qkv/kernel"] = np.concatenate(qkv, axis=-1)
     nested: dict[str, Any] = {}
     for key, value in flat.items():
       *parents, leaf = key.split("/")

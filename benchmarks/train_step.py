@@ -11,9 +11,9 @@ torch and transformers are installed, the same algorithm in PyTorch takes turns
 with it, so that other load on the machine hits both; before that the two must
 agree over two updates from the same weights.
 
-A step of data2vec 2.0 takes turns with two others of the library, and PyTorch
-is left out: the step of version 1 with as many examples, and the same update
-with a teacher pass for each mask.
+A step of data2vec 2.0 for speech or text, or with --alone, takes turns with two
+others of the library, and PyTorch is left out: the step of version 1 with as
+many examples, and the same update with a teacher pass for each mask.
 
 Writes benchmarks/results/train_step_<model>_<device>.json.
 """
@@ -53,22 +53,27 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     args.model, args.config, *setup, args.regularised
   )
   batch = workloads.make_batch(plain, args.seconds, args.tokens)
-  version_2 = workloads.is_version_2(config)
-  with_torch = not (args.alone or version_2) and all(
+  with_torch = not args.alone and all(
     importlib.util.find_spec(name) for name in ("torch", "transformers")
   )
+  others = workloads.is_version_2(config)
+  if others and config["modality"] == "vision" and with_torch:
+    # Of it there is a peer, which draws other noise.
+    plain, others = workloads.without_noise(plain), False
+  with_torch &= not others
   record = {"machine": timing.machine(with_torch)}
   variants = {"ours": (config, batch)}
   made, peers = {"ours": Step(plain, batch)}, {}
-  if version_2:
+  if others:
     variants |= _versions(args, config, batch, setup)
     record["version_1_config"] = variants[_BEFORE][0]
     made[_EACH_MASK] = Step(plain, variants[_EACH_MASK][1])
     record["agreement"] = agreement.of_two(*made.values(), dtype)
   if with_torch:
-    peers, record["agreement"] = _peers(
+    peers, memory, record["agreement"] = _peers(
       args.compile, made["ours"], plain, config, batch, device
     )
+    record["peak_bytes"] = memory
   if args.sweep:
     variants |= _sweep(config, batch)
   if config != plain:
@@ -83,10 +88,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     record.setdefault("peak_bytes", {})[name] = step.peak_bytes
   record["work"] |= dict.fromkeys(peers, record["work"]["ours"])
   wall, cpu = timing.alternate(jobs | peers, args.repeats, args.steps)
-  if with_torch and device == "cuda":
-    import torch
-
-    record["peak_bytes"]["torch"] = torch.cuda.max_memory_allocated()
   return record | {
     "config": config,
     "masked": sorted(set(batch["mask"].sum(-1).reshape(-1).tolist())),
@@ -142,15 +143,19 @@ def _peers(with_compile, ours, plain, config, batch, device):
   tensors = peer.batch(batch)
   peer.student.eval()
   found = agreement.with_peer(ours, peer, tensors, plain["compute_dtype"])
+  del peer
   kinds = {"eager": False} | ({"compiled": True} if with_compile else {})
-  jobs = {}
+  jobs, memory = {}, {}
   for name, compiled in kinds.items():
+    before = timing.torch_allocated(device)
     step = torch_step.Step(config, device, compiled)
     step.student.train()
     jobs[name] = Job(
       functools.partial(step, *tensors), lambda: timing.torch_wait(device)
     )
-  return jobs, found
+    if device == "cuda":
+      memory[name] = timing.torch_peak(jobs[name].call) - before
+  return jobs, memory, found
 
 
 def report(record: dict[str, Any]) -> None:
@@ -182,7 +187,7 @@ def report(record: dict[str, Any]) -> None:
   for name, value in record["peak_bytes"].items():
     print(f"memory of a step, {name}: {value / 2**20:.0f} MiB")
   if "version_1_config" in record:
-    print("data2vec 2.0 has no peer in PyTorch here.")
+    print("No peer in PyTorch was measured.")
   elif "agreement" not in record:
     print("torch and transformers are not in use: no peer was measured.")
 

@@ -245,6 +245,13 @@ def one_mask_each(batch: Batch) -> Batch:
   return apart
 
 
+def without_noise(config: Spec) -> dict[str, Any]:
+  """A config of data2vec 2.0 whose decoder has zeros in place of noise."""
+  objective = config["objective"]
+  decoder = {**objective["decoder"], "noise_std": 0.0}
+  return {**config, "objective": {**objective, "decoder": decoder}}
+
+
 def is_version_2(config: Spec) -> bool:
   """Whether a config of `make_config` is one of data2vec 2.0."""
   return config["objective"]["name"] == "data2vec2"

@@ -1,12 +1,14 @@
-"""The operations of a step, counted and by formulas."""
+"""The operations of a step, counted and by formulas; a GPU against the CPU."""
 
 import itertools
 import pathlib
 
+import jax
+import numpy as np
 import pytest
 
 from benchmarks import workloads
-from benchmarks.jax_step import count_operations
+from benchmarks.jax_step import Step, count_operations
 
 # The layers, their heads and decoders have no boundaries: the count is exact.
 # Convolutions with strides have, in the gradient by their input.
@@ -27,6 +29,22 @@ def test_operations_of_a_step(model):
   boundary = BOUNDARY[config["modality"]]
   found = count_operations(config, batch)
   assert expected <= found <= expected * (1 + boundary)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", ["vit_tiny", "speech_tiny_d2v2", "text_tiny"])
+def test_the_gpu_computes_what_the_cpu_does(model):
+  config = workloads.make_config(model, None, 2, "float32", False)
+  batch = workloads.make_batch(config, 0.5, 32)
+  found = []
+  for device in (jax.devices()[0], jax.devices("cpu")[0]):
+    with (
+      jax.default_device(device),
+      jax.default_matmul_precision("float32"),  # a GPU's default has 10 bits
+    ):
+      step = Step(config, batch)
+      found.append([tuple(map(float, step())) for _ in range(2)])
+  np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
 
 
 def version_1(config, batch):

@@ -18,22 +18,40 @@ def measured(monkeypatch, tmp_path):
   peak = {clock: {"jax": 1e11} for clock in ("wall", "cpu")}
   monkeypatch.setattr(timing, "matmul_peak", lambda *args: peak)
 
-  def run(model):
+  def run(model, *flags):
     out = tmp_path / "results" / "one.json"
     size = ("--batch", "2", "--seconds", "0.2", "--tokens", "16")
-    arguments = ("--model", model, *size, "--repeats", "2", "--alone")
-    train_step.main([*arguments, "--out", str(out)])
+    arguments = ("--model", model, *size, "--repeats", "2")
+    train_step.main([*arguments, *flags, "--out", str(out)])
     return json.loads(out.read_text())
 
   return run
 
 
 def test_version_1(measured, capsys):
-  found = measured("text_tiny")
+  found = measured("text_tiny", "--alone")
   assert list(found["wall"]) == list(found["cpu"]) == ["ours"]
   assert "agreement" not in found
   assert found["work"]["ours"]["masked_versions"] == 2
   assert "no peer was measured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  "model",
+  [
+    pytest.param("vit_tiny", marks=pytest.mark.slow),
+    pytest.param("speech_tiny", marks=pytest.mark.slow),
+    "text_tiny",
+    pytest.param("vit_tiny_d2v2", marks=pytest.mark.slow),
+  ],
+)
+def test_beside_pytorch(measured, model):
+  pytest.importorskip("torch")
+  pytest.importorskip("transformers")
+  found = measured(model)  # an error if they do not compute the same
+  assert list(found["wall"]) == ["ours", "eager"]
+  assert found["agreement"]["student_change"] < 0.02
+  assert found["machine"]["versions"]["torch"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +63,7 @@ def test_version_1(measured, capsys):
   ],
 )
 def test_version_2_beside_others(measured, capsys, model, masks, shape):
-  found = measured(model)
+  found = measured(model, "--alone")
   names = ["ours", "version 1", "teacher for each mask"]
   for clock in ("wall", "cpu"):
     assert list(found[clock]) == names
@@ -69,7 +87,7 @@ def test_version_2_beside_others(measured, capsys, model, masks, shape):
   assert work[0]["operations"] < work[2]["operations"]
   ours, other = (found["agreement"][name] for name in ("ours", "other"))
   assert all(map(math.isfinite, (*ours[1], *other[1])))
-  assert "no peer in PyTorch" in capsys.readouterr().out
+  assert "No peer in PyTorch" in capsys.readouterr().out
 
 
 def test_other_updates_are_not_timed():
