@@ -41,9 +41,9 @@ class TimedSource:
     return len(self._source)
 
   def __getitem__(self, index: int) -> Example:
-    begin = _clocks()
+    begin = time.perf_counter(), time.thread_time()
     example = self._source[index]
-    return {**example, _KEY: _clocks() - begin}
+    return {**example, _KEY: _since(*begin)}
 
 
 class TimedTransform:
@@ -60,10 +60,11 @@ class TimedTransform:
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
     """The row of a batch that the transform makes, with both times."""
-    source = example[_KEY]
-    begin = _clocks()
-    row = self._transform({k: v for k, v in example.items() if k != _KEY}, rng)
-    return {**row, _KEY: np.concatenate([source, _clocks() - begin])}
+    begin = time.perf_counter(), time.thread_time()
+    rest = dict(example)
+    source = rest.pop(_KEY)
+    row = self._transform(rest, rng)
+    return {**row, _KEY: np.array(source + _since(*begin))}
 
 
 def take(batch: dict[str, np.ndarray]) -> ReadingTimes:
@@ -81,6 +82,6 @@ def since(now: ReadingTimes, before: ReadingTimes) -> ReadingTimes:
   return ReadingTimes(*(a - b for a, b in zip(now, before, strict=True)))
 
 
-def _clocks() -> np.ndarray:
-  """Seconds by the clock and of this thread's work, float64 [2]."""
-  return np.array([time.perf_counter(), time.thread_time()])
+def _since(clock: float, work: float) -> tuple[float, float]:
+  """Seconds by the clock, and of this thread's work."""
+  return time.perf_counter() - clock, time.thread_time() - work
