@@ -124,8 +124,9 @@ def test_a_relative_table_for_each_layer():
   pairs = tables[1][relative_position_index((2, 2))].transpose(2, 0, 1)
   layer = transformer.Block(num_heads=2, hidden=64, layer_scale=0.5)
   second = jax.tree.map(lambda p: p[1], params["blocks"])
-  expected, _ = layer.apply(
-    {"params": second}, x, 0.0, AttentionBias(pairs=pairs)
+  bias = AttentionBias(pairs=pairs)
+  (expected, _), _ = layer.apply(
+    {"params": second}, (x, None), 0.0, 0, bias, None
   )
   np.testing.assert_allclose(output.block[1], expected[:, 1:], atol=1e-6)
   # Both learn, also where activations are computed again.
