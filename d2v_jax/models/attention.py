@@ -8,6 +8,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.models.attend import attend
 from d2v_jax.models.attention_bias import AttentionBias
+from d2v_jax.models.bias import add_bias
 from d2v_jax.models.initializers import Initializer, beit_init
 from d2v_jax.models.linear import Linear
 from d2v_jax.models.remat import MIXED
@@ -53,7 +54,7 @@ class Attention(nn.Module):
       compute_dtype=self.compute_dtype,
       name="qkv",
     )(x)  # [B, N, 3 D]
-    qkv += jnp.concatenate([q_bias, k_bias, v_bias]).astype(qkv.dtype)
+    qkv = add_bias(qkv, jnp.concatenate([q_bias, k_bias, v_bias]))
     # Without a key there is no dropout.
     drops = self.dropout and self.has_rng("dropout")
     mixed = attend(
