@@ -86,6 +86,8 @@ def _product_gradients(settings, qkv, bias, keys, gradient):
     given = bias._replace(pairs=pairs, slopes=slopes)
     return attention_product(qkv, given, keys, **_sizes(settings))
 
+  # So marked, the repeated products are told from those of the definition.
+  product = jax.checkpoint(product, prevent_cse=False)
   return jax.vjp(product, qkv, bias.pairs, bias.slopes)[1](gradient)
 
 

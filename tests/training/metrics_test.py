@@ -126,7 +126,7 @@ def test_plain_lines_when_the_output_is_no_terminal():
 
 def test_a_terminal_has_one_live_line(monkeypatch):
   monkeypatch.setattr(
-    shutil, "get_terminal_size", lambda: os.terminal_size((200, 24))
+    shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((200, 24))
   )
   out = Tty()
   terminal = metrics.Terminal(100, out)
@@ -145,7 +145,7 @@ def test_a_terminal_has_one_live_line(monkeypatch):
 
 def test_the_live_line_does_not_wrap(monkeypatch):
   monkeypatch.setattr(
-    shutil, "get_terminal_size", lambda: os.terminal_size((30, 24))
+    shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((30, 24))
   )
   out = Tty()
   metrics.Terminal(100, out).progress(1, VALUES, 61.0)
