@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 from absl import logging
+from jax._src import dispatch  # nothing public says it
 from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
 from jax.interpreters import mlir
 
@@ -82,6 +83,8 @@ _by_platform = Primitive("by_platform")
 _by_platform.multiple_results = True
 _by_platform.def_abstract_eval(_abstract)
 _by_platform.def_impl(_run)
+# What is chosen may ask for them; JAX looks for such primitives at the outside.
+dispatch.prim_requires_devices_during_lowering.add(_by_platform)
 mlir.register_lowering(_by_platform, _lowering(None))
 for _platform in PLATFORMS:
   mlir.register_lowering(_by_platform, _lowering(_platform), _platform)

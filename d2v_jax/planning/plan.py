@@ -95,9 +95,11 @@ def run_plan(config: Any, target: Target, per_device: int | None) -> RunPlan:
   Raises:
     ConfigError: names the field, what was got and what is allowed.
   """
+  config = config.copy_and_resolve_references()
   if per_device is not None:
-    config = config.copy_and_resolve_references()
     config.batch_size = per_device * len(target.devices)
+  if not target.attention and config.encoder.get("attention") is None:
+    config.encoder.attention = "plain"
   return build.plan(config, devices=target.devices)
 
 

@@ -9,7 +9,10 @@ from d2v_jax.planning.estimate import CALIBRATION
 from d2v_jax.planning.fit import Way
 from d2v_jax.planning.plan import Row
 
-_GIB = 2**30
+_PLAIN = (
+  "Attention is planned as plain products, since cuDNN is not installed here: "
+  "a run may need less memory and time. "
+)
 
 
 def as_json(name: str, row: Row, **more: Any) -> str:
@@ -54,9 +57,10 @@ def about(row: Row) -> str:
   platform = row.target.platform
   compilers = ", ".join(f"{k} {v}" for k, v in versions(platform).items())
   return (
-    f"Compiled by {compilers}. Memory, operations, bytes and collectives are "
-    "read in the optimized program, of one device; a product of matrices that "
-    f"is repeated to save memory is counted apart. {CALIBRATION[platform]}"
+    f"{'' if row.target.attention else _PLAIN}Compiled by {compilers}. Memory, "
+    "operations, bytes and collectives are read in the optimized program, of "
+    "one device; a product of matrices that is repeated to save memory is "
+    f"counted apart. {CALIBRATION[platform]}"
   )
 
 

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
+from jax._src.cudnn import fused_attention_stablehlo
 
 from d2v_jax.models import attend as attend_lib
 from d2v_jax.models import attention_cudnn
@@ -80,3 +81,23 @@ def test_a_gpu_without_the_library_is_said(monkeypatch):
   settings = attend_lib._Settings(2, 0.0, None)
   chosen = attend_lib._choose("cuda", "forward", settings, shapes, 1)
   assert chosen.endswith("by plain products: cuDNN is not detected")
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_it_is_lowered_for_a_gpu_that_is_not_there(batch, monkeypatch):
+  """cuDNN's primitives ask for the devices of the program that they are in."""
+  monkeypatch.setattr(
+    fused_attention_stablehlo, "check_cudnn_version", lambda: 91000
+  )
+  monkeypatch.setattr(
+    fused_attention_stablehlo, "check_compute_capability", lambda _: True
+  )
+  qkv = jax.ShapeDtypeStruct((batch, 6, 3 * 32), jnp.bfloat16)
+
+  def loss(qkv):
+    out = attend_lib.attend(qkv, AttentionBias(), None, num_heads=2)
+    return out.astype(jnp.float32).sum()
+
+  traced = jax.jit(jax.grad(loss)).trace(qkv)
+  text = traced.lower(lowering_platforms=("cuda",)).as_text()
+  assert "fmha" in text
