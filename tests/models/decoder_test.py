@@ -163,7 +163,7 @@ def test_initial_values():
     ({"layers": 0}, "layers must be 1 or more, got 0"),
     ({"width": 9}, "width 9 is not a multiple of groups 2"),
     ({"input_dropout": 1.0}, r"input_dropout must be in \[0, 1\)"),
-    ({"noise_std": -1.0}, "noise_std 0 or more, got 0.0 and -1.0"),
+    ({"noise_std": -1.0}, "noise_std must be 0 or more, got -1.0"),
     ({"initial": "x"}, "unknown initial 'x'; choose one of: beit"),
     (
       {"groups": 16, "width": 16},
