@@ -140,8 +140,8 @@ def table(rows: list[dict]) -> str:
   """The rows as Markdown."""
   lines = [
     "| config | devices | examples on each | memory GB | TFLOP | traffic GB | "
-    "collectives GB | ms a step | of peak | examples/s |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    "collectives GB | ms a step | of peak | examples/s | commit |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
   ]
   for row in rows:
     size = f"{row['per_device']}"
@@ -150,7 +150,9 @@ def table(rows: list[dict]) -> str:
     cells = [row["config"], row["device"], size]
     cells.append(f"{row['memory_bytes'] / 1e9:.2f}")
     if row["flops"] is None:
-      lines.append(f"| {' | '.join(cells)}, does not fit | | | | | | |")
+      cells[-1] += ", does not fit"
+      cells += [""] * 6 + [row["commit"]]
+      lines.append(f"| {' | '.join(cells)} |")
       continue
     cells += [
       f"{row['flops'] / 1e12:.2f}",
@@ -159,6 +161,7 @@ def table(rows: list[dict]) -> str:
       f"{row['step_seconds'] * 1e3:.0f}",
       f"{row['peak_fraction']:.2f}",
       f"{row['examples_per_second']:,.0f}",
+      row["commit"],
     ]
     if not row["fits"]:
       cells[3] += ", does not fit"
