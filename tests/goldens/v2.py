@@ -154,6 +154,9 @@ class WithNoise:
     decoder = _Noisy(self.base.decoder, batch["noise"])
     return dataclasses.replace(self.base, decoder=decoder)
 
+  def predictions(self, params, batch, rng):
+    return self._of(batch).predictions(params, batch, rng)
+
   def loss(self, params, teacher_params, batch, rng):
     return self._of(batch).loss(params, teacher_params, batch, rng)
 

@@ -294,7 +294,7 @@ def test_numbers_of_the_reference(tmp_path, kind):
   meta, arrays = golden(f"v2_{kind}_a")
   imported = read(tmp_path, golden_state(meta, arrays))
   base = objective(imported)
-  ours = v2._WithNoise(base)
+  ours = v2.WithNoise(base)
   num_masks = meta["resolved_config"]["clone_batch"]
   assert imported.data["mask"]["num_masks"] == num_masks
   step = group(arrays, "step0/")
