@@ -10,10 +10,18 @@ import contextlib
 import dataclasses
 import difflib
 import inspect
-import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
+
+from d2v_jax.config_types import (
+  KINDS,
+  described,
+  fits,
+  is_plain,
+  literals,
+  members,
+)
 
 Spec = Mapping[str, Any]
 
@@ -229,22 +237,9 @@ def _is_from_run(annotation: Any) -> bool:
   return any(isinstance(mark, _FromRun) for mark in marks)
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
-  """What an annotation allows: the members of a union, or the one type."""
-  if typing.get_origin(annotation) is Annotated:
-    annotation = typing.get_args(annotation)[0]
-  if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-    return tuple(
-      inner
-      for member in typing.get_args(annotation)
-      for inner in _members(member)
-    )
-  return (annotation,)
-
-
 def _is_constructor(kind: Any) -> bool:
   """Whether a section becomes an object of this type."""
-  plain_kinds = (*_KINDS, tuple, dict, Mapping, object)
+  plain_kinds = (*KINDS, tuple, dict, Mapping, object)
   return (
     isinstance(kind, type)
     and kind not in plain_kinds
@@ -252,104 +247,40 @@ def _is_constructor(kind: Any) -> bool:
   )
 
 
-def _is_plain(value: Any) -> bool:
-  """Whether a value can stand in a config: it is no object of ours."""
-  return isinstance(value, Mapping | list | tuple | str | int | float)
-
-
 def _may_be_left_out(parameter: inspect.Parameter) -> bool:
   """Whether None stands for the default: where that is a section's."""
-  members = _members(parameter.annotation)
+  allowed = members(parameter.annotation)
   is_section = any(
     _is_constructor(m) or typing.get_origin(m) is collections.abc.Mapping
-    for m in members
+    for m in allowed
   )
   has_default = parameter.default is not parameter.empty
-  return is_section and has_default and type(None) not in members
+  return is_section and has_default and type(None) not in allowed
 
 
 def _converted(value: Any, annotation: Any, where: str, run: Spec) -> Any:
   """A value of a config as what its parameter is annotated with."""
-  members = _members(annotation)
+  allowed = members(annotation)
   for mark in getattr(annotation, "__metadata__", ()):
-    if isinstance(mark, Choices) and _is_plain(value):
+    if isinstance(mark, Choices) and is_plain(value):
       if mark.usual is not None:
         value = {"name": mark.usual, **_section(value, where)}
       return build(value, mark.table, where, run=run)
   if isinstance(value, Mapping):
-    for member in members:
+    for member in allowed:
       if _is_constructor(member):
         return call(member, value, where, run=run)
-  for member in members:
-    if _fits(value, member):
+  for member in allowed:
+    if fits(value, member):
       return _as_tuple(value)
-  choices = [x for m in members for x in _literals(m)]
+  choices = [x for m in allowed for x in literals(m)]
   if choices and isinstance(value, str):
     raise ConfigError(
       f"{where}: unknown {value!r}{_hint(value, choices)}; choose one of: "
       f"{', '.join(map(str, choices))}."
     )
-  kinds = " or ".join(dict.fromkeys(map(_described, members)))
+  kinds = " or ".join(dict.fromkeys(map(described, allowed)))
   raise ConfigError(f"{where}: got {value!r}, but it must be {kinds}.")
-
-
-_KINDS = {
-  bool: "True or False",
-  int: "an int",
-  float: "a float",
-  str: "a string",
-  type(None): "None",
-}
-
-
-def _fits(value: Any, kind: Any) -> bool:
-  """Whether a value is of a type; an int is a float, too, and a bool no int."""
-  origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-  if kind in (Any, inspect.Parameter.empty):
-    return True
-  if kind in _KINDS:
-    return type(value) is kind or (kind is float and type(value) is int)
-  if origin is typing.Literal:
-    return any(value == x and type(value) is type(x) for x in arguments)
-  if kind is tuple or origin is tuple:
-    if not isinstance(value, list | tuple):
-      return False
-    if not arguments:
-      return True
-    if arguments[-1] is ...:
-      return all(_fits_any(x, arguments[0]) for x in value)
-    return len(value) == len(arguments) and all(
-      map(_fits_any, value, arguments)
-    )
-  if kind in (dict, Mapping) or origin in (dict, Mapping):
-    return isinstance(value, Mapping)
-  # What else there is, such as a Protocol, cannot be told by its type.
-  return not _is_plain(value)
-
-
-def _fits_any(value: Any, annotation: Any) -> bool:
-  return any(_fits(value, member) for member in _members(annotation))
-
-
-def _literals(kind: Any) -> tuple[Any, ...]:
-  is_literal = typing.get_origin(kind) is typing.Literal
-  return typing.get_args(kind) if is_literal else ()
-
-
-def _described(kind: Any) -> str:
-  arguments = typing.get_args(kind)
-  if kind in _KINDS:
-    return _KINDS[kind]
-  if _literals(kind):
-    return "one of " + ", ".join(map(repr, arguments))
-  if kind is tuple or typing.get_origin(kind) is tuple:
-    if not arguments:
-      return "a tuple"
-    inner = " or ".join(map(_described, _members(arguments[0])))
-    if arguments[-1] is ...:
-      return f"a tuple, each element {inner}"
-    return f"a tuple of {len(arguments)}, such as {inner}"
-  return "a section"
 
 
 def _as_tuple(value: Any) -> Any:

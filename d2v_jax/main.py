@@ -15,9 +15,8 @@ import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 
-from d2v_jax import project_imports, run_arguments
+from d2v_jax import bad_input, project_imports, run_arguments
 
-EXIT_BAD_INPUT = 2
 EXIT_UNHEALTHY = 3
 
 _TRAIN = """\
@@ -145,10 +144,7 @@ def _run(
     )
     return 130
   except ValueError as e:
-    if os.environ.get("D2V_TRACEBACK"):
-      raise
-    print(f"error: {e}", file=sys.stderr)
-    return EXIT_BAD_INPUT
+    return bad_input.report(e)
 
 
 def _act(action, flags, overrides):

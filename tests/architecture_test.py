@@ -20,6 +20,7 @@ MAY_IMPORT = {
   "modalities": {"data", "models"},
   "training": {"data", "evaluators", "modalities", "models", "objectives"},
   "planning": {
+    "bad_input",
     "config_file",
     "models",
     "objectives",

@@ -19,16 +19,14 @@ D2V_TRACEBACK=1 in the environment an error also shows where it came from.
 """
 
 import argparse
-import os
 import pathlib
 import sys
 import tempfile
 from collections.abc import Sequence
 
+from d2v_jax import bad_input
 from d2v_jax.extraction import arguments
 from d2v_jax.extraction.formats import FORMATS
-
-EXIT_BAD_INPUT = 2
 
 _DTYPES = ("float32", "bfloat16")
 
@@ -45,10 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("stopped; run the same command to go on.", file=sys.stderr)
     return 130
   except (ValueError, OSError) as e:
-    if os.environ.get("D2V_TRACEBACK"):
-      raise
-    print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
-    return EXIT_BAD_INPUT
+    return bad_input.report(e, " ".join(str(e).split()))
   return 0
 
 

@@ -21,11 +21,10 @@ With D2V_TRACEBACK=1 in the environment an error also shows where it came from.
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 
-EXIT_BAD_INPUT = 2
+from d2v_jax import bad_input
+
 FORMATS = ("hf", "safetensors", "jax")
 
 
@@ -35,10 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   try:
     _run(args)
   except (ValueError, OSError) as e:
-    if os.environ.get("D2V_TRACEBACK"):
-      raise
-    print(f"error: {e}", file=sys.stderr)
-    return EXIT_BAD_INPUT
+    return bad_input.report(e)
   return 0
 
 

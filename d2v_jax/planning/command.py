@@ -19,9 +19,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from d2v_jax import run_arguments
-
-EXIT_BAD_INPUT = 2
+from d2v_jax import bad_input, run_arguments
 
 _STATUS = """
 Exit status: 0 done, whether it fits or not; 2 a wrong command line, config or
@@ -42,10 +40,7 @@ def main(argv: Sequence[str]) -> int:
   except KeyboardInterrupt:
     return 130
   except ValueError as e:
-    if os.environ.get("D2V_TRACEBACK"):
-      raise
-    print(f"error: {e}", file=sys.stderr)
-    return EXIT_BAD_INPUT
+    return bad_input.report(e)
   return 0
 
 

@@ -13,7 +13,7 @@ from d2v_jax.planning import costs as costs_lib
 from d2v_jax.planning import program as program_lib
 from d2v_jax.planning.devices import Target
 from d2v_jax.planning.estimate import Estimate, estimate
-from d2v_jax.training import build
+from d2v_jax.training import batch_shapes, build
 from d2v_jax.training.build import RunPlan
 from d2v_jax.training.compiled_step import CompiledStep
 
@@ -123,7 +123,7 @@ def compiled(run: RunPlan, target: Target, length: int | None = None) -> Row:
   example = run.dataset.blank(length)
   if isinstance(run.objective, Regression):
     example = {**example, "label": 0.0}
-  batch = build.batch_shapes(example, run.dataset, run.batch_size)
+  batch = batch_shapes.of_example(example, run.dataset, run.batch_size)
   made = CompiledStep(run, batch)
   state = made.abstract_state
   parts = {

@@ -6,21 +6,20 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
-import numpy as np
 import optax
 from etils import epath
 
 from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
-from d2v_jax.data.dataset import Dataset, Example, TrainingExamples
+from d2v_jax.data.dataset import Dataset
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES
 from d2v_jax.objectives.objective import Objective
+from d2v_jax.training import batch_shapes, schedules
 from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import health as health_lib
 from d2v_jax.training import optimizer as optimizer_lib
-from d2v_jax.training import schedules
 from d2v_jax.training import sharding as sharding_lib
 from d2v_jax.training.checkpoint import Checkpoints, check_counts
 from d2v_jax.training.inherited import inherit
@@ -169,13 +168,8 @@ def open_data(plan: RunPlan) -> Experiment:
       learned_from=examples.source if supervised else None
     ),
     num_examples=len(examples.source),
-    example_batch=batch_shapes(
-      _first(examples, dataset), dataset, plan.batch_size
-    ),
-    batch_kinds=[
-      batch_shapes(example, dataset, plan.batch_size)
-      for example in _one_of_each_length(examples, dataset)
-    ],
+    example_batch=batch_shapes.longest(examples, dataset, plan.batch_size),
+    batch_kinds=batch_shapes.of_each_length(examples, dataset, plan.batch_size),
     batches=functools.partial(
       pipeline.train_batches,
       *examples,
@@ -328,45 +322,6 @@ def _check_batch_size(
       f"config.batch_size {batch_size} is not a multiple of accumulate "
       f"{accumulate} x {mesh.size} devices; change one of them."
     )
-
-
-def batch_shapes(
-  example: Example, dataset: Dataset, batch_size: int
-) -> dict[str, jax.ShapeDtypeStruct]:
-  """Shapes and dtypes of a global batch.
-
-  Args:
-    example: one as the training transform takes it, with the batch's length;
-      `dataset.blank` makes one without any data.
-    dataset: config.data.
-    batch_size: examples in the batch.
-  """
-  row = dataset.transform()(example, np.random.default_rng(0))
-  return {
-    key: jax.ShapeDtypeStruct((batch_size, *value.shape), value.dtype)
-    for key, value in row.items()
-    if key not in ("requested", "record")
-  }
-
-
-def _first(examples: TrainingExamples, dataset: Dataset) -> Example:
-  """The first example, in a batch of the longest where there are buckets."""
-  example = examples.source[0]
-  if dataset.buckets is not None:
-    example = {**example, "length": dataset.buckets.lengths[-1]}
-  return example
-
-
-def _one_of_each_length(
-  examples: TrainingExamples, dataset: Dataset
-) -> list[Example]:
-  """The first example, in a batch of each length that occurs."""
-  example, buckets = examples.source[0], dataset.buckets
-  if buckets is None:
-    return [example]
-  # What is left over in a bucket goes to the next one that is not empty.
-  used = np.unique(buckets.assign(examples.source.lengths))
-  return [{**example, "length": buckets.lengths[i]} for i in used]
 
 
 def _check_outputs(objective: Spec, dataset: Dataset, source: Any) -> None:

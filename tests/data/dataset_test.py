@@ -10,7 +10,7 @@ from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError
 from d2v_jax.data import layout, pipeline
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.training.build import batch_shapes
+from d2v_jax.training.batch_shapes import of_example
 
 DATA = {
   "vision": {
@@ -65,9 +65,9 @@ def shapes_of(dataset, examples):
   """Of a batch of the longest; those of what is read and of nothing agree."""
   buckets = dataset.buckets
   length = buckets.lengths[-1] if buckets is not None else None
-  shapes = batch_shapes(dataset.blank(length), dataset, 4)
+  shapes = of_example(dataset.blank(length), dataset, 4)
   example = {**examples.source[0], "length": length}
-  assert batch_shapes(example, dataset, 4) == shapes
+  assert of_example(example, dataset, 4) == shapes
   return shapes
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from d2v_jax import pretrained
+from d2v_jax import bad_input, pretrained
 from d2v_jax.interchange import command, run
 from d2v_jax.interchange.fairseq import reader as fairseq
 from d2v_jax.interchange.huggingface import folder as huggingface
@@ -208,7 +208,7 @@ def test_export_of_plain_safetensors(tmp_path, capsys):
   origin = json.loads((back / "run.json").read_text())["origin"]
   assert origin["format"] == "safetensors"
   again = [str(made), str(tmp_path / "other"), flag, "--model=student"]
-  assert command.main(["export", *again]) == command.EXIT_BAD_INPUT
+  assert command.main(["export", *again]) == bad_input.EXIT_STATUS
   assert "hold both student and teacher" in capsys.readouterr().err
 
 
@@ -225,7 +225,7 @@ def test_export_of_a_function(tmp_path, capsys):
   np.testing.assert_allclose(
     function.call(tokens), teacher.features(tokens, layers=(0, 1)), atol=1e-5
   )
-  assert command.main(arguments) == command.EXIT_BAD_INPUT
+  assert command.main(arguments) == bad_input.EXIT_STATUS
   assert "exists" in capsys.readouterr().err
 
 
@@ -279,7 +279,7 @@ def bad_inputs(folder):
 
 def test_bad_input(tmp_path, capsys):
   for arguments, message in bad_inputs(tmp_path):
-    assert command.main(arguments) == command.EXIT_BAD_INPUT, arguments
+    assert command.main(arguments) == bad_input.EXIT_STATUS, arguments
     err = capsys.readouterr().err
     assert "\nerror: " in f"\n{err}" and message in err, (arguments, err)
     assert not (tmp_path / "new").exists()

@@ -3,7 +3,7 @@
 import jax
 
 from d2v_jax import config_file
-from d2v_jax.training import build
+from d2v_jax.training import batch_shapes, build
 from d2v_jax.training.compiled_run import CompiledRun
 from d2v_jax.training.compiled_step import CompiledStep
 from tests import runs
@@ -21,7 +21,7 @@ def test_without_data_it_is_the_same_program():
   config = load()
   config.data.source = dict(name="folder", path="there/is/no/such/folder")
   plan = build.plan(config, devices=jax.devices()[:2])
-  batch = build.batch_shapes(plan.dataset.blank(), plan.dataset, 16)
+  batch = batch_shapes.of_example(plan.dataset.blank(), plan.dataset, 16)
   assert batch == run.experiment.example_batch
   made = CompiledStep(plan, batch)
   assert made.abstract_state == run.abstract_state

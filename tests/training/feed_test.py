@@ -1,6 +1,5 @@
 """A clock that the tests set stands for the real one."""
 
-import types
 from concurrent.futures import Future
 
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import pytest
 from d2v_jax.data.reading_times import ReadingTimes
 from d2v_jax.training import feed as feed_lib
 from d2v_jax.training.feed import Feed
+from tests.training.fake_clock import fake_clock
 
 
 class Batches:
@@ -30,12 +30,7 @@ class Batches:
 
 @pytest.fixture
 def clock(monkeypatch):
-  class Clock:
-    now = 100.0
-
-  fake = types.SimpleNamespace(monotonic=lambda: Clock.now)
-  monkeypatch.setattr(feed_lib, "time", fake)
-  return Clock
+  return fake_clock(monkeypatch, feed_lib, "monotonic")
 
 
 @pytest.fixture

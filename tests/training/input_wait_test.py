@@ -1,11 +1,11 @@
 import os
-import types
 
 import pytest
 
 from d2v_jax.data.reading_times import ReadingTimes
 from d2v_jax.training import input_wait
 from d2v_jax.training.input_wait import InputWatch, Usage, cause
+from tests.training.fake_clock import fake_clock
 
 
 class Data:
@@ -17,14 +17,8 @@ class Data:
 @pytest.fixture
 def work(monkeypatch):
   """The processor's seconds, which the test sets; eight cores."""
-
-  class Work:
-    seconds = 50.0
-
-  fake = types.SimpleNamespace(process_time=lambda: Work.seconds)
-  monkeypatch.setattr(input_wait, "time", fake)
   monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
-  return Work
+  return fake_clock(monkeypatch, input_wait, "process_time", 50.0)
 
 
 def usage(times, threads=8.0, cores=2.0, num_workers=0):
@@ -63,7 +57,7 @@ def test_the_cause(used, name, advice):
 def test_it_says_what_was_measured(work):
   watch = InputWatch(Data())
   assert watch.check(0.9, 5.0, ReadingTimes(7.0, 7.0, 7.0, 7.0)) is None
-  work.seconds += 12
+  work.now += 12
   # In ten seconds 40 of four threads: 24 for storage, 6 to decode, 10 after.
   text = watch.check(0.25, 10.0, ReadingTimes(37.0, 13.0, 17.0, 17.0))
   assert text == (
@@ -77,7 +71,7 @@ def test_it_says_what_was_measured(work):
 def test_work_of_other_processes_counts(work):
   watch = InputWatch(Data(num_threads=7, num_workers=3))
   watch.check(0.0, 1.0, ReadingTimes())
-  work.seconds += 10  # of this process, and of the workers 15 + 45
+  work.now += 10  # of this process, and of the workers 15 + 45
   text = watch.check(0.5, 10.0, ReadingTimes(15.0, 15.0, 45.0, 45.0))
   # Two threads in each of three workers.
   assert "6.0 of 6 threads and 7.0 of 8 cores" in text

@@ -1,22 +1,15 @@
 import math
-import types
 
 import pytest
 
 from d2v_jax.training import throughput
 from d2v_jax.training.throughput import Throughput
+from tests.training.fake_clock import fake_clock
 
 
 @pytest.fixture
 def clock(monkeypatch):
-  """A clock that the test sets."""
-
-  class Clock:
-    now = 100.0
-
-  fake = types.SimpleNamespace(monotonic=lambda: Clock.now)
-  monkeypatch.setattr(throughput, "time", fake)
-  return Clock
+  return fake_clock(monkeypatch, throughput, "monotonic")
 
 
 def test_examples_per_second_between_reads(clock):

@@ -1,0 +1,22 @@
+"""How a command ends whose command line, config or data are wrong."""
+
+import os
+import sys
+
+EXIT_STATUS = 2
+
+
+def report(error: Exception, text: str | None = None) -> int:
+  """Says on stderr what is wrong; raises it with D2V_TRACEBACK=1.
+
+  Args:
+    error: which says what was got, what is allowed and what to change.
+    text: what is said of it; by default what it says itself.
+
+  Returns:
+    The exit status of the command.
+  """
+  if os.environ.get("D2V_TRACEBACK"):
+    raise error
+  print(f"error: {error if text is None else text}", file=sys.stderr)
+  return EXIT_STATUS
