@@ -82,24 +82,33 @@ def _attention(qkv, bias, num_heads):
   batch, length, width = qkv.shape
   heads = (num_heads, width // 3 // num_heads)
   added = bias._replace(padding=None).dense()  # [B or 1, heads, N, N]
-  mask = bias.padding
-  if added is not None or mask is not None:
-    # With a bias it needs an even number of tokens; the last one is hidden.
-    more = length % 2
-    qkv = jnp.pad(qkv, ((0, 0), (0, more), (0, 0)))
-    if mask is not None:
-      mask = jnp.pad(mask, ((0, 0), (0, more)), constant_values=True)
-      square = (batch, 1, length + more, length + more)
-      mask = jnp.broadcast_to(~mask[:, None, None], square)
-    if added is not None:
-      added = added.reshape(-1, *added.shape[-3:])
-      rows, columns = (0, more), ((0, 0), (0, 0), (0, 0), (0, more))
-      added = jnp.pad(added, ((0, 0), (0, 0), rows, (0, 0)))
-      added = jnp.pad(added, columns, constant_values=PADDED)
-      added = added.astype(qkv.dtype)
+  mask, lengths = bias.padding, None
+  # JAX asks for an even number of tokens, without a bias too: the last one is
+  # hidden.
+  more = length % 2
+  qkv = jnp.pad(qkv, ((0, 0), (0, more), (0, 0)))
+  if mask is not None:
+    mask = jnp.pad(mask, ((0, 0), (0, more)), constant_values=True)
+    square = (batch, 1, length + more, length + more)
+    mask = jnp.broadcast_to(~mask[:, None, None], square)
+  if added is not None:
+    added = added.reshape(-1, *added.shape[-3:])
+    rows, columns = (0, more), ((0, 0), (0, 0), (0, 0), (0, more))
+    added = jnp.pad(added, ((0, 0), (0, 0), rows, (0, 0)))
+    added = jnp.pad(added, columns, constant_values=PADDED)
+    added = added.astype(qkv.dtype)
+  elif mask is None and more:
+    lengths = jnp.full((batch,), length, jnp.int32)
   qkv = qkv.reshape(batch, -1, 3, *heads)
   query, key, value = (qkv[:, :, part] for part in range(3))
   out = jax.nn.dot_product_attention(
-    query, key, value, bias=added, mask=mask, implementation="cudnn"
+    query,
+    key,
+    value,
+    bias=added,
+    mask=mask,
+    query_seq_lengths=lengths,
+    key_value_seq_lengths=lengths,
+    implementation="cudnn",
   )  # [B, N, heads, d]
   return out[:, :length].reshape(batch, length, width // 3)

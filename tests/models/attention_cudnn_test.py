@@ -17,18 +17,21 @@ from tests.models.attend_test import assert_close, case, expected
 def instead_of_cudnn(monkeypatch):
   real, calls = jax.nn.dot_product_attention, []
 
-  def attention(query, key, value, *, bias, mask, implementation):
+  def attention(query, key, value, *, bias, mask, implementation, **lengths):
     calls.append((query.shape, None if bias is None else bias.dtype))
     assert implementation == "cudnn"
-    # What cuDNN asks for.
+    # What cuDNN asks for, and JAX in front of it.
     batch, length, heads, _ = query.shape
+    assert length % 2 == 0
     if bias is not None:
-      assert length % 2 == 0
       assert bias.shape in [(n, heads, length, length) for n in (1, batch)]
       assert bias.dtype == query.dtype
     if mask is not None:
       assert mask.shape == (batch, 1, length, length)
-    return real(query, key, value, bias=bias, mask=mask, implementation="xla")
+    assert lengths.keys() == {"query_seq_lengths", "key_value_seq_lengths"}
+    return real(
+      query, key, value, bias=bias, mask=mask, implementation="xla", **lengths
+    )
 
   monkeypatch.setattr(jax.nn, "dot_product_attention", attention)
   return calls
@@ -83,8 +86,8 @@ def test_a_gpu_without_the_library_is_said(monkeypatch):
   assert chosen.endswith("by plain products: cuDNN is not detected")
 
 
-@pytest.mark.parametrize("batch", [1, 4])
-def test_it_is_lowered_for_a_gpu_that_is_not_there(batch, monkeypatch):
+@pytest.mark.parametrize("batch,length", [(1, 6), (4, 6), (4, 5)])
+def test_it_is_lowered_for_a_gpu_that_is_not_there(batch, length, monkeypatch):
   """cuDNN's primitives ask for the devices of the program that they are in."""
   monkeypatch.setattr(
     fused_attention_stablehlo, "check_cudnn_version", lambda: 91000
@@ -92,7 +95,7 @@ def test_it_is_lowered_for_a_gpu_that_is_not_there(batch, monkeypatch):
   monkeypatch.setattr(
     fused_attention_stablehlo, "check_compute_capability", lambda _: True
   )
-  qkv = jax.ShapeDtypeStruct((batch, 6, 3 * 32), jnp.bfloat16)
+  qkv = jax.ShapeDtypeStruct((batch, length, 3 * 32), jnp.bfloat16)
 
   def loss(qkv):
     out = attend_lib.attend(qkv, AttentionBias(), None, num_heads=2)
@@ -100,4 +103,4 @@ def test_it_is_lowered_for_a_gpu_that_is_not_there(batch, monkeypatch):
 
   traced = jax.jit(jax.grad(loss)).trace(qkv)
   text = traced.lower(lowering_platforms=("cuda",)).as_text()
-  assert "fmha" in text
+  assert "fmhaSoftmaxBackward" in text
