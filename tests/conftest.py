@@ -20,7 +20,10 @@ if _OWN_CACHE is not None:
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+  os.environ.get("XLA_FLAGS", "")
+  + " --xla_force_host_platform_device_count=8"
+  # Cut into parts for threads, a small program takes longer to compile.
+  + " --xla_cpu_parallel_codegen_split_count=1"
 )
 # A folder for each worker: one process may read what another is writing.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(

@@ -16,6 +16,7 @@ CONFIGS = {
   "text": "tests/configs/tiny_text.py",
 }
 ONE_DEVICE = "--config.num_devices=1"
+SLOW = pytest.mark.slow
 FROM_CLASSES = {
   "speech": ("--config.objective.head.num_outputs=4",),
   "text": (
@@ -54,7 +55,9 @@ def test_trains_and_measures(modality, pretrained):
   )
 
 
-@pytest.mark.parametrize("modality", CONFIGS)
+@pytest.mark.parametrize(
+  "modality", ["speech", pytest.param("text", marks=SLOW)]
+)
 def test_stopped_and_resumed(modality, pretrained, tmp_path, monkeypatch):
   workdir = tmp_path / "run"
   take, taken = pipeline.TrainBatches.__next__, []
@@ -73,7 +76,7 @@ def test_stopped_and_resumed(modality, pretrained, tmp_path, monkeypatch):
   runs.assert_same_state(workdir, pretrained[modality])
 
 
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize("modality", CONFIGS)
 @pytest.mark.parametrize("sharding", ["replicated", "fsdp"])
 def test_several_devices_give_the_same(
@@ -93,7 +96,9 @@ def test_several_devices_give_the_same(
   assert runs.losses(four) == pytest.approx(runs.losses(one), rel=1e-4)
 
 
-@pytest.mark.parametrize("modality", CONFIGS)
+@pytest.mark.parametrize(
+  "modality", [pytest.param("speech", marks=SLOW), "text"]
+)
 def test_fine_tuned_on_classes(modality, pretrained, tmp_path):
   arguments = (
     ONE_DEVICE,

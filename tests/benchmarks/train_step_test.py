@@ -59,7 +59,7 @@ def test_beside_pytorch(measured, model):
   [
     pytest.param("vit_tiny_d2v2", 16, [2, 16, 39], marks=pytest.mark.slow),
     pytest.param("speech_tiny_d2v2", 8, [2, 8, 5], marks=pytest.mark.slow),
-    ("text_tiny_d2v2", 8, [2, 8, 8]),
+    pytest.param("text_tiny_d2v2", 8, [2, 8, 8], marks=pytest.mark.slow),
   ],
 )
 def test_version_2_beside_others(measured, capsys, model, masks, shape):

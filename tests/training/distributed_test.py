@@ -116,6 +116,7 @@ def test_two_processes_are_one_run(pair, tmp_path, single):
     assert theirs == pytest.approx({k: line[k] for k in theirs}, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_one_processs_run_goes_on_in_two(pair, tmp_path, single):
   workdir = tmp_path / "run"
   shutil.copytree(single, workdir)

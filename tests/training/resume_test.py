@@ -101,6 +101,7 @@ def starts(workdir):
 # Processes of their own, killed.
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(tmp_path):
   def start(name, **moment):
     return runs.run(*RANDOM, workdir=tmp_path / name, **moment)
@@ -322,6 +323,7 @@ def test_evaluate_a_finished_run(run, tmp_path, uninterrupted):
 # Another number of devices.
 
 
+@pytest.mark.slow
 def test_other_devices_go_on_from_the_same_state(run, tmp_path, monkeypatch):
   wide = ("--config.encoder.width=64", "--config.evaluation.evaluators=None")
   whole, workdir = tmp_path / "whole", tmp_path / "run"
