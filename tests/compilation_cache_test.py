@@ -60,6 +60,7 @@ def run(tmp_path, stop_at):
   return json.loads((tmp_path / "counts").read_text()), done.stdout
 
 
+@pytest.mark.slow
 def test_a_restart_compiles_nothing(tmp_path):
   first, out = run(tmp_path, stop_at=3)
   assert first["status"] == 143

@@ -51,11 +51,12 @@ def _functions(path):
   return next((g for k, g in FUNCTIONS.items() if case.startswith(k)), {})
 
 
-def _networks():
+def _networks(slow=()):
   for path in files.find():
     if not path.stem.startswith("pure_"):
       further = not (files.HERE / path.name).exists()
-      marks = [pytest.mark.slow] if further else []
+      later = further or any(word in path.stem for word in slow)
+      marks = [pytest.mark.slow] if later else []
       yield pytest.param(path, id=path.stem, marks=marks)
 
 
@@ -73,7 +74,7 @@ SETTINGS = list(_settings())
 
 
 @pytest.mark.usefixtures("optimized")
-@pytest.mark.parametrize("path", NETWORKS)
+@pytest.mark.parametrize("path", _networks(slow=("audio",)))
 def test_model_in_float32(path):
   network.check_float32(*files.load(path))
 
