@@ -34,6 +34,7 @@ from PIL import __version__ as pillow_version
 from d2v_jax.data import pipeline
 from d2v_jax.data.images import cropping, decoding, examples, sources
 from d2v_jax.data.images import transform as image_transform
+from d2v_jax.data.images.pixels import Form
 from d2v_jax.data.masks import image as image_masks
 from tests.reference import masking as plain_masking
 
@@ -132,7 +133,7 @@ def image_jobs(
 
   def ours_threads() -> int:
     batches = pipeline.train_batches(
-      examples.DecodedImages(files, 3),
+      examples.DecodedImages(files, Form(3)),
       transform,
       seed=0,
       batch_size=batch_size,

@@ -244,7 +244,7 @@ WRONG = {
     "got 3",
   ],
   "data.mask.num_masked=16": ["config.data", "16"],
-  "data.channels=2": ["channels must be 1 or 3, got 2"],
+  "data.channels=2": ["channels must be 1 (grey), 3 (RGB) or 4"],
   "data.num_threads=0": ["config.data: ", "num_threads must be 1 to 1024"],
   "schedule.warmup_steps=13": ["config.schedule: cosine", "total_steps 12"],
   "evaluation.batch_size=30": ["config.evaluation.batch_size 30", "8 devices"],

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 
+from d2v_jax.data.corrupt import problem
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example, Source
 
@@ -184,6 +185,10 @@ class SortedByLength:
   def record_name(self, index: int) -> str:
     """Returns the source's name of the record that is `index`-th in length."""
     return self._source.record_name(int(self._order[index]))
+
+  def problem(self, index: int) -> str:
+    """Returns why that record cannot be used."""
+    return problem(self._source, int(self._order[index]))
 
 
 def _lengths(source: Source) -> np.ndarray:

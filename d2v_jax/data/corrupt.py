@@ -6,18 +6,22 @@ import numpy as np
 from etils import epath
 
 from d2v_jax.data.source import Source
+from d2v_jax.data.unreadable import shown
 
 
 class CorruptRecords:
   """The different corrupt records met so far, and their budget.
 
   Args:
-    source: what names records.
+    source: what names records; those in its `unreadable`, name -> reason, are
+      known from the start.
     budget: different records that may be passed over.
-    path: text file that keeps their names, one a line; None for none.
+    path: text file that keeps their names, one a line, each with a tab and why
+      it cannot be used; None for none.
 
   Attributes:
-    names: of the records, in the order in which they were met.
+    names: of the records, in the order in which they were met, with the reason
+      for each.
 
   Raises:
     ValueError: there are more than `budget`, in the file already or later.
@@ -28,10 +32,13 @@ class CorruptRecords:
     self._budget = budget
     self._path = None if path is None else epath.Path(path)
     self._indices: set[int] = set()
-    self.names: dict[str, None] = {}  # a set that keeps its order
+    self.names: dict[str, str] = {}
     if self._path is not None and self._path.exists():
       lines = self._path.read_text().splitlines()
-      self.names = dict.fromkeys(lines)
+      parts = (line.partition("\t") for line in lines)
+      self.names = {name: reason for name, _, reason in parts}
+    for name, reason in getattr(source, "unreadable", {}).items():
+      self._add(shown(name), reason)
     self._check()
 
   def note(self, requested: np.ndarray, record: np.ndarray) -> None:
@@ -42,24 +49,38 @@ class CorruptRecords:
       passed = {int(first + k) % total for k in range(length)}
       for index in sorted(passed - self._indices):
         self._indices.add(index)
-        self._add(self._source.record_name(index))
+        name = shown(self._source.record_name(index))
+        if name not in self.names:
+          self._add(name, problem(self._source, index))
     self._check()
 
-  def _add(self, name: str) -> None:
+  def _add(self, name: str, reason: str) -> None:
     if name in self.names:
       return
-    self.names[name] = None
-    logging.warning("passing over the corrupt record %s", name)
+    self.names[name] = reason
+    logging.warning("passing over the corrupt record %s: %s", name, reason)
     if self._path is not None:
       # Object stores cannot append; the budget keeps the file small.
-      self._path.write_text("".join(f"{n}\n" for n in self.names))
+      lines = (f"{n}\t{r}\n" for n, r in self.names.items())
+      self._path.write_text("".join(lines))
 
   def _check(self) -> None:
     if len(self.names) > self._budget:
-      first = ", ".join(list(self.names)[:5])
+      first = "; ".join(f"{n}: {r}" for n, r in list(self.names.items())[:5])
       where = "" if self._path is None else f" (all are in {self._path})"
       raise ValueError(
         f"train_batches: {len(self.names)} corrupt records are more than "
         f"max_corrupt={self._budget}; the first are {first}{where}; repair or "
         "remove them, or raise max_corrupt"
       )
+
+
+def problem(source: Source, index: int) -> str:
+  """Returns why a record cannot be used, as one line.
+
+  Args:
+    source: of examples; one that finds records corrupt has `problem`.
+    index: of the record.
+  """
+  reason = source.problem(index) if hasattr(source, "problem") else None
+  return shown(reason or "it could not be read when it was its turn")

@@ -10,7 +10,7 @@ from absl import flags
 from etils import epath
 
 from d2v_jax.data.buckets import Buckets, BucketStream, SortedByLength
-from d2v_jax.data.corrupt import CorruptRecords
+from d2v_jax.data.corrupt import CorruptRecords, problem
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.reading_times import (
   ReadingTimes,
@@ -20,6 +20,7 @@ from d2v_jax.data.reading_times import (
   take,
 )
 from d2v_jax.data.source import Example, Source
+from d2v_jax.data.unreadable import shown
 
 Batch = dict[str, np.ndarray]
 
@@ -70,7 +71,7 @@ def train_batches(
     process_count: number of processes that train together.
     max_corrupt: different corrupt records that this process passes over before
       it gives up.
-    corrupt_log: text file that keeps their names, one a line, so that a resumed
+    corrupt_log: text file that keeps their names and reasons, so that a resumed
       run does not count them again; one file for each process.
     buckets: lengths of batches; None for examples that all have one shape.
 
@@ -215,8 +216,9 @@ class _EvalExamples:
     decodable = example["record"] == example["requested"]
     if not decodable and position < len(self._source):
       logging.warning(
-        "evaluation leaves out the corrupt record %s",
-        self._source.record_name(position),
+        "evaluation leaves out the corrupt record %s: %s",
+        shown(self._source.record_name(position)),
+        problem(self._source, position),
       )
     valid = decodable and position < len(self._source)
     return self._transform(example) | {"valid": np.bool_(valid)}

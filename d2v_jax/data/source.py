@@ -12,7 +12,8 @@ class Source(Protocol):
   A source of examples, which the input pipeline takes, adds to each item
   'requested', its index, and 'record', which is another one where the record
   asked for is corrupt. Examples that differ in length have the attribute
-  `lengths`, int [n], in samples or tokens. A source that knows classes has the
+  `lengths`, int [n], in samples or tokens, and those that find records corrupt
+  have `problem(index)`, the reason. A source that knows classes has the
   attribute `class_names`.
   """
 

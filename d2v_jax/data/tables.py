@@ -1,13 +1,15 @@
-"""Tables of records: TSV and JSON lines files, rows chosen by column."""
+"""Tables of records, rows chosen by column."""
 
-import gzip
-import json
+import collections
+import contextlib
 import math
-import zlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+import unicodedata
+from collections.abc import Mapping
 
 from etils import epath
+
+from d2v_jax.data import table_files
+from d2v_jax.data.table_files import as_text
 
 Value = str | int | float
 Choice = Mapping[str, Value | tuple[Value, ...]]
@@ -18,10 +20,14 @@ _SHOWN = 20  # values that an error lists
 class Table:
   """The chosen rows of a table, with their labels.
 
-  A `.tsv` file has a header line and one row a line, columns separated by tabs
-  and never quoted; a `.jsonl` file has one object a line, whose numbers and
-  booleans become their JSON text, and null or absent the empty string. Both are
-  UTF-8 and may be compressed (`.tsv.gz`, `.jsonl.gz`); empty lines are skipped.
+  The ending says which rules hold. `.csv`: a header line, then rows, columns
+  parted by commas; a value in quotes may hold commas, line breaks and doubled
+  quotes. `.tsv`: the same with tabs, but a value stays on its line. `.jsonl`:
+  one object a line, whose numbers and booleans become their JSON text, whole
+  numbers without a fraction. `.parquet`: likewise. All but the last may be
+  compressed (`.csv.gz`), and are UTF-8, but for the column `path`, as names of
+  files need not be. Empty lines are skipped. The empty text, null, a key that
+  is absent and a number that is none are all a missing value.
 
   Args:
     path: the file.
@@ -33,6 +39,8 @@ class Table:
     classes: the classes in the order of their numbers; None for the sorted
       distinct labels of the whole file, so that all its splits agree.
     numeric: labels are numbers, not classes.
+    quotes: of `.tsv`: a value that begins with a quote is a quoted one. False:
+      quotes are characters like others.
 
   Attributes:
     columns: names of the columns.
@@ -42,7 +50,8 @@ class Table:
 
   Raises:
     ValueError: no such file, a broken line, a column or value that the table
-      does not have, no row left, or a label that is none.
+      does not have, no row left, a label that is none, or classes that differ
+      in what cannot be seen.
   """
 
   def __init__(
@@ -55,6 +64,7 @@ class Table:
     label: str | None = None,
     classes: tuple[str, ...] | None = None,
     numeric: bool = False,
+    quotes: bool = True,
   ):
     self._path = epath.Path(path)
     if label is None and (classes is not None or numeric):
@@ -64,7 +74,7 @@ class Table:
       )
     if classes is not None and numeric:
       raise ValueError("Table: give classes or numeric=True, not both")
-    numbered = _read(self._path)
+    numbered = table_files.read(self._path, quotes)
     self.columns = tuple(dict.fromkeys(c for _, row in numbered for c in row))
     for _, row in numbered:
       for column in self.columns:
@@ -83,11 +93,19 @@ class Table:
       return
     if classes is None:
       classes = tuple(sorted({row[label] for row in everything} - {""}))
+      _check_alike(classes, label)
     self.class_names = tuple(classes)
     if len(set(self.class_names)) != len(self.class_names):
       raise ValueError(f"Table: classes has a class twice: {classes}")
     number = {name: k for k, name in enumerate(self.class_names)}
     for i, row in enumerate(self.rows):
+      if not row[label]:
+        missing = sum(not row[label] for row in self.rows)
+        raise ValueError(
+          f"Table: {self.name(i)}: {label!r} is missing, as in {missing} of "
+          f"{len(self.rows)} rows; fill it in, or leave such rows out with "
+          f"exclude={{{label!r}: ''}}"
+        )
       if row[label] not in number:
         raise ValueError(
           f"Table: {self.name(i)}: {label!r} is {row[label]!r}, which is not "
@@ -135,7 +153,7 @@ class Table:
         argument = "split" if column == "split" and split else word
         self._check_column(column, argument)
         present = {row[column] for _, row in numbered}
-        values = {str(v) for v in _as_tuple(wanted)}
+        values = {as_text(v) for v in _as_tuple(wanted)}
         if not values or values - present:
           raise ValueError(
             f"Table: {argument}: no row of {self._path} has "
@@ -177,90 +195,21 @@ class Table:
     return value
 
 
-def _read(path: epath.Path) -> list[tuple[int, dict[str, str]]]:
-  """Returns the rows with their line numbers, which count from 1."""
-  kind = path.name.removesuffix(".gz").rpartition(".")[2]
-  readers = {"tsv": _read_tsv, "jsonl": _read_jsonl}
-  if kind not in readers:
-    raise ValueError(
-      f"Table: {path} must end in .tsv, .jsonl, .tsv.gz or .jsonl.gz"
-    )
-  if not path.is_file():
-    raise ValueError(f"Table: no such file: {path}")
-  rows = list(readers[kind](path, numbered_lines(path)))
-  if not rows:
-    raise ValueError(f"Table: {path} has no rows")
-  return rows
-
-
-def numbered_lines(path: epath.Path) -> Iterator[tuple[int, str]]:
-  """Yields the lines of a UTF-8 file that are not empty, numbered from 1.
-
-  Only a line feed ends a line, with or without a carriage return before it:
-  other marks that Python knows may stand in a text.
-
-  Args:
-    path: the file; one that ends in .gz is unpacked.
-
-  Raises:
-    ValueError: it is not UTF-8, or not gzip's.
-  """
-  data = path.read_bytes()
-  try:
-    if path.name.endswith(".gz"):
-      data = gzip.decompress(data)
-    text = data.decode("utf-8-sig")
-  except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
-    raise ValueError(f"cannot read {path}: {error}") from error
-  for number, line in enumerate(text.split("\n"), 1):
-    if line := line.removesuffix("\r"):
-      yield number, line
-
-
-def _read_tsv(
-  path: epath.Path, lines: Iterator[tuple[int, str]]
-) -> Iterator[tuple[int, dict[str, str]]]:
-  columns = next(lines, (1, ""))[1].split("\t")
-  if len(set(columns)) != len(columns):
-    raise ValueError(
-      f"Table: {path}: the header has a column twice: {', '.join(columns)}"
-    )
-  for number, line in lines:
-    values = line.split("\t")
-    if len(values) != len(columns):
+def _check_alike(classes: tuple[str, ...], label: str) -> None:
+  """Raises where two classes are one to a reader."""
+  alike = collections.defaultdict(list)
+  for name in classes:
+    seen = unicodedata.normalize("NFC", name).strip()
+    with contextlib.suppress(ValueError):
+      seen = f"{float(seen):g}" if seen.isascii() else seen
+    alike[seen].append(name)
+  for names in alike.values():
+    if len(names) > 1:
       raise ValueError(
-        f"Table: {path}:{number}: {len(values)} columns, but the header has "
-        f"{len(columns)}; write tabs and line breaks in a text as spaces"
+        f"Table: {label!r} has the classes {_listed(names)}, which differ only "
+        "in spaces, in how a number or an accent is written; make them one, or "
+        "give classes"
       )
-    yield number, dict(zip(columns, values, strict=True))
-
-
-def _read_jsonl(
-  path: epath.Path, lines: Iterator[tuple[int, str]]
-) -> Iterator[tuple[int, dict[str, str]]]:
-  for number, line in lines:
-    try:
-      values = json.loads(line)
-    except json.JSONDecodeError as error:
-      raise ValueError(f"Table: {path}:{number}: bad JSON: {error}") from error
-    if not isinstance(values, dict):
-      raise ValueError(
-        f"Table: {path}:{number}: a line must be a JSON object, got "
-        f"{type(values).__name__}"
-      )
-    for key, value in values.items():
-      if isinstance(value, (list, dict)):
-        raise ValueError(
-          f"Table: {path}:{number}: {key!r} must be text, a number, a boolean "
-          f"or null, got {type(value).__name__}"
-        )
-    yield number, {key: _as_text(value) for key, value in values.items()}
-
-
-def _as_text(value: Any) -> str:
-  if value is None:
-    return ""
-  return value if isinstance(value, str) else json.dumps(value)
 
 
 def _as_tuple(value: Value | tuple[Value, ...]) -> tuple[Value, ...]:

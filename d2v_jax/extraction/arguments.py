@@ -22,7 +22,7 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     "--input",
     required=True,
     metavar="PATH",
-    help="a folder, one file, or a table (.tsv or .jsonl, maybe .gz) with a "
+    help="a folder, one file, or a table (.csv, .tsv, .jsonl, .parquet) with a "
     "column `path`, or `text` for text; of plain text each line is an example",
   )
   add(

@@ -25,6 +25,7 @@ import tempfile
 from collections.abc import Sequence
 
 from d2v_jax import bad_input
+from d2v_jax.data.unreadable import shown
 from d2v_jax.extraction import arguments
 from d2v_jax.extraction.formats import FORMATS
 
@@ -114,6 +115,8 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
       **asked,
       "class_names": list(examples.class_names),
       "skipped": skipped.names,
+      "reasons": skipped.reasons,
+      "not_listed": examples.listing,
       "versions": request.versions(),
     }
     table = log.table(examples.name, metadata)
@@ -123,6 +126,8 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
     f"wrote {output}: {len(table.names)} examples, float32 "
     f"{list(table.rows.shape)}; left out {len(skipped.names)}"
   )
+  if examples.listing:
+    compute.say(f"of the folder's files, {examples.listing}")
 
 
 class _Skipped:
@@ -130,28 +135,35 @@ class _Skipped:
 
   def __init__(self, examples, most, say):
     self._examples, self._most, self._say = examples, most, say
-    self._indices = []
-    for name in examples.left_out:
-      say(f"left out, nothing in it that can be used: {name}")
+    self._found = {}  # example -> reason
+    for name, reason in examples.left_out.items():
+      say(f"left out: {shown(name)}: {reason}")
     self._check()
 
   def __call__(self, index):
-    self._indices.append(index)
-    self._say(f"left out, cannot be read: {self._examples.name(index)}")
+    reason = self._examples.problem(index)
+    self._found[index] = reason
+    self._say(f"left out: {shown(self._examples.name(index))}: {reason}")
     self._check()
 
   @property
   def names(self):
     """Those known from the start, then the others, each in order."""
-    unreadable = [self._examples.name(i) for i in sorted(self._indices)]
-    return self._examples.left_out + unreadable
+    unreadable = [self._examples.name(i) for i in sorted(self._found)]
+    return [*self._examples.left_out, *unreadable]
+
+  @property
+  def reasons(self):
+    """Of each name."""
+    found = (self._found[i] for i in sorted(self._found))
+    return [*self._examples.left_out.values(), *found]
 
   def _check(self):
     if len(self.names) > self._most:
       raise ValueError(
         f"{len(self.names)} examples cannot be used, more than --max_skipped="
-        f"{self._most}: {', '.join(self.names[:5])}; repair or remove them, or "
-        "raise it."
+        f"{self._most}: {', '.join(map(shown, self.names[:5]))}; repair or "
+        "remove them, or raise it."
       )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from d2v_jax import config as config_lib
 from d2v_jax.config import Spec
 from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.corrupt import problem
 from d2v_jax.data.layout import Inputs, TokenInputs
 from d2v_jax.data.speech import decoding
 from d2v_jax.modalities import MODALITIES
@@ -59,7 +60,8 @@ class Examples:
 
   Attributes:
     lengths: int64 [n], samples or tokens; None where examples have none.
-    left_out: names of records that are known to be of no use.
+    left_out: name -> reason of records that are known to be of no use.
+    listing: what is left out of a folder, in words; '' where nothing is.
     class_names: of the source.
 
   Raises:
@@ -103,6 +105,8 @@ class Examples:
     self.lengths = getattr(self._source, "lengths", None)
     self.class_names = tuple(getattr(source, "class_names", ()))
     self.left_out = _left_out(source, self._source)
+    listing = getattr(source, "listing", None)
+    self.listing = listing.summary() if listing is not None else ""
     self._unit = "tokens" if isinstance(inputs, TokenInputs) else "samples"
     self._longest, self._cut, self._pad = longest, cut, pad
     self._padded = None
@@ -115,10 +119,7 @@ class Examples:
 
   def __getitem__(self, index: int) -> Example | None:
     """Returns example `index`; None if it cannot be read or decoded."""
-    try:
-      example = self._source[index]
-    except OSError:
-      return None
+    example = self._source[index]
     if example["record"] != example["requested"]:
       return None
     label = example.get("label")
@@ -131,6 +132,10 @@ class Examples:
   def name(self, index: int) -> str:
     """Returns the path or the row of example `index`."""
     return self._source.record_name(index)
+
+  def problem(self, index: int) -> str:
+    """Returns why example `index` cannot be used."""
+    return problem(self._source, index)
 
   def order(self) -> np.ndarray:
     """Returns int64 [n]: from the longest to the shortest, else as they are.
@@ -178,18 +183,19 @@ class Examples:
     )
 
 
-def _left_out(source, usable) -> list[str]:
-  """Names of a source's records that are not among the usable ones, in order.
+def _left_out(source, usable) -> dict[str, str]:
+  """A source's records that are not among the usable ones, with reasons.
 
   The usable ones are in the source's order.
   """
   if len(usable) == len(source):
-    return []
-  names, k = [], 0
+    return {}
+  known = getattr(usable, "unreadable", {})
+  names, k = {}, 0
   for i in range(len(source)):
     name = source.record_name(i)
     if k < len(usable) and usable.record_name(k) == name:
       k += 1
     else:
-      names.append(name)
+      names[name] = known.get(name, "nothing in it that can be used")
   return names

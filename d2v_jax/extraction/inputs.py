@@ -5,49 +5,15 @@ import os
 import pathlib
 from typing import Any
 
-from d2v_jax.data import tables
-from d2v_jax.data.images.sources import ImageFolder
-from d2v_jax.data.source import Record
+from d2v_jax.data import table_files, tables
+from d2v_jax.data.images.sources import ImageFiles, ImageFolder
 from d2v_jax.data.speech.audio_files import AudioFiles
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.speech.sources import AudioFolder
 from d2v_jax.data.text.sources import TextTable
 from d2v_jax.data.text.text_files import TextFiles
 
-TABLES = (".tsv", ".jsonl", ".tsv.gz", ".jsonl.gz")
-
-
-class ImageFiles:
-  """Image files given by name; a source of records.
-
-  Args:
-    files: paths.
-    labels: class numbers, or None.
-    class_names: the classes; empty when unlabelled.
-  """
-
-  def __init__(
-    self,
-    files: list[str],
-    labels: list[int] | None = None,
-    class_names: tuple[str, ...] = (),
-  ):
-    self._files = files
-    self._labels = labels
-    self.class_names = class_names
-
-  def __len__(self) -> int:
-    return len(self._files)
-
-  def __getitem__(self, index: int) -> Record:
-    record: Record = {"image": pathlib.Path(self._files[index]).read_bytes()}
-    if self._labels is not None:
-      record["label"] = self._labels[index]
-    return record
-
-  def record_name(self, index: int) -> str:
-    """Returns the path of the file."""
-    return self._files[index]
+TABLES = table_files.ENDINGS
 
 
 def open_input(
@@ -62,7 +28,7 @@ def open_input(
 
   Args:
     modality: 'vision', 'speech' or 'text'.
-    path: what to read. A table is .tsv or .jsonl, maybe with .gz, with a column
+    path: what to read. A table (see `tables.Table`) has a column
       `path` (relative to the table's folder) or, of text, the text itself.
     split: of a table, the rows with this `split`; None for all.
     label: of a table, the column of the labels; None for none.
@@ -71,7 +37,7 @@ def open_input(
   Raises:
     ValueError: there is nothing to read, or an option does not fit.
   """
-  table = path.endswith(TABLES)
+  table = path.lower().endswith(TABLES)
   given = {"split": split, "label": label, "column": columns}
   wrong = [f"--{name}" for name, value in given.items() if value]
   if wrong and not table:

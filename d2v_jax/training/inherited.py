@@ -10,7 +10,7 @@ from d2v_jax.config import ConfigError
 from d2v_jax.training import provenance
 
 # Fields of config.data that inputs are made with.
-INPUTS_MADE_WITH = ("channels", "tokenizer")
+INPUTS_MADE_WITH = ("channels", "range", "background", "tokenizer")
 
 
 def inherit(

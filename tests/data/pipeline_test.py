@@ -8,6 +8,7 @@ import pytest
 from d2v_jax.data import buckets, pipeline
 from d2v_jax.data.images import examples, sources
 from d2v_jax.data.images import transform as image_transform
+from d2v_jax.data.images.pixels import Form
 from d2v_jax.data.masks import image as image_masks
 
 MASK = image_masks.BeitBlockMask(7, min_block=2)
@@ -16,7 +17,7 @@ TRANSFORM = image_transform.ImageTrainTransform(8, 2, MASK)
 
 @pytest.fixture(scope="module")
 def digits():
-  return examples.DecodedImages(sources.Digits("test"), 1)
+  return examples.DecodedImages(sources.Digits("test"), Form(1))
 
 
 def take(source, count, transform=TRANSFORM, **options):
@@ -116,7 +117,7 @@ def test_augmentation_differs_between_epochs():
       return 1
 
   # Fewer examples than a batch: it repeats them, augmented anew.
-  batch = take(examples.DecodedImages(One(), 1), 1)[0]
+  batch = take(examples.DecodedImages(One(), Form(1)), 1)[0]
   assert len(set(rows(batch))) == 8
   assert len({mask.tobytes() for mask in batch["mask"]}) > 6
 
@@ -131,10 +132,14 @@ def spoiled(tmp_path):
     data = cv2.imencode(kind, image)[1].tobytes()
     data = {3: data[:300], 4: b"", 8: data[:-90], 10: b"text"}.get(i, data)
     (tmp_path / f"{i:02d}{kind}").write_bytes(data)
-  return examples.DecodedImages(sources.ImageFolder(str(tmp_path)), 3)
+  return examples.DecodedImages(sources.ImageFolder(str(tmp_path)), Form(3))
 
 
 BAD = ["03.png", "04.jpg", "08.jpg", "10.jpg"]
+WHY = [
+  *("cut short", "no image that is read: empty"),
+  *("cut short", "no image that is read: text"),
+]
 
 
 def test_corrupt_records_are_passed_over_and_listed(spoiled, tmp_path, caplog):
@@ -143,15 +148,18 @@ def test_corrupt_records_are_passed_over_and_listed(spoiled, tmp_path, caplog):
   with caplog.at_level(logging.WARNING):
     batches = take(spoiled, 6, **options)
   assert all(len(batch["inputs"]) == 8 for batch in batches)
-  names = log.read_text().splitlines()
-  assert sorted(names) == [str(tmp_path / name) for name in BAD]
+  lines = log.read_text().splitlines()
+  reasons = dict(line.split("\t") for line in lines)
+  assert reasons == {
+    str(tmp_path / name): reason for name, reason in zip(BAD, WHY, strict=True)
+  }
   assert len(caplog.records) == 4  # each once, in four epochs
   assert str(tmp_path / "08.jpg") in caplog.text
 
   # A resumed run reads the list, and counts only what is new.
   caplog.clear()
   same(take(spoiled, 2, start_step=4, **options), batches[4:])
-  assert log.read_text().splitlines() == names and not caplog.records
+  assert log.read_text().splitlines() == lines and not caplog.records
   resumed = pipeline.train_batches(
     spoiled, TRANSFORM, seed=1, batch_size=8, **options
   )
@@ -163,8 +171,10 @@ def test_corrupt_budget(spoiled, tmp_path):
   with pytest.raises(ValueError, match="4 corrupt records are more than max_c"):
     take(spoiled, 6, batch_size=12, max_corrupt=2)
   log = tmp_path / "corrupt.txt"
-  log.write_text("a.jpg\nb.jpg\n")
-  text = r"max_corrupt=1; the first are a.jpg, b.jpg \(all are in .*raise max_c"
+  log.write_text("a.jpg\tcut short\nb.jpg\tempty\n")
+  text = (
+    r"=1; the first are a.jpg: cut short; b.jpg: empty \(all are in .*raise"
+  )
   with pytest.raises(ValueError, match=text):
     take(spoiled, 1, corrupt_log=log, max_corrupt=1)
 
@@ -184,7 +194,7 @@ def test_replacements_do_not_depend_on_the_process_count(spoiled):
 @pytest.mark.parametrize("process_count", [1, 4])
 @pytest.mark.parametrize("batch_size", [8, 64])
 def test_evaluation_sees_each_example_once(batch_size, process_count):
-  digits = examples.DecodedImages(sources.Digits("test"), 1)
+  digits = examples.DecodedImages(sources.Digits("test"), Form(1))
   shares = [
     list(
       pipeline.eval_batches(
@@ -222,7 +232,7 @@ def test_evaluation_with_fewer_examples_than_processes(spoiled):
       return 3
 
   transform = image_transform.ImageEvalTransform(8, resize_ratio=None)
-  few = examples.DecodedImages(Three(), 1)
+  few = examples.DecodedImages(Three(), Form(1))
   valid = [
     next(
       pipeline.eval_batches(
@@ -242,6 +252,7 @@ def test_evaluation_leaves_out_corrupt_records(spoiled, caplog):
   bad = [int(name[:2]) for name in BAD]
   np.testing.assert_array_equal(np.flatnonzero(~valid), [*bad, 12, 13, 14, 15])
   assert len(caplog.records) == 4
+  assert f"{BAD[3]}: no image that is read: text" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -345,7 +356,8 @@ def test_corrupt_records_in_buckets(caplog):
   with caplog.at_level(logging.WARNING):
     batches = take(Ramps(corrupt=(3, 4, 11)), 12, **IN_BUCKETS)
   assert not {3, 4, 11} & {i for b in batches for i in b["id"].tolist()}
-  names = [record.getMessage().split("record ")[1] for record in caplog.records]
+  said = [record.getMessage() for record in caplog.records]
+  names = [text.split("record ")[1].split(":")[0] for text in said]
   assert sorted(names) == ["ramp 11", "ramp 3", "ramp 4"]
   with pytest.raises(ValueError, match="3 corrupt records are more than max_c"):
     take(Ramps(corrupt=(3, 4, 11)), 12, max_corrupt=2, **IN_BUCKETS)

@@ -31,7 +31,7 @@ def test_rows_are_the_file(path):
   table = Table(path)
   assert table.columns == ("path", "text", "speaker", "split", "mark")
   assert len(table) == 3 and table.labels is None and table.class_names == ()
-  # No quoting, and only a newline ends a line.
+  # Quotes within a value are its own, and only a newline ends a line.
   assert table.column("text") == ['say "a"', "", "c\u2028c"]
   assert [table.name(i) for i in range(3)] == [f"{path}:{n}" for n in (2, 3, 5)]
   assert pickle.loads(pickle.dumps(table)).rows == table.rows
@@ -99,7 +99,10 @@ def test_labels(path):
     ),
     ({"split": "test", "only": {"split": "x"}}, "choose the split in one of"),
     ({"label": "digit"}, "label: .* no column 'digit'; it has: path"),
-    ({"label": "text"}, r"table.tsv:3: 'text' is '', which is not among"),
+    (
+      {"label": "text"},
+      r"table.tsv:3: 'text' is missing, as in 1 of 3 rows; .*exclude=",
+    ),
     (
       {"label": "speaker", "classes": ("anna", "bert")},
       r"table.tsv:5: 'speaker' is 'theo', .* the classes 'anna', 'bert'",
@@ -124,7 +127,7 @@ def test_errors_of_arguments(path, arguments, message):
 @pytest.mark.parametrize(
   ("name", "text", "message"),
   [
-    ("a.csv", "a,b", r"must end in .tsv, .jsonl, .tsv.gz or .jsonl.gz"),
+    ("a.xlsx", "a,b", r"must end in one of: .csv, .tsv, .jsonl, .csv.gz"),
     ("a.tsv", "a\tb\n1\n", "a.tsv:2: 1 columns, but the header has 2"),
     ("a.tsv", "a\tb\n1\t2\t3\n", "a.tsv:2: 3 columns, but the header has 2"),
     ("a.tsv", "a\ta\n", "header has a column twice: a, a"),
@@ -146,9 +149,31 @@ def test_other_errors_of_files(tmp_path):
     Table(tmp_path / "missing.tsv")
   latin = tmp_path / "latin.tsv"
   latin.write_bytes("a\n\xe4\n".encode("latin-1"))
-  with pytest.raises(ValueError, match=r"cannot read .*'utf-8' codec"):
+  with pytest.raises(
+    ValueError, match=r"cannot read .*:2: 'a' is not UTF-8: \\"
+  ):
     Table(latin)
   cut = tmp_path / "cut.tsv.gz"
   cut.write_bytes(gzip.compress(TSV.encode())[:-12])
   with pytest.raises(ValueError, match="cannot read"):
     Table(cut)
+
+
+@pytest.mark.parametrize(
+  "labels", [("1", "1.0"), ("cat", "cat "), ("caf\u00e9", "cafe\u0301")]
+)
+def test_classes_that_look_alike(tmp_path, labels):
+  rows = "".join(f"x\t{label}\n" for label in labels)
+  file = write(tmp_path, f"text\tlabel\n{rows}")
+  with pytest.raises(
+    ValueError, match=r"'label' has the classes .*, which diff"
+  ):
+    Table(file, label="label")
+  assert Table(file, label="label", classes=labels).labels == [0, 1]
+
+
+def test_rows_without_a_label_are_left_out_by_name(path, tmp_path):
+  assert Table(path, label="text", exclude={"text": ""}).labels == [1, 0]
+  file = write(tmp_path, '{"a": 1}\n{"a": 1.0}\n{"a": null}\n', "rows.jsonl")
+  chosen = Table(file, label="a", only={"a": 1})
+  assert chosen.class_names == ("1",) and chosen.labels == [0, 0]

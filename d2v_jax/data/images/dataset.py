@@ -16,6 +16,7 @@ from d2v_jax.data.dataset import (
   TrainingExamples,
 )
 from d2v_jax.data.images.examples import DecodedImages
+from d2v_jax.data.images.pixels import MAX_PIXELS, Form
 from d2v_jax.data.images.sources import SOURCES
 from d2v_jax.data.images.transform import (
   ImageEvalTransform,
@@ -33,28 +34,37 @@ class ImageData(Dataset):
   Attributes:
     inputs: what the encoder takes.
     mask: what draws the masks; None to train without.
-    channels: 1 (grey) or 3 (RGB).
+    channels: see `Form`, as the fields below.
+    range: the values that become 0 and 255; None for 8 bits.
+    background: grey level behind transparent images; None refuses them.
+    max_pixels: images of more are refused.
   """
 
   inputs: FromRun[ImageInputs]
   mask: Annotated[Mask | None, Choices(MASKS)] = None
   channels: int = 3
+  range: tuple[float, float] | None = None
+  background: int | None = None
+  max_pixels: int = MAX_PIXELS
 
   sources: ClassVar[Mapping[str, Callable]] = SOURCES
 
   def __post_init__(self) -> None:
     super().__post_init__()
-    if self.channels not in (1, 3):
-      raise ConfigError(
-        f"{DATA}.channels must be 1 or 3, got {self.channels} (grey or RGB)."
-      )
+    with config_lib.errors_at(DATA):
+      _ = self.form
+
+  @property
+  def form(self) -> Form:
+    """What images are brought to."""
+    return Form(self.channels, self.range, self.background, self.max_pixels)
 
   def transform(self) -> ImageTrainTransform:
     """See `Dataset.transform`."""
     if self.mask is not None:
       with config_lib.errors_at(f"{DATA}.mask"):
         self.mask.check(self.inputs.grid)
-    return config_lib.call(
+    made = config_lib.call(
       ImageTrainTransform,
       self.augment,
       f"{DATA}.augment",
@@ -62,6 +72,13 @@ class ImageData(Dataset):
       patch_size=self.inputs.patch_size,
       mask=self.mask,
     )
+    colours = (made.color_jitter, made.rand_augment, made.view_augment)
+    if self.channels == 4 and any(x is not None for x in colours):
+      raise ConfigError(
+        f"{DATA}.augment: four channels have no colours to change; set "
+        "color_jitter, rand_augment and view_augment to None."
+      )
+    return made
 
   def blank(self, length: int | None = None) -> Example:
     """See `Dataset.blank`."""
@@ -72,14 +89,14 @@ class ImageData(Dataset):
     """See `Dataset.training`."""
     transform, records = self.transform(), self._training_source()
     with config_lib.errors_at(DATA):
-      return TrainingExamples(DecodedImages(records, self.channels), transform)
+      return TrainingExamples(DecodedImages(records, self.form), transform)
 
   def evaluation(
     self, records: Any, transform: Section, where: str
   ) -> EvaluationExamples:
     """See `Dataset.evaluation`."""
     with config_lib.errors_at(where):
-      source = DecodedImages(records, self.channels)
+      source = DecodedImages(records, self.form)
     made = self._evaluation_transform(transform)
     return EvaluationExamples(source, made)
 

@@ -1,77 +1,148 @@
-"""Encoded images to uint8 arrays, and which of them are corrupt."""
+"""Encoded images to uint8 arrays, and why some of them cannot be."""
+
+import io
 
 import cv2
 import numpy as np
 import simplejpeg
+from PIL import BmpImagePlugin, GifImagePlugin, Image, WebPImagePlugin
+
+from d2v_jax.data.content import look_of
+from d2v_jax.data.images import markers, tiff
+from d2v_jax.data.images.pixels import Form, turned
+from d2v_jax.data.unreadable import Unreadable
 
 _JPEG = b"\xff\xd8"
-_PNG = b"\x89PNG"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_ORIENTATION = 0x0112  # in EXIF
+_EXIF_WITHIN = 1 << 16  # of a JPEG: its segments are no longer
 
 
-def decode(data: bytes | np.ndarray, channels: int) -> np.ndarray | None:
-  """Decodes an image, or finds it corrupt.
+def decode(
+  data: bytes | np.ndarray, channels: int = 3, form: Form | None = None
+) -> np.ndarray:
+  """Decodes an image, or says why it cannot be used.
 
-  Transparency is dropped, 16 bits are cut to 8, and the EXIF orientation is
-  ignored, as the PyTorch reference does.
+  Images are turned as their EXIF orientation says. Of an animation it is the
+  first picture. Bytes behind the image do no harm, nor does a missing end mark.
 
   Args:
-    data: encoded bytes, or an already decoded uint8 [H, W, C].
-    channels: 1 (grey) or 3 (RGB).
+    data: encoded bytes, or an already decoded array [H, W, C].
+    channels: 1 (grey), 3 (RGB) or 4 (as they are stored); with `form` its are
+      used.
+    form: what the image is brought to; None: 8 bits as they are.
 
   Returns:
-    uint8 [H, W, channels]; None when the data is corrupt or cut short.
+    uint8 [H, W, channels].
 
   Raises:
-    ValueError: `data` is an array that is not uint8 [H, W, 1 or 3].
+    Unreadable: the data is damaged or cut short, or does not fit the form.
+    ValueError: an array of another shape.
+
+  Source: the PyTorch reference ignores the orientation, cuts 16 bits to 8, and
+  drops transparency.
   """
+  form = form or Form(channels)
   if isinstance(data, np.ndarray):
-    if data.dtype != np.uint8 or data.ndim != 3 or data.shape[2] not in (1, 3):
+    if data.ndim != 3 or not 1 <= data.shape[2] <= 4:
       raise ValueError(
-        "decode: a decoded image must be uint8 [H, W, 1 or 3], got "
+        "decode: a decoded image must be [H, W, C] with C 1 to 4, got "
         f"{data.dtype} {list(data.shape)}"
       )
-    return _with_channels(data, channels)
-  if not _is_complete(data):
-    return None
+    return form.apply(data)
   if data.startswith(_JPEG):
-    space = "RGB" if channels == 3 else "GRAY"
-    try:
-      return simplejpeg.decode_jpeg(data, space, strict=True)
-    except ValueError as error:
-      # The rest are unusual but whole files, for which OpenCV has the remedy.
-      if "premature end" in str(error).lower():
-        return None
-  return _decode_with_opencv(data, channels)
-
-
-def _is_complete(data: bytes) -> bool:
-  """Looks for the end marker: decoders may fill the missing part with grey."""
-  if data.startswith(_JPEG):
-    # After the last scan has begun; an embedded thumbnail has its own end.
-    return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") >= 0
+    return _jpeg(data, form)
   if data.startswith(_PNG):
-    return b"IEND" in data
-  return len(data) > 0
+    return _png(data, form)
+  if data.startswith(tiff.BEGINNINGS):
+    return form.apply(tiff.decode(data, form))
+  if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+    return _webp(data, form)
+  if data.startswith((b"GIF87a", b"GIF89a")):
+    return _by_pillow(GifImagePlugin.GifImageFile, data, form)
+  if data.startswith(b"BM"):
+    return _by_pillow(BmpImagePlugin.BmpImageFile, data, form)
+  raise Unreadable(f"no image that is read: {look_of(data)}")
 
 
-def _decode_with_opencv(data: bytes, channels: int) -> np.ndarray | None:
+def _jpeg(data: bytes, form: Form) -> np.ndarray:
+  whole = markers.whole_jpeg(data)
   try:
-    raw = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
-  except cv2.error:  # such as more pixels than OpenCV allows
-    return None
-  if image is None or image.dtype not in (np.uint8, np.uint16):
-    return None
-  if image.dtype == np.uint16:
-    image = (image // 256).astype(np.uint8)
+    height, width, _, _ = simplejpeg.decode_jpeg_header(whole)
+  except ValueError as error:
+    raise Unreadable(f"damaged: {error}") from error
+  form.check_size(width, height)
+  try:
+    space = "GRAY" if form.channels == 1 else "RGB"
+    image = simplejpeg.decode_jpeg(whole, space, strict=True)
+  except ValueError as error:
+    if "premature end" in str(error).lower():
+      raise Unreadable(markers.CUT) from error
+    # The rest are unusual but whole files, for which OpenCV has the remedy.
+    image = _by_opencv(whole)
+  exif = whole.find(b"Exif\0\0", 0, _EXIF_WITHIN)
+  return turned(form.apply(image), _orientation(whole, exif))
+
+
+def _png(data: bytes, form: Form) -> np.ndarray:
+  if data[12:16] != b"IHDR":
+    raise Unreadable(markers.CUT if len(data) < 24 else "damaged")
+  form.check_size(*(int.from_bytes(data[at : at + 4]) for at in (16, 20)))
+  image = _by_opencv(markers.whole_png(data))
+  exif = data.find(b"eXIf")
+  return turned(
+    form.apply(image), _orientation(data, exif + 4 if exif >= 0 else -1)
+  )
+
+
+def _webp(data: bytes, form: Form) -> np.ndarray:
+  if len(data) < 8 + int.from_bytes(data[4:8], "little"):
+    raise Unreadable(markers.CUT)
+  try:
+    form.check_size(*WebPImagePlugin.WebPImageFile(io.BytesIO(data)).size)
+  except (OSError, SyntaxError) as error:
+    raise Unreadable(f"damaged: {error}") from error
+  image = _by_opencv(data)
+  exif = data.rfind(b"EXIF")
+  return turned(
+    form.apply(image), _orientation(data, exif + 8 if exif >= 0 else -1)
+  )
+
+
+def _by_pillow(kind: type, data: bytes, form: Form) -> np.ndarray:
+  # The kind's own class, not Image.open, whose bound on pixels is another.
+  try:
+    image = kind(io.BytesIO(data))
+    form.check_size(*image.size)
+    pixels = tiff.pillow_pixels(image)
+  except Unreadable:
+    raise
+  except tiff.DAMAGE as error:
+    cut = "truncated" in str(error) or isinstance(error, EOFError)
+    raise Unreadable(markers.CUT if cut else f"damaged: {error}") from error
+  return form.apply(pixels)
+
+
+def _by_opencv(data: bytes) -> np.ndarray:
+  """Returns numbers [H, W, C], colours as RGB."""
+  try:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+  except cv2.error as error:
+    raise Unreadable(f"damaged: {error.err}") from error
+  if image is None:
+    raise Unreadable("damaged, or of a kind that its decoder does not know")
   if image.ndim == 2:
-    return _with_channels(image[..., None], channels)
-  return _with_channels(np.ascontiguousarray(image[..., 2::-1]), channels)
+    return image[..., None]
+  return image[..., [2, 1, 0, 3][: image.shape[2]]]
 
 
-def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
-  if image.shape[2] == channels:
-    return image
-  if channels == 3:
-    return np.repeat(image, 3, axis=2)
-  return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+def _orientation(data: bytes, at: int) -> int:
+  """Returns the orientation in the EXIF data that begin there; 1 if at < 0."""
+  if at < 0:
+    return 1
+  exif = Image.Exif()
+  try:
+    exif.load(data[at : at + _EXIF_WITHIN])
+    return int(exif.get(_ORIENTATION, 1))
+  except Exception:  # damaged beside the image, in any of many ways
+    return 1

@@ -4,14 +4,24 @@ Records are {'image': uint8 [H, W, C] or encoded bytes, 'label': int (absent
 when unlabelled)}.
 """
 
-import os
-import pathlib
-
 import numpy as np
 
+from d2v_jax.data.class_folders import class_folders
 from d2v_jax.data.source import Record, Source
+from d2v_jax.data.unreadable import read_bytes
 
-EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+EXTENSIONS = (
+  ".bmp",
+  ".gif",
+  ".jfif",
+  ".jpe",
+  ".jpeg",
+  ".jpg",
+  ".png",
+  ".tif",
+  ".tiff",
+  ".webp",
+)
 
 
 class Digits:
@@ -52,14 +62,50 @@ class Digits:
     return f"digits/{self._split}[{index}]"
 
 
-class ImageFolder:
+class ImageFiles:
+  """Image files given by name, read when asked for.
+
+  Args:
+    files: paths.
+    labels: class numbers, or None.
+    class_names: the classes; empty when unlabelled.
+  """
+
+  def __init__(
+    self,
+    files: list[str],
+    labels: list[int] | None = None,
+    class_names: tuple[str, ...] = (),
+  ):
+    self._files = files
+    self._labels = labels
+    self.class_names = class_names
+
+  def __len__(self) -> int:
+    return len(self._files)
+
+  def __getitem__(self, index: int) -> Record:
+    record: Record = {"image": read_bytes(self._files[index])}
+    if self._labels is not None:
+      record["label"] = self._labels[index]
+    return record
+
+  def record_name(self, index: int) -> str:
+    """Returns the path of the file."""
+    return self._files[index]
+
+
+class ImageFolder(ImageFiles):
   """Image files under a folder, in sorted order, read when asked for.
 
   Args:
-    path: a mounted folder; links inside it are followed.
+    path: a mounted folder, listed as `walk` does.
     labels: True: the sorted names of the sub-folders that hold images are the
       classes 0, 1, ... False: no labels, files are taken from any depth.
       None: labelled when there are such sub-folders and no image beside them.
+
+  Attributes:
+    listing: what is read, and what is left out.
 
   Raises:
     ValueError: no such folder, no images in it, or `labels=True` without
@@ -67,44 +113,11 @@ class ImageFolder:
   """
 
   def __init__(self, path: str, labels: bool | None = None):
-    self._root = pathlib.Path(path)
-    if not self._root.is_dir():
-      raise ValueError(f"ImageFolder: {path!r} is not a folder; check the path")
-    files = sorted(_image_files(self._root))
-    if not files:
-      raise ValueError(
-        f"ImageFolder: no images in {path!r} or below it; files must end in "
-        f"one of: {', '.join(EXTENSIONS)}"
-      )
-    loose = [file for file in files if "/" not in file]
-    if labels and loose:
-      raise ValueError(
-        f"ImageFolder: labels=True needs every image in a class folder, but "
-        f"{len(loose)} lie directly in {path!r}, for example {loose[0]!r}; "
-        "move them or set labels=False"
-      )
-    self._files = files
-    self.labelled = not loose if labels is None else labels
-    self.class_names = (
-      tuple(sorted({file.split("/")[0] for file in files}))
-      if self.labelled
-      else ()
+    found = class_folders(
+      path, EXTENSIONS, labels, owner="ImageFolder", what="images"
     )
-    self._class_ids = {name: i for i, name in enumerate(self.class_names)}
-
-  def __len__(self) -> int:
-    return len(self._files)
-
-  def __getitem__(self, index: int) -> Record:
-    file = self._files[index]
-    record: Record = {"image": (self._root / file).read_bytes()}
-    if self.labelled:
-      record["label"] = self._class_ids[file.split("/")[0]]
-    return record
-
-  def record_name(self, index: int) -> str:
-    """Returns the path of the file."""
-    return str(self._root / self._files[index])
+    super().__init__(found.files, found.labels, found.class_names)
+    self.listing = found.listing
 
 
 class TfdsImages:
@@ -170,19 +183,6 @@ SOURCES: dict[str, type[Source]] = {
   "folder": ImageFolder,
   "tfds": TfdsImages,
 }
-
-
-def _image_files(root: pathlib.Path) -> list[str]:
-  """Returns the images below `root` as relative paths with forward slashes."""
-  files = []
-  for folder, _, names in os.walk(root, followlinks=True):
-    inside = pathlib.Path(folder).relative_to(root)
-    files += [
-      (inside / name).as_posix()
-      for name in names
-      if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-    ]
-  return files
 
 
 def _interleaved(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 import concurrent.futures
 import logging
-import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from d2v_jax.data.source import Record
 from d2v_jax.data.speech import decoding
+from d2v_jax.data.unreadable import Unreadable, read_bytes
 
 Header = tuple[int, int]  # samples per channel, samples per second
 
@@ -50,8 +50,12 @@ class AudioFiles:
     return record
 
   def read(self, index: int) -> bytes:
-    """Returns the bytes of a file."""
-    return pathlib.Path(self.files[index]).read_bytes()
+    """Returns the bytes of a file.
+
+    Raises:
+      Unreadable: there is none.
+    """
+    return read_bytes(self.files[index])
 
   def record_name(self, index: int) -> str:
     """Returns the path of the file."""
@@ -65,23 +69,19 @@ class AudioFiles:
 
   def header(self, index: int) -> Header | None:
     """Returns samples per channel and per second; None when unreadable."""
-    return decoding.header(self.files[index])
+    return readable_header(self.files[index])
 
-  def headers(
-    self, progress: Callable[[int], None] | None = None
-  ) -> list[Header | None]:
-    """Returns `header` of each file, scanned by many threads.
+  def measured(self, index: int) -> Header | Unreadable:
+    """Returns the header of a file that is decoded, or why it is of no use."""
+    try:
+      return decoding.measured(self.read(index))
+    except Unreadable as error:
+      return error
 
-    Args:
-      progress: called now and then with the number of files done.
-    """
-    headers = []
+  def headers(self) -> list[Header | None]:
+    """Returns `header` of each file, scanned by many threads."""
     with concurrent.futures.ThreadPoolExecutor(_SCAN_THREADS) as pool:
-      for header in pool.map(self.header, range(len(self))):
-        headers.append(header)
-        if progress is not None and len(headers) % 100 == 0:
-          progress(len(headers))
-    return headers
+      return list(pool.map(self.header, range(len(self))))
 
   def lengths(self, sample_rate: int) -> np.ndarray:
     """Returns int64 [n], samples after resampling; 0 where unreadable."""
@@ -92,6 +92,18 @@ class AudioFiles:
       self.record_name(0),
     )
     return resampled_lengths(self.headers(), sample_rate)
+
+
+def readable_header(source: bytes | str) -> Header | None:
+  """Returns samples per channel and per second; None when unreadable.
+
+  Args:
+    source: bytes of a file, or its path.
+  """
+  try:
+    return decoding.header(source)
+  except Unreadable:
+    return None
 
 
 def resampled_lengths(

@@ -20,6 +20,8 @@ from d2v_jax.data.labels import LABELS, Labels
 from d2v_jax.data.layout import WaveformInputs
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.speech import MASKS
+from d2v_jax.data.ranges import check_range
+from d2v_jax.data.speech.decoding import MAX_SECONDS
 from d2v_jax.data.speech.examples import (
   evaluation_utterances,
   training_utterances,
@@ -42,6 +44,7 @@ class SpeechData(Dataset):
     labels: what makes the labels; None to pretrain.
     buckets: lengths of batches, in samples.
     min_samples: utterances that are shorter are left out of training.
+    max_seconds: recordings that are longer are left out, and not decoded.
   """
 
   inputs: FromRun[WaveformInputs]
@@ -50,6 +53,7 @@ class SpeechData(Dataset):
   labels: Annotated[Labels | None, Choices(LABELS)] = None
   buckets: Buckets | None = None
   min_samples: int = 0
+  max_seconds: float = MAX_SECONDS
 
   sources: ClassVar[Mapping[str, Callable]] = SOURCES
   needs_buckets: ClassVar[bool] = True
@@ -60,6 +64,8 @@ class SpeechData(Dataset):
       raise ConfigError(
         f"{DATA}.min_samples must be 0 or more, got {self.min_samples}."
       )
+    with config_lib.errors_at(DATA):
+      check_range("recordings", "max_seconds", self.max_seconds, 0.001, 1e6)
 
   def transform(self) -> SpeechTrainTransform:
     """See `Dataset.transform`."""
@@ -96,6 +102,7 @@ class SpeechData(Dataset):
         buckets=self.buckets,
         labels=self.labels,
         min_samples=self.min_samples,
+        max_seconds=self.max_seconds,
         conv_layers=self.inputs.conv_layers,
       )
     self.check_lengths(transform, int(source.lengths.min()))
@@ -108,7 +115,10 @@ class SpeechData(Dataset):
     labels, conv_layers = self._labels_of(records), self.inputs.conv_layers
     with config_lib.errors_at(where):
       source = evaluation_utterances(
-        records, labels=labels, conv_layers=conv_layers
+        records,
+        labels=labels,
+        max_seconds=self.max_seconds,
+        conv_layers=conv_layers,
       )
     made = self._evaluation_transform(transform, labels)
     return EvaluationExamples(source, made)

@@ -1,48 +1,92 @@
-"""Encoded audio to float32 samples, and which audio is corrupt."""
+"""Encoded audio to float32 samples, and why some of it cannot be used."""
 
 import io
 import os
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
 import soundfile
 import soxr
 
+from d2v_jax.data.content import look_of
+from d2v_jax.data.speech import chunks, mpeg4, ogg
+from d2v_jax.data.unreadable import Unreadable, check_file
+
 SAMPLE_RATE = 16_000
+MAX_SECONDS = 1800.0
 
 _SILENCE = 1e-4  # -80 dB; the least step of 16 bits is 3e-5
 _BLOCK = 1 << 20
 _UNKNOWN = 1 << 62  # libsndfile's count when the header has none is above it
 _VARIANCE_FLOOR = 1e-5
+_LEAST_RATE = 1000  # fewer samples a second are no sound
+_MOST_SAMPLES = 96_000  # of all channels, for each second that is allowed
+_CANCELLED = 0.1  # of the loudest channel is left in the mean
+_KINDS = {"WAV", "WAVEX", "RF64", "AIFF", "FLAC", "OGG", "MP3"}
 
 
 def decode(
   data: bytes | np.ndarray,
   rate: int | None = None,
   sample_rate: int = SAMPLE_RATE,
-) -> np.ndarray | None:
-  """Decodes an utterance, or finds it corrupt.
+  max_seconds: float = MAX_SECONDS,
+) -> np.ndarray:
+  """Decodes an utterance, or says why it cannot be used.
 
-  Channels are averaged, then the sampling rate is converted (soxr, high
-  quality).
+  Channels are averaged; where they cancel each other, as in stereo of opposite
+  phase, the loudest is taken alone. Then the sampling rate is converted (soxr,
+  high quality). Bytes behind the sound do no harm.
 
   Args:
-    data: bytes of a whole WAV, FLAC, Ogg (Vorbis or Opus) or MP3 file, or an
-      already decoded floating-point array, [n] or [n, channels].
+    data: bytes of a whole WAV, AIFF, FLAC, Ogg (Vorbis or Opus), MP3 or, with
+      the package `av`, M4A or AAC file, or an already decoded floating-point
+      array, [n] or [n, channels].
     rate: samples per second of `data`, with an array only: a file says it.
     sample_rate: samples per second of the result.
+    max_seconds: longer files are refused before they are decoded, and so are
+      those of more samples than 96 000 a second, over all channels.
 
   Returns:
-    float32 [n], full scale is -1 to 1; None when the data is corrupt, cut
-    short, empty or not finite. A cut is noticed except in an MP3 file that does
-    not say how long it is.
+    float32 [n], full scale is -1 to 1.
 
   Raises:
+    Unreadable: the data is damaged, cut short, empty, too long or not finite. A
+      cut is noticed except in MP3 and AAC files that do not say how long they
+      are, and in Ogg files between two pages.
     ValueError: an array of another kind, or an array without its rate.
 
   Source: data2vec's code averages channels, too, and refuses other rates.
   """
+  return _decoded(data, rate, sample_rate, max_seconds)[0]
+
+
+def measured(data: bytes, max_seconds: float = MAX_SECONDS) -> tuple[int, int]:
+  """Returns the length of a file before resampling, having decoded all of it.
+
+  So it refuses what training and evaluation refuse.
+
+  Args:
+    data: bytes of a file.
+    max_seconds: as of `decode`.
+
+  Returns:
+    Number of samples per channel, and samples per second.
+
+  Raises:
+    Unreadable: as `decode`, or it is silent.
+  """
+  samples, count, rate = _decoded(data, None, SAMPLE_RATE, max_seconds)
+  check_sound(samples)
+  return count, rate
+
+
+def _decoded(
+  data: bytes | np.ndarray,
+  rate: int | None,
+  sample_rate: int,
+  max_seconds: float,
+) -> tuple[np.ndarray, int, int]:
+  """Returns what `decode` does, and samples per channel and second before."""
   if isinstance(data, np.ndarray):
     if not np.issubdtype(data.dtype, np.floating) or data.ndim not in (1, 2):
       raise ValueError(
@@ -55,18 +99,20 @@ def decode(
       )
     samples = data
   else:
-    decoded = _read(data)
-    if decoded is None:
-      return None
-    samples, rate = decoded
+    samples, rate = _read(data, max_seconds)
+  count = len(samples)
+  if not samples.size:
+    raise Unreadable("empty: no samples")
+  if not np.isfinite(samples).all():
+    raise Unreadable("its samples are not all finite")
   if samples.ndim == 2:
-    samples = samples.mean(axis=1)
+    samples = _one_channel(samples)
   samples = np.ascontiguousarray(samples, np.float32)
-  if rate != sample_rate and samples.size:
+  if rate != sample_rate:
     samples = soxr.resample(samples, rate, sample_rate, quality="HQ")
-  if samples.size == 0 or not np.isfinite(samples).all():
-    return None
-  return samples
+  if not samples.size:
+    raise Unreadable("empty: no samples are left after resampling")
+  return samples, count, rate
 
 
 def normalise(samples: np.ndarray) -> np.ndarray:
@@ -97,49 +143,56 @@ def is_silent(samples: np.ndarray) -> bool:
   return bool(np.std(samples, dtype=np.float64) < _SILENCE)
 
 
-def header(source: bytes | os.PathLike | str) -> tuple[int, int] | None:
+def check_sound(samples: np.ndarray) -> None:
+  """Raises Unreadable for an utterance of silence, see `is_silent`."""
+  if is_silent(samples):
+    raise Unreadable("silent: its standard deviation is below 1e-4")
+
+
+def header(source: bytes | os.PathLike | str) -> tuple[int, int]:
   """Returns the length of a file before resampling, without decoding it.
 
   Args:
     source: bytes of a file, or its path.
 
   Returns:
-    Number of samples per channel, and samples per second; None when that
-    cannot be read. An MP3 file may not say its length, which then is estimated;
-    a FLAC file that does not is decoded.
+    Number of samples per channel, and samples per second. An MP3 file may not
+    say its length, which then is estimated; other files that do not are
+    decoded.
+
+  Raises:
+    Unreadable: there is no such file, or no header that can be read.
   """
-  if isinstance(source, bytes):
-    return _header(io.BytesIO(source), lambda: source)
-  return _header(str(source), pathlib.Path(source).read_bytes)
-
-
-def _header(
-  file: io.BytesIO | str, content: Callable[[], bytes]
-) -> tuple[int, int] | None:
+  file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+  if not isinstance(source, bytes):
+    check_file(source)
   try:
     info = soundfile.info(file)
     if info.frames < _UNKNOWN:
       return info.frames, info.samplerate
-    decoded = _read(content())
   except (soundfile.SoundFileError, OSError):
-    return None
-  return None if decoded is None else (len(decoded[0]), decoded[1])
+    pass
+  try:
+    whole = source if isinstance(source, bytes) else _content(source)
+  except OSError as error:
+    raise Unreadable(error.strerror or str(error)) from error
+  samples, rate = _read(whole, MAX_SECONDS)
+  return len(samples), rate
 
 
 def num_samples(
   source: bytes | os.PathLike | str, sample_rate: int = SAMPLE_RATE
-) -> int | None:
+) -> int:
   """Returns how many samples `decode` will make of a file, from its header.
 
   Args:
     source: bytes of a file, or its path.
     sample_rate: samples per second after resampling.
 
-  Returns:
-    Number of samples; None when the header cannot be read.
+  Raises:
+    Unreadable: the header cannot be read.
   """
-  length = header(source)
-  return None if length is None else resampled_length(*length, sample_rate)
+  return resampled_length(*header(source), sample_rate)
 
 
 def resampled_length(count: int, rate: int, sample_rate: int) -> int:
@@ -153,6 +206,22 @@ def resampled_length(count: int, rate: int, sample_rate: int) -> int:
   return (2 * count * sample_rate + rate) // (2 * rate)
 
 
+def _content(path: os.PathLike | str) -> bytes:
+  return pathlib.Path(path).read_bytes()
+
+
+def _one_channel(samples: np.ndarray) -> np.ndarray:
+  """Returns [n] of [n, channels]."""
+  mean = samples.mean(axis=1)
+  if samples.shape[1] == 1:
+    return mean
+  loudness = samples.std(axis=0)
+  loudest = int(np.argmax(loudness))
+  if mean.std() < _CANCELLED * loudness[loudest]:
+    return samples[:, loudest]
+  return mean
+
+
 class _Stream(soundfile.SoundFile):
   """A file read from beginning to end.
 
@@ -164,44 +233,88 @@ class _Stream(soundfile.SoundFile):
     return False
 
 
-def _read(data: bytes) -> tuple[np.ndarray, int] | None:
-  """Returns float32 [n, channels] and the rate; None when corrupt or cut."""
-  if not _is_complete(data):
-    return None
-  blocks: list[np.ndarray] = []
+def _read(data: bytes, max_seconds: float) -> tuple[np.ndarray, int]:
+  """Returns float32 [n, channels] and the rate, or raises Unreadable."""
+  data = _whole(data)
+  if mpeg4.is_mpeg4(data):
+    samples, rate = mpeg4.decode(data, max_seconds * _MOST_SAMPLES)
+    _check_size(len(samples), samples.shape[1], rate, max_seconds)
+    return samples, rate
   try:
-    with _Stream(io.BytesIO(data)) as file:
-      rate, promised, kind = file.samplerate, file.frames, file.format
-      while not blocks or len(blocks[-1]) == _BLOCK:
-        blocks.append(file.read(_BLOCK, dtype="float32", always_2d=True))
-  except soundfile.SoundFileError:
-    return None
-  samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-  says = promised < _UNKNOWN and (kind != "MP3" or _counts_frames(data))
-  return None if says and len(samples) < promised else (samples, rate)
+    opened = _Stream(io.BytesIO(data))
+  except soundfile.SoundFileError as error:
+    look = look_of(data)
+    named = look in ("FLAC", "Ogg", "MP3", "WAVE", "AIFF")
+    raise Unreadable(
+      f"damaged or cut short: {look}" if named else f"no sound: {look}"
+    ) from error
+  try:
+    with opened as file:
+      if file.format not in _KINDS:
+        raise Unreadable(f"{file.format}, which is not read; save it as FLAC")
+      known = file.frames < _UNKNOWN
+      says = known and (file.format != "MP3" or _counts_frames(data))
+      rate, channels = file.samplerate, file.channels
+      _check_size(file.frames if known else 0, channels, rate, max_seconds)
+      # Not a sample beyond the promise: what follows may be no sound.
+      samples = _blocks(file, file.frames if says else None, max_seconds)
+      promised = file.frames if says else len(samples)
+  except soundfile.SoundFileError as error:
+    raise Unreadable(f"damaged or cut short: {error}") from error
+  if len(samples) < promised:
+    raise Unreadable("cut short")
+  return samples, rate
 
 
-def _is_complete(data: bytes) -> bool:
-  """Finds files cut short that libsndfile would read to where they end."""
-  if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-    return _wave_is_complete(data)
+def _blocks(
+  file: soundfile.SoundFile, total: int | None, max_seconds: float
+) -> np.ndarray:
+  """Reads so many samples, or all; float32 [n, channels]."""
+  blocks: list[np.ndarray] = []
+  count = 0
+  while total is None or count < total:
+    size = _BLOCK if total is None else min(_BLOCK, total - count)
+    blocks.append(file.read(size, dtype="float32", always_2d=True))
+    count += len(blocks[-1])
+    _check_size(count, file.channels, file.samplerate, max_seconds)
+    if len(blocks[-1]) < size:
+      break
+  if not blocks:
+    return np.zeros((0, file.channels), np.float32)
+  return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def _check_size(
+  count: int, channels: int, rate: int, max_seconds: float
+) -> None:
+  """Raises Unreadable for `count` samples of each channel that are too many."""
+  if rate < _LEAST_RATE:
+    raise Unreadable(
+      f"its header says {rate} samples a second; fewer than {_LEAST_RATE} are "
+      "no sound"
+    )
+  seconds = count / rate
+  if seconds > max_seconds or count * channels > max_seconds * _MOST_SAMPLES:
+    raise Unreadable(
+      f"{seconds:.0f} s of {channels} channels at {rate} Hz are more than "
+      f"max_seconds={max_seconds:g}; cut it, or set config.data.max_seconds"
+    )
+
+
+def _whole(data: bytes) -> bytes:
+  """Returns a file without tags in front; finds what decoders would not."""
+  if data[:3] == b"ID3" and len(data) > 10:
+    size = sum(
+      (byte & 0x7F) << 7 * (3 - k) for k, byte in enumerate(data[6:10])
+    )
+    data = data[10 + size :]
+  if not data:
+    raise Unreadable("empty")
+  if data[:4] in (b"RIFF", b"RF64", b"BW64", b"FORM"):
+    chunks.check_whole(data)
   if data[:4] == b"OggS":
-    last = data.rfind(b"OggS")
-    body = last + 27 + (data[last + 26] if last + 26 < len(data) else 0)
-    ends = bool(data[last + 5 : last + 6] > b"" and data[last + 5] & 4)
-    return ends and body + sum(data[last + 27 : body]) <= len(data)
-  return len(data) > 0
-
-
-def _wave_is_complete(data: bytes) -> bool:
-  position = 12
-  while position + 8 <= len(data):
-    size = int.from_bytes(data[position + 4 : position + 8], "little")
-    if data[position : position + 4] == b"data":
-      # Programs that write to a pipe put a huge number for "until the end".
-      return size >= 0x7FFF0000 or position + 8 + size <= len(data)
-    position += 8 + size + size % 2
-  return False
+    return ogg.mended(data)
+  return data
 
 
 def _counts_frames(data: bytes) -> bool:

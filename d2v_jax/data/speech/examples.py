@@ -8,11 +8,15 @@ import numpy as np
 
 from d2v_jax.data import layout
 from d2v_jax.data.buckets import Buckets
-from d2v_jax.data.source import Example
+from d2v_jax.data.source import Example, Record
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.speech.sources import RecordingSource
+from d2v_jax.data.unreadable import Unreadable, shown
 
 Labels = Callable[[Mapping[str, Any]], np.ndarray]
+
+_UNREADABLE = "unreadable or empty"
+_SHOWN = 3  # utterances that an error names
 
 
 class Utterances:
@@ -35,12 +39,14 @@ class Utterances:
     min_samples: leave out shorter ones.
     max_samples: leave out longer ones; None for none. What is too long for a
       batch is cropped, which labels of the whole utterance do not allow.
+    max_seconds: leave out longer ones, which are not decoded at all.
     conv_layers: (channels, kernel, stride) of the model's convolutions.
     sample_rate: samples per second of the examples.
 
   Attributes:
     lengths: int64 [n], samples of each utterance, from the files' headers.
     left_out: reason -> number of utterances.
+    unreadable: name of a record left out as such -> why that is.
     class_names: the source's classes.
 
   Raises:
@@ -60,6 +66,7 @@ class Utterances:
     fit_labels: bool = False,
     min_samples: int = 0,
     max_samples: int | None = None,
+    max_seconds: float = decoding.MAX_SECONDS,
     conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
     sample_rate: int = decoding.SAMPLE_RATE,
   ):
@@ -75,12 +82,16 @@ class Utterances:
     self._source = source
     self._conv_layers = tuple(conv_layers)
     self._min_samples = min_samples
+    self._max_seconds = max_seconds
     self._sample_rate = sample_rate
     self.class_names = source.class_names
     lengths = source.lengths(sample_rate)
     frames = layout.num_frames(lengths, self._conv_layers)
     reasons = {
-      "unreadable or empty": lengths == 0,
+      _UNREADABLE: lengths == 0,
+      f"longer than max_seconds={max_seconds:g}": (
+        lengths > max_seconds * sample_rate
+      ),
       "too short for one frame": frames < 1,
       f"shorter than min_samples={min_samples}": lengths < min_samples,
     }
@@ -90,6 +101,7 @@ class Utterances:
       needed = _frames_needed(source, labels)
       if fit_labels:
         reasons["fewer frames than their labels need"] = frames < needed
+    self.unreadable = self._why_unreadable(np.flatnonzero(lengths == 0))
     self._kept = self._choose(reasons)
     self.lengths = lengths[self._kept]
 
@@ -100,29 +112,57 @@ class Utterances:
     total = len(self)
     for offset in range(total):
       position = (index + offset) % total
-      record = self._source[int(self._kept[position])]
-      samples = decoding.decode(
-        record["audio"], record.get("rate"), self._sample_rate
-      )
-      if samples is not None and self._is_usable(samples):
-        example: Example = {"audio": decoding.normalise(samples)}
-        example |= {k: record[k] for k in ("text", "label") if k in record}
-        return example | {"requested": index, "record": position}
+      try:
+        record, samples = self._read(int(self._kept[position]))
+      except Unreadable:
+        continue
+      example: Example = {"audio": decoding.normalise(samples)}
+      example |= {k: record[k] for k in ("text", "label") if k in record}
+      return example | {"requested": index, "record": position}
+    some = "; ".join(
+      f"{shown(self.record_name(i))}: {self.problem(i)}"
+      for i in range(min(_SHOWN, total))
+    )
     raise ValueError(
-      f"Utterances: none of the {total} utterances can be decoded or is more "
-      f"than silence, from {self.record_name(0)} on; check that they are "
-      "recordings"
+      f"Utterances: none of the {total} utterances can be used ({some})"
     )
 
   def record_name(self, index: int) -> str:
     """Returns the source's name of utterance `index`."""
     return self._source.record_name(int(self._kept[index]))
 
-  def _is_usable(self, samples: np.ndarray) -> bool:
+  def problem(self, index: int) -> str | None:
+    """Returns why utterance `index` cannot be used; None where it can."""
+    return self._problem(int(self._kept[index]))
+
+  def _problem(self, record: int) -> str | None:
+    try:
+      self._read(record)
+    except Unreadable as error:
+      return str(error)
+    return None
+
+  def _read(self, number: int) -> tuple[Record, np.ndarray]:
+    """Returns a record of the source and its samples, or raises Unreadable."""
+    record = self._source[number]
+    samples = decoding.decode(
+      record["audio"],
+      record.get("rate"),
+      self._sample_rate,
+      self._max_seconds,
+    )
     # The header of a damaged file may have promised more samples.
-    long_enough = len(samples) >= self._min_samples
-    has_frame = layout.num_frames(len(samples), self._conv_layers) > 0
-    return long_enough and has_frame and not decoding.is_silent(samples)
+    few = layout.num_frames(len(samples), self._conv_layers) < 1
+    if few or len(samples) < self._min_samples:
+      raise Unreadable(f"too short: {len(samples)} samples")
+    decoding.check_sound(samples)
+    return record, samples
+
+  def _why_unreadable(self, records: np.ndarray) -> dict[str, str]:
+    return {
+      self._source.record_name(i): self._problem(i) or "its table says so"
+      for i in records.tolist()
+    }
 
   def _choose(self, reasons: dict[str, np.ndarray]) -> np.ndarray:
     """Returns the indices kept, and counts the others by their first reason."""
@@ -134,7 +174,9 @@ class Utterances:
       new = np.flatnonzero(applies & ~out)
       if len(new):
         self.left_out[reason] = len(new)
-        first = self._source.record_name(int(new[0]))
+        first = shown(self._source.record_name(int(new[0])))
+        if reason == _UNREADABLE:
+          first += ": " + next(iter(self.unreadable.values()))
         details.append(f"{len(new)} {reason} (the first is {first})")
       out |= applies
     if out.all():
@@ -159,6 +201,7 @@ def training_utterances(
   buckets: Buckets,
   labels: Labels | None = None,
   min_samples: int = 0,
+  max_seconds: float = decoding.MAX_SECONDS,
   conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
 ) -> Utterances:
   """Utterances to train on.
@@ -171,6 +214,7 @@ def training_utterances(
     buckets: lengths of batches, in samples.
     labels: what makes the labels; None to pretrain.
     min_samples: leave out shorter ones.
+    max_seconds: leave out longer ones.
     conv_layers: (channels, kernel, stride) of the model's convolutions.
 
   Raises:
@@ -183,6 +227,7 @@ def training_utterances(
     fit_labels=transcribed,
     min_samples=min_samples,
     max_samples=buckets.lengths[-1] if transcribed else None,
+    max_seconds=max_seconds,
     conv_layers=conv_layers,
   )
 
@@ -191,6 +236,7 @@ def evaluation_utterances(
   source: RecordingSource,
   *,
   labels: Labels | None = None,
+  max_seconds: float = decoding.MAX_SECONDS,
   conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
 ) -> Utterances:
   """Every utterance that has a frame, whatever its label.
@@ -198,12 +244,15 @@ def evaluation_utterances(
   Args:
     source: recordings.
     labels: what makes the labels; None when they do not matter.
+    max_seconds: leave out longer ones.
     conv_layers: (channels, kernel, stride) of the model's convolutions.
 
   Raises:
     ValueError: as `Utterances` does.
   """
-  return Utterances(source, labels=labels, conv_layers=conv_layers)
+  return Utterances(
+    source, labels=labels, max_seconds=max_seconds, conv_layers=conv_layers
+  )
 
 
 def _frames_needed(source: RecordingSource, labels: Any) -> np.ndarray:

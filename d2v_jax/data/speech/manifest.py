@@ -5,17 +5,17 @@ import pathlib
 import numpy as np
 from array_record.python import array_record_data_source
 
-from d2v_jax.data.speech import decoding
 from d2v_jax.data.speech.audio_files import (
   AudioFiles,
   Header,
+  readable_header,
   resampled_lengths,
 )
 from d2v_jax.data.tables import Choice, Table
 
 
 class Manifest(AudioFiles):
-  """Recordings listed in a table, TSV or JSON lines (see `tables.Table`).
+  """Recordings listed in a table (see `tables.Table`).
 
   Columns are `path`; `record`, if the path is an array_record shard, the number
   of the record in it; `num_samples` (per channel) and `rate`, without which all
@@ -33,6 +33,7 @@ class Manifest(AudioFiles):
       distinct labels of the whole table.
     numeric: labels are numbers, not classes.
     text: column of the texts; may be missing if it is the default.
+    quotes: see `tables.Table`.
 
   Raises:
     ValueError: what `Table` raises; a missing or wrong column; a first file
@@ -51,6 +52,7 @@ class Manifest(AudioFiles):
     classes: tuple[str, ...] | None = None,
     numeric: bool = False,
     text: str | None = "text",
+    quotes: bool = True,
   ):
     table = Table(
       path,
@@ -60,6 +62,7 @@ class Manifest(AudioFiles):
       label=label,
       classes=classes,
       numeric=numeric,
+      quotes=quotes,
     )
     if text == "text" and text not in table.columns:
       text = None
@@ -111,7 +114,7 @@ class Manifest(AudioFiles):
     if self._headers is not None:
       return self._headers[index]
     if self._records is not None:
-      return decoding.header(self.read(index))
+      return readable_header(self.read(index))
     return super().header(index)
 
   def lengths(self, sample_rate: int) -> np.ndarray:

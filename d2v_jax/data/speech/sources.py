@@ -4,18 +4,30 @@ Records are {'audio': bytes of a file, or float32 [n] or [n, channels] with
 'rate'; 'text' and 'label' if there are any}.
 """
 
-import os
 import pathlib
 from typing import Protocol
 
 import numpy as np
 
+from d2v_jax.data.class_folders import class_folders
 from d2v_jax.data.source import Source
 from d2v_jax.data.speech.audio_files import AudioFiles
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.speech.tones import Tones
+from d2v_jax.data.walk import walk
 
-EXTENSIONS = (".flac", ".mp3", ".ogg", ".opus", ".wav")
+EXTENSIONS = (
+  ".aac",
+  ".aif",
+  ".aiff",
+  ".flac",
+  ".m4a",
+  ".mp3",
+  ".oga",
+  ".ogg",
+  ".opus",
+  ".wav",
+)
 
 
 class RecordingSource(Source, Protocol):
@@ -36,10 +48,13 @@ class AudioFolder(AudioFiles):
   """Audio files under a folder, in sorted order.
 
   Args:
-    path: a mounted folder; links inside it are followed.
+    path: a mounted folder, listed as `walk` does.
     labels: True: the sorted names of the sub-folders that hold audio are the
       classes 0, 1, ... False: no labels, files are taken from any depth.
       None: labelled when there are such sub-folders and no file beside them.
+
+  Attributes:
+    listing: what is read, and what is left out.
 
   Raises:
     ValueError: no such folder, no audio in it, or `labels=True` without class
@@ -47,23 +62,14 @@ class AudioFolder(AudioFiles):
   """
 
   def __init__(self, path: str, labels: bool | None = None):
-    names = _audio_files("AudioFolder", path)
-    loose = [file for file in names if "/" not in file]
-    if labels and loose:
-      raise ValueError(
-        f"AudioFolder: labels=True needs every file in a class folder, but "
-        f"{len(loose)} lie directly in {path!r}, for example {loose[0]!r}; "
-        "move them or set labels=False"
-      )
-    files = [str(pathlib.Path(path) / file) for file in names]
-    if not (not loose if labels is None else labels):
-      super().__init__(files, [{} for _ in files])
-      return
-    folders = [file.split("/")[0] for file in names]
-    classes = tuple(sorted(set(folders)))
-    number = {name: k for k, name in enumerate(classes)}
-    rows = [{"label": folder} for folder in folders]
-    super().__init__(files, rows, [number[x] for x in folders], classes)
+    found = class_folders(
+      path, EXTENSIONS, labels, owner="AudioFolder", what="audio"
+    )
+    rows: list[dict[str, str]] = [{} for _ in found.files]
+    if found.labels is not None:
+      rows = [{"label": found.class_names[k]} for k in found.labels]
+    super().__init__(found.files, rows, found.labels, found.class_names)
+    self.listing = found.listing
 
 
 class LibriSpeech(AudioFiles):
@@ -127,23 +133,15 @@ def _folders(name: str, root: pathlib.Path) -> list[str]:
   return sorted(entry.name for entry in root.iterdir() if entry.is_dir())
 
 
-def _audio_files(name: str, path: str) -> list[str]:
+def _audio_files(name: str, path: str) -> tuple[str, ...]:
   """Returns the sorted audio files below a folder, with forward slashes."""
-  _folders(name, pathlib.Path(path))
-  names = []
-  for folder, _, files in os.walk(path, followlinks=True):
-    inside = pathlib.Path(folder).relative_to(path)
-    names += [
-      (inside / file).as_posix()
-      for file in files
-      if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
-    ]
-  if not names:
+  listing = walk(path, EXTENSIONS, name)
+  if not listing.files:
     raise ValueError(
       f"{name}: no audio in {path!r} or below it; files must end in one of: "
-      f"{', '.join(EXTENSIONS)}"
+      f"{', '.join(EXTENSIONS)}. {listing.summary()}".strip()
     )
-  return sorted(names)
+  return listing.files
 
 
 def _transcripts(chapter: pathlib.Path) -> dict[str, str]:

@@ -71,9 +71,5 @@ def _tones_audio() -> np.ndarray:
 @functools.cache
 def _decoded_tones() -> np.ndarray:
   samples = decoding.decode(_TABLE.with_suffix(".ogg").read_bytes())
-  if samples is None:
-    raise ValueError(
-      f"Tones: {_TABLE.with_suffix('.ogg')} is damaged; install d2v_jax again"
-    )
   samples.setflags(write=False)
   return samples

@@ -5,9 +5,13 @@
 
 SOURCE is a folder of audio (sub-folders become the column 'label'), a manifest
 to complete, or with --librispeech the folder of LibriSpeech. OUT.tsv has a row
-for each recording whose header can be read: path (relative to OUT.tsv's folder
-if it is below it), num_samples, rate, and what else is known. Runs that read
-it with the source "manifest" need no scan of the headers.
+for each recording that training can use: path (relative to OUT.tsv's folder if
+it is below it), num_samples, rate, and what else is known. Each file is decoded
+once to find that out; the others are named, with reasons. --headers reads only
+headers, which is faster, and leaves it to training to find files that are cut,
+damaged or silent. Runs that read OUT.tsv with the source "manifest" need no
+scan of the headers. At the end it says how long the recordings are, and which
+lengths of batches waste least.
 
 With --shards N the recordings are also packed, as they are, into N array_record
 files beside OUT.tsv, which it then names: few large files, as network disks
@@ -16,18 +20,33 @@ like them. Record k of a shard is the bytes of one audio file; the column
 """
 
 import argparse
+import concurrent.futures
+import csv
+import io
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from array_record.python import array_record_module
 
-from d2v_jax.data.speech.audio_files import AudioFiles
+from d2v_jax.data import length_report
+from d2v_jax.data.speech import decoding
+from d2v_jax.data.speech.audio_files import (
+  AudioFiles,
+  Header,
+  resampled_lengths,
+)
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.speech.sources import AudioFolder, LibriSpeech
+from d2v_jax.data.unreadable import Unreadable, shown
 
 _COLUMNS = ("path", "record", "num_samples", "rate")  # then what else there is
-_BREAKS = str.maketrans("\t\r\n", "   ")
+_BREAKS = str.maketrans("\r\n", "  ")
+_BUCKETS = 4
+_SCAN_THREADS = 32  # more than cores: a scan waits for the disk
+_ROUND = 800  # samples that suggested lengths are multiples of, 50 ms
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
   args = _parse(argv)
   try:
     source = _source(args)
-    write(source, args.out, shards=args.shards, force=args.force, say=_say)
+    write(
+      source,
+      args.out,
+      shards=args.shards,
+      force=args.force,
+      headers=args.headers,
+      say=_say,
+    )
   except (ValueError, OSError) as error:
     _say(f"error: {error}\n")
     return 2
@@ -48,6 +74,7 @@ def write(
   *,
   shards: int = 0,
   force: bool = False,
+  headers: bool = False,
   say: Callable[[str], None],
 ) -> None:
   """Writes a manifest of a source, and array_record shards if asked for.
@@ -58,7 +85,8 @@ def write(
     shards: number of array_record files to pack the recordings into; 0 leaves
       them where they are.
     force: overwrite files that exist.
-    say: gets progress and a line for each unreadable file.
+    headers: read headers only, instead of decoding each file.
+    say: gets progress, a line for each file of no use, and a summary.
 
   Raises:
     ValueError: an argument is wrong, a file exists, or nothing is readable.
@@ -78,13 +106,10 @@ def write(
       f"{', '.join(exist)} exists; choose another OUT or add --force"
     )
   total = len(source)
-  headers = source.headers(lambda done: say(f"\rread {done} of {total} files"))
-  say(f"\rread {total} of {total} files\n")
-  # File's number -> (samples, rate).
-  usable = {i: x for i, x in enumerate(headers) if x is not None and x[0] > 0}
-  for i in range(total):
-    if i not in usable:
-      say(f"left out, unreadable or empty: {source.record_name(i)}\n")
+  listing = getattr(source, "listing", None)
+  if listing is not None and (text := listing.summary()):
+    say(f"of the folder's files, {text}\n")
+  usable = _usable(source, headers, shards > 0, say)
   if len(usable) < max(1, shards):
     raise ValueError(
       f"{len(usable)} of {total} files can be read, but at least "
@@ -104,8 +129,59 @@ def write(
   )
   seconds = sum(count / rate for count, rate in usable.values())
   say(
-    f"wrote {target}: {len(usable)} recordings, {seconds / 3600:.2f} h; left "
-    f"out {total - len(usable)}\n"
+    f"wrote {shown(str(target))}: {len(usable)} recordings, "
+    f"{seconds / 3600:.2f} h; left out {total - len(usable)}\n"
+  )
+  say(_lengths(list(usable.values())))
+
+
+def _usable(
+  source: AudioFiles, headers: bool, packed: bool, say: Callable[[str], None]
+) -> dict[int, Header]:
+  """Returns file's number -> (samples, rate), and names the other files."""
+  total = len(source)
+  usable: dict[int, Header] = {}
+  look = _header if headers else AudioFiles.measured
+  with concurrent.futures.ThreadPoolExecutor(
+    _SCAN_THREADS if headers else os.cpu_count()
+  ) as pool:
+    for i, found in enumerate(
+      pool.map(lambda i: look(source, i), range(total))
+    ):
+      if i % 100 == 0:
+        say(f"\rread {i} of {total} files")
+      if not isinstance(found, Unreadable):
+        if found[0] < 1:
+          found = Unreadable("empty: no samples")
+        elif (
+          not packed and source.files[i].translate(_BREAKS) != (source.files[i])
+        ):
+          found = Unreadable("a line break in its name, which no table holds")
+      if isinstance(found, Unreadable):
+        say(f"\rleft out: {shown(source.record_name(i))}: {found}\n")
+      else:
+        usable[i] = found
+  say(f"\rread {total} of {total} files\n")
+  return usable
+
+
+def _header(source: AudioFiles, index: int) -> Header | Unreadable:
+  found = source.header(index)
+  return Unreadable("its header cannot be read") if found is None else found
+
+
+def _lengths(headers: list[Header]) -> str:
+  """Says how long recordings are, and which buckets waste least."""
+  lengths = resampled_lengths(headers, decoding.SAMPLE_RATE)
+  lengths = np.maximum(lengths, 1)
+  spread = length_report.quantiles(lengths / decoding.SAMPLE_RATE)
+  buckets = length_report.best_buckets(lengths, _BUCKETS, _ROUND)
+  share = length_report.padding(lengths, buckets)
+  return (
+    "seconds: "
+    + ", ".join(f"{q} % up to {value:.2f}" for q, value in spread.items())
+    + f"\nbatches of these lengths hold all, {share:.0%} of them padding: "
+    f'--config.data.buckets.lengths="{buckets.lengths}"\n'
   )
 
 
@@ -145,15 +221,14 @@ def _relative(file: str, target: pathlib.Path) -> str:
 def _write_tsv(target: pathlib.Path, rows: list[dict[str, str]]) -> None:
   columns = [c for c in _COLUMNS if c in rows[0]]
   columns += [c for c in rows[0] if c not in columns]
-  lines = ["\t".join(columns)]
+  text = io.StringIO()
+  table = csv.writer(text, delimiter="\t", lineterminator="\n")
+  table.writerow(columns)
   for row in rows:
-    if row["path"] != row["path"].translate(_BREAKS):
-      raise ValueError(
-        f"the path {row['path']!r} has a tab or a line break; rename the file"
-      )
-    lines.append("\t".join(row[c].translate(_BREAKS) for c in columns))
+    table.writerow(row[c].translate(_BREAKS) for c in columns)
   unfinished = target.with_name(target.name + ".unfinished")
-  unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
+  # Names of files are bytes, which need not be UTF-8.
+  unfinished.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
   unfinished.replace(target)
 
 
@@ -190,6 +265,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
   )
   parser.add_argument(
     "--shards", type=int, default=0, help="pack into so many shards"
+  )
+  parser.add_argument(
+    "--headers",
+    action="store_true",
+    help="read headers only, which does not find damage",
   )
   parser.add_argument(
     "--force", action="store_true", help="overwrite files that exist"

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Iterator
 
+from d2v_jax.data import table_files
 from d2v_jax.data.text.sources import TextTable
 from d2v_jax.data.text.text_files import TextFiles
 
@@ -13,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     "files",
     nargs="+",
     metavar="FILE",
-    help="plain text (a file, folder or glob), or a table (.tsv or .jsonl), "
-    "maybe .gz",
+    help="plain text (a file, folder or glob, maybe .gz), or a table "
+    f"({', '.join(table_files.ENDINGS)})",
   )
   parser.add_argument("--column", default="text", help="text of tables")
   parser.add_argument("--split", help="rows of tables; default all")
@@ -26,7 +27,7 @@ def read(
   """Returns the documents of plain text files and tables, in that order.
 
   Args:
-    paths: .tsv and .jsonl files (or .gz of them) are tables; others are files,
+    paths: files with the ending of a table are tables; others are files,
       folders or globs of plain text.
     column: of tables, the text.
     split: of tables, the rows with this `split`; None for all.
@@ -35,10 +36,9 @@ def read(
     ValueError: as `TextFiles` and `TextTable`; a missing file is found before
       anything is read.
   """
-  tabular = (".tsv", ".jsonl", ".tsv.gz", ".jsonl.gz")
   sources = [
     TextTable(path, split=split, text=column)
-    if path.endswith(tabular)
+    if path.lower().endswith(table_files.ENDINGS)
     else TextFiles(path)
     for path in paths
   ]

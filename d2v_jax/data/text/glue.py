@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epath
 
-from d2v_jax.data.tables import numbered_lines
+from d2v_jax.data.table_files import numbered_lines
 
 Record = dict[str, Any]
 

@@ -31,10 +31,10 @@ class TextSource(Source, Protocol):
 
 
 class TextTable:
-  """The chosen rows of a TSV or JSON lines table; each row is a document.
+  """The chosen rows of a table; each row is a document.
 
   Args:
-    path: a .tsv, .jsonl, .tsv.gz or .jsonl.gz file, see `tables.Table`.
+    path: a file, see `tables.Table`.
     split: short for `only={"split": split}`.
     only: column -> value or values that a row must have.
     exclude: column -> value or values that a row must not have.
@@ -43,6 +43,7 @@ class TextTable:
     numeric: labels are numbers, not classes.
     text: column of the text.
     text_b: column of the second text of a pair; None for single texts.
+    quotes: see `tables.Table`.
 
   Raises:
     ValueError: as `tables.Table`, or there is no such text column.
@@ -59,6 +60,7 @@ class TextTable:
     numeric: bool = False,
     text: str = "text",
     text_b: str | None = None,
+    quotes: bool = True,
   ):
     self._table = tables.Table(
       path,
@@ -68,6 +70,7 @@ class TextTable:
       label=label,
       classes=classes,
       numeric=numeric,
+      quotes=quotes,
     )
     columns = {"text": text, "text_b": text_b}
     self._texts = {

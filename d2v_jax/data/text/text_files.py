@@ -3,10 +3,21 @@
 import functools
 import glob
 import gzip
+import logging
 import os
-import pathlib
 import zlib
 from collections.abc import Iterator
+
+from d2v_jax.data.table_files import ENDINGS as TABLES
+from d2v_jax.data.unreadable import Unreadable, check_file, shown
+from d2v_jax.data.walk import SAME_FILE, Listing, summary, walk
+
+# Tables, and other text that is no prose.
+_NOT_PROSE = (*TABLES, ".json", ".json.gz", ".ndjson", ".ipynb")
+EXTENSIONS = (
+  *(".md", ".text", ".txt"),
+  *(".md.gz", ".text.gz", ".txt.gz"),
+)
 
 
 class TextFiles:
@@ -16,28 +27,36 @@ class TextFiles:
   file by file; the records are read as a whole when the first is asked for.
 
   Args:
-    path: a file; a folder, of which all .txt and .txt.gz files at any depth are
-      taken; or a glob such as 'wiki/*/wiki_*'. Files ending in .gz are
-      decompressed. Links are followed; order is sorted.
+    path: a file; a folder, of which all .txt, .text and .md files at any depth
+      are taken, with or without .gz, as `walk` lists them; or a glob such as
+      'wiki/*/wiki_*', which may match files of any ending but a table's. Files
+      ending in .gz are decompressed. Order is sorted.
 
   Raises:
-    ValueError: no such files, or, when they are read, not UTF-8 or a damaged
-      .gz.
+    ValueError: no such files, or a table; or, when they are read, not UTF-8, no
+      text, or a damaged .gz.
   """
 
   class_names: tuple[str, ...] = ()
 
   def __init__(self, path: str | os.PathLike[str]):
-    root = pathlib.Path(path)
-    if root.is_dir():
-      self._files = sorted(_text_files(root))
+    self.listing: Listing | None = None
+    if os.path.isdir(path):
+      self.listing = walk(path, EXTENSIONS, "TextFiles")
+      found = [self.listing.path(file) for file in self.listing.files]
+      self.listing.log("TextFiles")
+    elif os.path.exists(path):
+      found = [os.fspath(path)]
     else:
-      files = [str(root)] if root.is_file() else glob.glob(str(path))
-      self._files = sorted(f for f in files if os.path.isfile(f))
+      found = sorted(f for f in glob.glob(os.fspath(path), recursive=True))
+      found = [f for f in found if not os.path.isdir(f)]
+    self._files = _readable(found)
     if not self._files:
+      more = self.listing.summary() if self.listing is not None else ""
       raise ValueError(
-        f"TextFiles: no text in {str(path)!r}; it must be a file, a folder "
-        "with .txt or .txt.gz files, or a glob that matches files"
+        f"TextFiles: no text in {os.fspath(path)!r}; it must be a file, a "
+        f"folder with files that end in {', '.join(EXTENSIONS)}, or a glob "
+        f"that matches files. {more}".strip()
       )
 
   def __len__(self) -> int:
@@ -74,19 +93,40 @@ class TextFiles:
     ]
 
 
-def _text_files(root: pathlib.Path) -> Iterator[str]:
-  for folder, _, names in os.walk(root, followlinks=True):
-    for name in names:
-      if name.endswith((".txt", ".txt.gz")) and not name.startswith("."):
-        yield str(pathlib.Path(folder) / name)
+def _readable(files: list[str]) -> list[str]:
+  """Returns the files that are files, each once; names the others."""
+  kept: dict[tuple[int, int], str] = {}
+  left_out: dict[str, list[str]] = {}
+  for file in files:
+    if file.lower().endswith(_NOT_PROSE):
+      raise ValueError(
+        f"TextFiles: {shown(file)} is no prose but a table or JSON; read a "
+        f"table ({', '.join(TABLES)}) by the source 'table', whose argument "
+        "text names the column"
+      )
+    try:
+      check_file(file)
+    except Unreadable as error:
+      left_out.setdefault(str(error), []).append(file)
+      continue
+    status = os.stat(file)
+    if kept.setdefault((status.st_dev, status.st_ino), file) != file:
+      left_out.setdefault(SAME_FILE, []).append(file)
+  if left_out:
+    logging.warning("TextFiles: %s", summary(left_out, len(kept)))
+  return sorted(kept.values())
 
 
 def _lines(file: str) -> Iterator[str]:
   """Yields all lines, stripped; only a line break ends one."""
-  opened = gzip.open if file.endswith(".gz") else open
+  opened = gzip.open if file.lower().endswith(".gz") else open
   try:
     with opened(file, "rt", encoding="utf-8-sig") as stream:
       for line in stream:
+        if "\0" in line:
+          raise ValueError("it has zero bytes, so that it is no UTF-8 text")
         yield line.strip()
-  except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
-    raise ValueError(f"TextFiles: cannot read {file}: {error}") from error
+  except (OSError, EOFError, zlib.error, ValueError) as error:
+    raise ValueError(
+      f"TextFiles: cannot read {shown(file)}: {error}"
+    ) from error

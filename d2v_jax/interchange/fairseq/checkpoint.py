@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epath
 
-from d2v_jax.data.tables import numbered_lines
+from d2v_jax.data.table_files import numbered_lines
 from d2v_jax.interchange.model import mlp_ratio
 from d2v_jax.interchange.options import Options
 from d2v_jax.interchange.weights import Arrays, InterchangeError

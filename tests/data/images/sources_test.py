@@ -7,6 +7,7 @@ import sklearn.datasets
 import tensorflow_datasets as tfds
 
 from d2v_jax.data.images import examples, sources
+from d2v_jax.data.images.pixels import Form
 from tests.data.images.pictures import encoded, smooth
 
 
@@ -93,7 +94,7 @@ def test_folder_follows_links(folder, tmp_path_factory):
 def test_folder_errors(folder):
   with pytest.raises(ValueError, match="is not a folder; check the path"):
     sources.ImageFolder(str(folder / "missing"))
-  with pytest.raises(ValueError, match=r"no images .* one of: .bmp, .jpeg"):
+  with pytest.raises(ValueError, match=r"no images .* one of: .bmp, .gif"):
     sources.ImageFolder(str(folder / "empty"))
 
 
@@ -136,7 +137,7 @@ def test_tfds(tfds_dir):
   )
   assert len(source) == 5
   assert source.record_name(2) == "tiny_images/train[:5][2]"
-  decoded = examples.DecodedImages(pickle.loads(pickle.dumps(source)), 3)
+  decoded = examples.DecodedImages(pickle.loads(pickle.dumps(source)), Form(3))
   known = {smooth(seed=i).tobytes(): i % 3 for i in range(9)}
   for i in range(5):
     assert isinstance(source[i]["image"], bytes)

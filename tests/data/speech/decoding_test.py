@@ -8,7 +8,15 @@ import soundfile
 
 from d2v_jax.data import layout
 from d2v_jax.data.speech import decoding
-from tests.data.speech.recordings import KINDS, encoded, sine
+from d2v_jax.data.unreadable import Unreadable
+from tests.data.speech.recordings import KINDS, MORE_KINDS, encoded, sine
+
+
+def refused(data, *arguments, **options):
+  """Returns the reason, which is that of the header where it has one."""
+  with pytest.raises(Unreadable) as caught:
+    decoding.decode(data, *arguments, **options)
+  return str(caught.value)
 
 
 def wave_file(samples, rate=16_000):
@@ -50,7 +58,7 @@ def test_channels_are_averaged():
     np.testing.assert_allclose(samples, mean, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *MORE_KINDS])
 def test_every_kind_of_file(kind):
   truth = sine(20_000)
   data = encoded(truth, kind)
@@ -62,26 +70,119 @@ def test_every_kind_of_file(kind):
   np.testing.assert_allclose(samples.std(), truth.std(), rtol=0.05)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *MORE_KINDS])
 def test_files_cut_short_are_corrupt(kind):
   data = encoded(noise(30_000), kind)
-  assert decoding.decode(data) is not None
-  for share in (0, 0.001, 0.01, 0.3, 0.7, 0.95):
-    assert decoding.decode(data[: int(share * len(data))]) is None
+  assert len(decoding.decode(data)) == 30_000
+  for share in (0.001, 0.01, 0.3, 0.7, 0.95):
+    reason = refused(data[: int(share * len(data))])
+    assert "cut short" in reason or "no sound" in reason or reason == "empty"
   # The last bytes of an MP3 file may be fill.
-  assert kind == "mp3" or decoding.decode(data[:-1]) is None
+  assert kind == "mp3" or "cut short" in refused(data[:-1])
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *MORE_KINDS])
+def test_what_follows_does_no_harm(kind):
+  data = encoded(noise(30_000), kind)
+  truth = decoding.decode(data)
+  rng = np.random.default_rng(0)
+  tag = b"TAG" + bytes(125)  # ID3v1
+  for tail in (tag, bytes(1000), rng.bytes(5000), b"tail"):
+    np.testing.assert_array_equal(decoding.decode(data + tail), truth)
+  id3 = b"ID3\4\0\0\0\0\1\2" + bytes(130)
+  np.testing.assert_array_equal(decoding.decode(id3 + data), truth)
+
+
+@pytest.mark.parametrize("kind", ["ogg", "opus"])
+@pytest.mark.parametrize("seconds", [1, 20])
+def test_ogg_without_the_end_mark_is_whole(kind, seconds):
+  data = encoded(sine(16_000 * seconds), kind)
+  truth = decoding.decode(data)
+  last = data.rfind(b"OggS")
+  page = bytearray(data[last:])
+  assert page[5] & 4  # the mark, and then the checksum
+  page[5] &= ~4
+  page[22:26] = bytes(4)
+  page[22:26] = ogg_checksum(page).to_bytes(4, "little")
+  broken = data[:last] + bytes(page)
+  for given in (broken, broken + b"tail"):
+    np.testing.assert_array_equal(decoding.decode(given), truth)
+    assert decoding.header(given) == (16_000 * seconds, 16_000)
+  assert refused(broken[:-1]) == "cut short"
+
+
+def ogg_checksum(page):
+  """RFC 3533's CRC, bit by bit: polynomial 04c11db7, nothing reflected."""
+  value = 0
+  for byte in page:
+    value ^= byte << 24
+    for _ in range(8):
+      value = (value << 1) ^ (0x04C11DB7 if value >> 31 else 0)
+      value &= 0xFFFFFFFF
+  return value
+
+
+def test_channels_that_cancel_are_not_silence():
+  truth = sine(8000).astype(np.float32)
+  stereo = np.stack([0.5 * truth, -truth], 1)
+  opposite = np.stack([truth, -truth], 1)
+  for both in (opposite, np.stack([truth, -0.9 * truth, truth * 0], 1)):
+    np.testing.assert_array_equal(decoding.decode(both, 16_000), truth)
+  # Half as loud is no accident.
+  ours = decoding.decode(stereo, 16_000)
+  np.testing.assert_allclose(ours, stereo.mean(1), atol=1e-7)
+  one = np.stack([truth, np.zeros_like(truth)], 1)
+  np.testing.assert_allclose(decoding.decode(one, 16_000), truth / 2)
+
+
+def test_decoded_size_is_bounded():
+  data = encoded(sine(16_000), rate=8000)
+  assert len(decoding.decode(data, max_seconds=2)) == 32_000
+  assert "2 s of 1 channels at 8000 Hz are more than max_seconds=1.9" in (
+    refused(data, max_seconds=1.9)
+  )
+  # Three kilobytes that would be 25 million samples.
+  assert "its header says 1 samples a second" in refused(
+    encoded(sine(1600), rate=1)
+  )
+  many = encoded(np.zeros((48_000, 8)), "flac", 48_000)
+  assert "of 8 channels at 48000 Hz are more than max_seconds=2" in refused(
+    many, max_seconds=2
+  )
+
+
+def test_measured_is_the_length_in_front_of_resampling():
+  data = encoded(sine(9000, 44_100), "flac", 44_100)
+  assert decoding.measured(data) == decoding.header(data) == (9000, 44_100)
+  with pytest.raises(Unreadable, match="silent: its standard deviation"):
+    decoding.measured(encoded(np.full(1000, 0.3)))
+  with pytest.raises(Unreadable, match="cut short"):
+    decoding.measured(data[:-10])
 
 
 def test_what_is_no_audio_is_corrupt():
-  for data in (b"", b"x", b"RIFF", b"OggS", b"fLaC" + bytes(100), bytes(1000)):
-    assert decoding.decode(data) is None and decoding.header(data) is None
-  assert decoding.decode(wave_file(noise(0))) is None
-  assert decoding.decode(np.zeros(0, np.float32), 8000) is None
+  for data, reason in (
+    (b"", "empty"),
+    (b"x", "no sound: text"),
+    (b"RIFF", "cut short"),
+    (b"OggS", "cut short"),
+    (b"fLaC" + bytes(100), "damaged or cut short: FLAC"),
+    (bytes(1000), "no sound: zeros"),
+    (b"<!DOCTYPE html><p>", "no sound: a web page"),
+  ):
+    assert refused(data) == reason
+    with pytest.raises(Unreadable, match=reason):
+      decoding.header(data)
+  assert refused(wave_file(noise(0))).startswith("empty")
+  assert refused(np.zeros(0, np.float32), 8000).startswith("empty")
   for bad in (np.nan, np.inf):
-    assert decoding.decode(np.array([0.5, bad], np.float32), 16_000) is None
+    assert "finite" in refused(np.array([0.5, bad], np.float32), 16_000)
+  buffer = io.BytesIO()
+  soundfile.write(buffer, sine(), 16_000, format="AU")
+  assert refused(buffer.getvalue()).startswith("AU, which is not read")
   holed = bytearray(encoded(noise(30_000), "flac"))
   holed[20_000:20_400] = bytes(400)
-  assert decoding.decode(bytes(holed)) is None
+  assert "damaged" in refused(bytes(holed))
 
 
 def test_wave_from_a_pipe_is_whole():
@@ -99,7 +200,7 @@ def test_wave_with_other_chunks_and_odd_sizes():
   extra = b"LIST" + (3).to_bytes(4, "little") + b"abc\0"
   data = data[:36] + extra + data[36:]
   assert len(decoding.decode(data)) == 100
-  assert decoding.decode(data[:-2]) is None
+  assert refused(data[:-2]) == "cut short"
 
 
 def test_flac_of_unknown_length(tmp_path):
@@ -116,7 +217,8 @@ def test_flac_of_unknown_length(tmp_path):
   assert decoding.header(path) == (30_000, 16_000)
   # The file ends within a frame.
   path.write_bytes(data[:-100])
-  assert decoding.header(path) is None
+  with pytest.raises(Unreadable, match="damaged or cut short"):
+    decoding.header(path)
 
 
 @pytest.mark.parametrize("rate", [8000, 22_050, 44_100, 48_000])
@@ -151,9 +253,12 @@ def test_resampling_is_that_of_the_spectrum():
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 32_000, 44_100, 48_000])
 def test_length_after_resampling_is_known(rate):
   for count in (*range(1, 30), 1001, 44_101):
-    samples = decoding.decode(np.ones(count, np.float32), rate)
     expected = decoding.resampled_length(count, rate, 16_000)
-    assert (0 if samples is None else len(samples)) == expected
+    if expected:
+      samples = decoding.decode(np.ones(count, np.float32), rate)
+      assert len(samples) == expected
+    else:
+      assert "empty" in refused(np.ones(count, np.float32), rate)
     assert abs(expected - count * 16_000 / rate) <= 0.5
   data = encoded(noise(10_001), "flac", rate)
   assert decoding.num_samples(data) == len(decoding.decode(data))
@@ -196,8 +301,9 @@ def test_headers_of_files(tmp_path):
   assert decoding.num_samples(path, 4000) == 150
   assert soundfile.info(str(path)).channels == 2
   path.write_bytes(b"text")
-  assert decoding.num_samples(path) is None
-  assert decoding.num_samples(tmp_path / "missing.wav") is None
+  for missing, reason in ((path, "no sound: text"), ("missing.wav", "gone")):
+    with pytest.raises(Unreadable, match=reason):
+      decoding.num_samples(missing)
 
 
 def test_frames_of_wav2vec_2():

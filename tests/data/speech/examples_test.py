@@ -97,7 +97,8 @@ def test_what_is_left_out(caplog):
   }
   assert [record.getMessage() for record in caplog.records] == [
     "Utterances: left out 3 of 8 utterances: 2 unreadable or empty (the first "
-    "is record 0); 1 too short for one frame (the first is record 1)"
+    "is record 0: too short: 1 samples); 1 too short for one frame (the first "
+    "is record 1)"
   ]
   caplog.clear()
   limited = Utterances(source, min_samples=700, max_samples=2000)
@@ -170,7 +171,10 @@ def test_errors():
   with pytest.raises(ValueError, match=r"none of 0 .*: the source is empty"):
     Utterances(Records([]))
   broken = Records([{"audio": b"x"}, {"audio": b""}], [800, 800])
-  with pytest.raises(ValueError, match="none of the 2 utterances can be decod"):
+  with pytest.raises(
+    ValueError,
+    match=r"none of the 2 utterances can be used \(record 0: no sound",
+  ):
     Utterances(broken)[0]
 
 

@@ -15,6 +15,7 @@ KINDS = {
   "opus": ("OGG", "OPUS"),
   "mp3": ("MP3", "MPEG_LAYER_III"),
 }
+MORE_KINDS = {"aiff": ("AIFF", "PCM_16"), "rf64": ("RF64", "PCM_16")}
 
 
 def sine(samples=8000, rate=16_000, frequency=440.0, amplitude=0.5):
@@ -24,7 +25,7 @@ def sine(samples=8000, rate=16_000, frequency=440.0, amplitude=0.5):
 
 def encoded(samples, kind="wav", rate=16_000):
   buffer = io.BytesIO()
-  container, subtype = KINDS[kind]
+  container, subtype = (KINDS | MORE_KINDS)[kind]
   soundfile.write(buffer, samples, rate, format=container, subtype=subtype)
   return buffer.getvalue()
 

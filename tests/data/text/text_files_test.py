@@ -45,7 +45,7 @@ def test_a_file_and_a_glob(folder):
 def test_text_file_errors(folder):
   for path in ("none.txt", "x*.txt"):
     with pytest.raises(
-      ValueError, match=r"it must be a file, a folder with \.txt"
+      ValueError, match=r"it must be a file, a folder with files"
     ):
       TextFiles(folder / path)
   (folder / "a.txt").write_bytes(b"ok\n\xff\n")

@@ -1,0 +1,218 @@
+"""Files of tables, each by its own rules, as rows of text."""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from etils import epath
+
+from d2v_jax.data.unreadable import shown
+
+Numbered = tuple[int, dict[str, str]]
+
+_ZIPPED = (".csv", ".tsv", ".jsonl")
+ENDINGS = (*_ZIPPED, *(f"{kind}.gz" for kind in _ZIPPED), ".parquet")
+
+_PATH = "path"  # the one column that need not be UTF-8
+_LONGEST_VALUE = 2**31 - 1
+
+
+def read(path: epath.Path, quotes: bool = True) -> list[Numbered]:
+  """Returns the rows of a table with their numbers.
+
+  Args:
+    path: a file with one of `ENDINGS`.
+    quotes: see `tables.Table`.
+
+  Returns:
+    Number -> column -> text: of the line where a row begins, from 1; in a
+    Parquet file of the row.
+
+  Raises:
+    ValueError: the file is not there, not a table, or has no rows.
+  """
+  name = path.name.lower()
+  kind = name.removesuffix(".gz").rpartition(".")[2]
+  if not name.endswith(ENDINGS):
+    raise ValueError(f"Table: {path} must end in one of: {', '.join(ENDINGS)}")
+  if not path.is_file():
+    raise ValueError(f"Table: no such file: {path}")
+  if kind == "parquet":
+    rows = list(_parquet(path))
+  elif kind == "jsonl":
+    rows = list(_jsonl(path))
+  else:
+    lines = _csv(path) if kind == "csv" else _tsv(path, quotes)
+    rows = list(_under_header(path, lines))
+  if not rows:
+    raise ValueError(f"Table: {path} has no rows")
+  _check_text(path, rows)
+  return rows
+
+
+def numbered_lines(
+  path: epath.Path, errors: str = "strict"
+) -> Iterator[tuple[int, str]]:
+  """Yields the lines of a UTF-8 file that are not empty, numbered from 1.
+
+  Only a line feed ends a line, with or without a carriage return before it:
+  other marks that Python knows may stand in a text.
+
+  Args:
+    path: the file; one that ends in .gz is unpacked.
+    errors: what becomes of bytes that are not UTF-8.
+
+  Raises:
+    ValueError: it is not UTF-8, or not gzip's.
+  """
+  for number, line in enumerate(_text(path, errors).split("\n"), 1):
+    if line := line.removesuffix("\r"):
+      yield number, line
+
+
+def as_text(value: Any) -> str:
+  """Returns a JSON value as a table has it.
+
+  Args:
+    value: text as it is; None, and a number that is none, as nothing; a whole
+      number without a fraction, so that 1 and 1.0 are the same; anything else
+      as JSON.
+  """
+  if value is None or value != value:
+    return ""
+  if isinstance(value, str):
+    return value
+  if isinstance(value, float) and value.is_integer():
+    value = int(value)
+  return json.dumps(value)
+
+
+def _text(path: epath.Path, errors: str) -> str:
+  try:
+    data = path.read_bytes()
+    if path.name.lower().endswith(".gz"):
+      data = gzip.decompress(data)
+    return data.decode("utf-8-sig", errors)
+  except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
+    raise ValueError(f"cannot read {path}: {error}") from error
+
+
+def _under_header(
+  path: epath.Path, lines: Iterator[tuple[int, list[str]]]
+) -> Iterator[Numbered]:
+  columns = next(lines, (1, [""]))[1]
+  if len(set(columns)) != len(columns):
+    raise ValueError(
+      f"Table: {path}: the header has a column twice: {', '.join(columns)}"
+    )
+  for number, values in lines:
+    if len(values) != len(columns):
+      raise ValueError(
+        f"Table: {path}:{number}: {len(values)} columns, but the header has "
+        f"{len(columns)}; quote values that have what parts columns"
+      )
+    yield number, dict(zip(columns, values, strict=True))
+
+
+def _tsv(path: epath.Path, quotes: bool) -> Iterator[tuple[int, list[str]]]:
+  for number, line in numbered_lines(path, "surrogateescape"):
+    if not quotes or '"' not in line:
+      yield number, line.split("\t")
+      continue
+    try:
+      rows = list(csv.reader([line], delimiter="\t", strict=True))
+    except csv.Error as error:
+      raise ValueError(
+        f"Table: {path}:{number}: a value that begins with a quote must end "
+        f"with one, on its line ({error}); write it as .csv or .jsonl, or set "
+        "quotes=False if quotes are part of the values"
+      ) from error
+    yield number, rows[0]
+
+
+def _csv(path: epath.Path) -> Iterator[tuple[int, list[str]]]:
+  text = io.StringIO(_text(path, "surrogateescape"), newline="")
+  csv.field_size_limit(_LONGEST_VALUE)  # texts are longer than the default
+  rows = csv.reader(text, strict=True)
+  number, is_header = 1, True
+  try:
+    for values in rows:
+      if values:
+        if is_header and len(values) == 1:
+          _check_comma(path, values[0])
+        is_header = False
+        yield number, values
+      number = rows.line_num + 1
+  except csv.Error as error:
+    raise ValueError(
+      f"Table: {path}:{number}: not as .csv is written: {error}"
+    ) from error
+
+
+def _check_comma(path: epath.Path, header: str) -> None:
+  for mark in ("\t", ";", "|"):
+    if mark in header:
+      raise ValueError(
+        f"Table: {path}: columns of .csv are parted by commas, but the header "
+        f"is {header!r}; write it with commas, or with tabs as .tsv"
+      )
+
+
+def _jsonl(path: epath.Path) -> Iterator[Numbered]:
+  for number, line in numbered_lines(path):
+    try:
+      values = json.loads(line)
+    except json.JSONDecodeError as error:
+      raise ValueError(f"Table: {path}:{number}: bad JSON: {error}") from error
+    if not isinstance(values, dict):
+      raise ValueError(
+        f"Table: {path}:{number}: a line must be a JSON object, got "
+        f"{type(values).__name__}"
+      )
+    yield number, _row(path, number, values)
+
+
+def _parquet(path: epath.Path) -> Iterator[Numbered]:
+  import pyarrow  # slow to import
+  import pyarrow.parquet
+
+  try:
+    table = pyarrow.parquet.read_table(path)
+  except (OSError, pyarrow.ArrowException) as error:
+    raise ValueError(f"cannot read {path}: {error}") from error
+  number = 0
+  for batch in table.to_batches():
+    for values in batch.to_pylist():
+      number += 1
+      yield number, _row(path, number, values)
+
+
+def _row(
+  path: epath.Path, number: int, values: dict[str, Any]
+) -> dict[str, str]:
+  for key, value in values.items():
+    if value is not None and not isinstance(value, (str, int, float)):
+      raise ValueError(
+        f"Table: {path}:{number}: {key!r} must be text, a number, a boolean "
+        f"or null, got {type(value).__name__}"
+      )
+  return {key: as_text(value) for key, value in values.items()}
+
+
+def _check_text(path: epath.Path, rows: list[Numbered]) -> None:
+  """Raises where a value is no text: half of a character, or other bytes."""
+  for number, row in rows:
+    for column, value in row.items():
+      if value.isascii() or column == _PATH:
+        continue
+      try:
+        value.encode()
+      except UnicodeEncodeError as error:
+        raise ValueError(
+          f"cannot read {path}:{number}: {column!r} is not UTF-8: "
+          f"{shown(value[:80])}"
+        ) from error
