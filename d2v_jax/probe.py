@@ -125,9 +125,9 @@ def _plan(
     row.data, data or {}, "config.data", run={"inputs": network.inputs}
   )
   dataset.check()
-  measured = evaluation_lib.plan(
-    evaluation, dataset, num_devices or len(jax.devices())
-  )
+  with config_lib.errors_at("config.num_devices"):
+    mesh = sharding_lib.make_mesh(num_devices, sharding)
+  measured = evaluation_lib.plan(evaluation, dataset, mesh)
   models: list[str] = []
   for evaluator in measured.evaluators.values():
     if isinstance(evaluator.features, Predictions):

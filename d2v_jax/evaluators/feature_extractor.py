@@ -19,6 +19,9 @@ HostBatch = Mapping[str, np.ndarray]
 DeviceBatch = Mapping[str, jax.Array]
 Split = tuple[np.ndarray, np.ndarray | None]
 
+# Rows of which is noted at a time whether they are finite.
+_CHECKED = 2**14
+
 
 class FeatureExtractor:
   """Turns splits into arrays of features, all through one jitted function.
@@ -137,12 +140,17 @@ class FeatureExtractor:
         "that has some"
       )
     x = _concatenate(xs, _certain_blank(xs[0]) if xs[0].ndim == 3 else 0)
-    if not np.isfinite(x).all():
+    if not _finite(x):
       raise ValueError(
         f"FeatureExtractor: the {what} of split {split!r} are not finite: the "
         "model has diverged, so evaluate an earlier checkpoint"
       )
     return x, _concatenate(ys, -1) if ys else None
+
+
+def _finite(x: np.ndarray) -> bool:
+  parts = (x[i : i + _CHECKED] for i in range(0, len(x), _CHECKED))
+  return all(np.isfinite(part).all() for part in parts)
 
 
 def _certain_blank(scores: np.ndarray) -> np.ndarray:
@@ -153,14 +161,21 @@ def _certain_blank(scores: np.ndarray) -> np.ndarray:
 def _concatenate(
   arrays: list[np.ndarray], fill: int | np.ndarray
 ) -> np.ndarray:
-  """Rows of [n] or [n, m, ...] arrays, filled at their ends to the widest."""
+  """Rows of [n] or [n, m, ...] arrays, filled at their ends to the widest.
+
+  The list is empty afterwards: features of a large data set need their memory
+  once only.
+  """
   if arrays[0].ndim == 1:
     return np.concatenate(arrays)
   widest = max(a.shape[1] for a in arrays)
   shape = (sum(map(len, arrays)), widest, *arrays[0].shape[2:])
-  filled = np.full(shape, fill, arrays[0].dtype)
-  start = 0
-  for a in arrays:
-    filled[start : start + len(a), : a.shape[1]] = a
-    start += len(a)
+  filled = np.empty(shape, arrays[0].dtype)
+  end = len(filled)
+  while arrays:
+    a = arrays.pop()
+    rows = filled[end - len(a) : end]
+    rows[:, : a.shape[1]] = a
+    rows[:, a.shape[1] :] = fill
+    end -= len(a)
   return filled

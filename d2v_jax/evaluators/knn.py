@@ -8,16 +8,25 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
+from d2v_jax.config import FromRun
+from d2v_jax.evaluators import placed
 from d2v_jax.evaluators.features import (
   Features,
   SplitFeatures,
   check_one_vector,
   labelled,
 )
+from d2v_jax.models import placement
 
-# Test rows compared with the bank at a time; bounds memory, not the result.
+# Test rows, and rows of the bank on one device, compared at a time; they bound
+# memory, not the result.
 _CHUNK = 256
+_TILE = 2**14
+
+_Neighbours = tuple[jax.Array, jax.Array]  # cosines and labels [m, k]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +37,7 @@ class Knn:
     k: How many neighbours vote.
     temperature: A neighbour's vote weighs `exp(cosine / temperature)`.
     features: Which features.
+    mesh: Devices that hold the training examples, each a part; None: one.
 
   Source: Wu et al., arXiv:1805.01978, section 3.4; k and temperature of DINO,
   arXiv:2104.14294 (k = 20) and its code (0.07).
@@ -36,6 +46,7 @@ class Knn:
   k: int = 20
   temperature: float = 0.07
   features: Features = dataclasses.field(default_factory=Features)
+  mesh: FromRun[Mesh | None] = None
 
   def __post_init__(self) -> None:
     check_one_vector(self.features, "Knn")
@@ -56,7 +67,9 @@ class Knn:
     """
     bank, bank_labels = labelled(features, "train")
     x, y = labelled(features, "test")
-    predictions = knn_predict(bank, bank_labels, x, self.k, self.temperature)
+    predictions = knn_predict(
+      bank, bank_labels, x, self.k, self.temperature, self.mesh
+    )
     return {"accuracy": float(np.mean(predictions == y))}
 
 
@@ -66,8 +79,12 @@ def knn_predict(
   x: np.ndarray,
   k: int,
   temperature: float,
+  mesh: Mesh | None = None,
 ) -> np.ndarray:
   """Predicts classes by a weighted vote of the k most similar bank rows.
+
+  The bank lies on the devices, each has a part. Beside it a device needs memory
+  for some test rows, a tile of the bank and the similarities of the two.
 
   Args:
     bank: [n, D] float32.
@@ -75,6 +92,7 @@ def knn_predict(
     x: [m, D] float32.
     k: How many neighbours vote.
     temperature: Of the votes' weights.
+    mesh: Of the devices; None: one device.
 
   Returns:
     [m] int32. Equal votes go to the smaller class number.
@@ -87,42 +105,101 @@ def knn_predict(
       f"Knn: k is {k} but the training split has {len(bank)} examples; "
       f"choose k <= {len(bank)}"
     )
-  # Whole chunks, so that every shape is static; the added rows are cut off.
-  rows = -(-len(x) // _CHUNK) * _CHUNK
-  chunks = np.zeros((rows, x.shape[1]), np.float32)
-  chunks[: len(x)] = x
-  predictions = _predict(
-    bank,
-    bank_labels,
-    chunks.reshape(-1, _CHUNK, x.shape[1]),
-    temperature,
-    k=k,
-    num_classes=int(bank_labels.max()) + 1,
+  mesh = mesh or placed.one_device()
+  tiles = -(-len(bank) // (mesh.size * _TILE))
+  tile = -(-len(bank) // (mesh.size * tiles))
+  rows = mesh.size * tiles * tile
+  on_devices = (
+    placed.split(bank, mesh, rows),
+    placed.split(bank_labels, mesh, rows),
   )
-  return np.asarray(predictions).reshape(-1)[: len(x)]
+  predictions = []
+  for start in range(0, len(x), _CHUNK):
+    # Whole chunks, so that every shape is static; the added rows are cut off.
+    chunk = np.zeros((_CHUNK, x.shape[1]), np.float32)
+    part = x[start : start + _CHUNK]
+    chunk[: len(part)] = part
+    voted = _predict(
+      *on_devices,
+      placed.everywhere(chunk, mesh),
+      np.int32(len(bank)),
+      np.float32(temperature),
+      mesh=mesh,
+      k=k,
+      num_classes=int(bank_labels.max()) + 1,
+      tile=tile,
+    )
+    predictions.append(np.asarray(voted)[: len(part)])
+  return np.concatenate(predictions)
 
 
-@functools.partial(jax.jit, static_argnames=("k", "num_classes"))
+@functools.partial(
+  jax.jit, static_argnames=("mesh", "k", "num_classes", "tile")
+)
 def _predict(
   bank: jax.Array,
   labels: jax.Array,
-  chunks: jax.Array,
+  x: jax.Array,
+  size: jax.Array,
   temperature: jax.Array,
   *,
+  mesh: Mesh,
   k: int,
   num_classes: int,
+  tile: int,
 ) -> jax.Array:
-  bank = _normalise(bank)
+  """Classes [m] of x [m, D]; of the bank's rows the first `size` are some."""
+  nearest = jax.shard_map(
+    functools.partial(_nearest, k=k, tile=tile),
+    mesh=mesh,
+    in_specs=(placement.EXAMPLES, placement.EXAMPLES, P(), P()),
+    out_specs=P(None, *placement.EXAMPLES),
+    check_vma=False,
+  )
+  # [m, devices * k]; earlier rows of the bank first
+  found = jax.lax.with_sharding_constraint(
+    nearest(bank, labels, x, size), NamedSharding(mesh, P())
+  )
+  cosine, labels = _best(found, k)  # [m, k]
+  weights = jnp.exp(cosine / temperature)
+  votes = jax.nn.one_hot(labels, num_classes)  # [m, k, C]
+  return (weights[..., None] * votes).sum(1).argmax(-1).astype(jnp.int32)
 
-  def predict_chunk(x: jax.Array) -> jax.Array:
+
+def _nearest(
+  bank: jax.Array,
+  labels: jax.Array,
+  x: jax.Array,
+  size: jax.Array,
+  *,
+  k: int,
+  tile: int,
+) -> _Neighbours:
+  """The nearest rows that a device has."""
+  x = _normalise(x)
+  first = jax.lax.axis_index(tuple(*placement.EXAMPLES)) * len(bank)
+
+  def look(best: _Neighbours, start: jax.Array) -> tuple[_Neighbours, None]:
+    rows = jax.lax.dynamic_slice_in_dim(bank, start, tile)
     # Rounded similarities would be magnified by 1 / temperature.
-    cosine = jnp.matmul(_normalise(x), bank.T, precision="highest")  # [m, n]
-    cosine, neighbours = jax.lax.top_k(cosine, k)  # [m, k]
-    weights = jnp.exp(cosine / temperature)
-    votes = jax.nn.one_hot(labels[neighbours], num_classes)  # [m, k, C]
-    return (weights[..., None] * votes).sum(1).argmax(-1).astype(jnp.int32)
+    cosine = jnp.matmul(x, _normalise(rows).T, precision="highest")
+    real = first + start + jnp.arange(tile) < size
+    cosine = jnp.where(real, cosine, -jnp.inf)  # [m, tile]
+    cosine, at = jax.lax.top_k(cosine, min(k, tile))
+    found = cosine, labels[start + at]
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], 1), best, found)
+    return _best(both, k), None
 
-  return jax.lax.map(predict_chunk, chunks)
+  shape = len(x), k
+  nothing = jnp.full(shape, -jnp.inf), jnp.zeros(shape, labels.dtype)
+  starts = jnp.arange(0, len(bank), tile)
+  return jax.lax.scan(look, nothing, starts)[0]
+
+
+def _best(found: _Neighbours, k: int) -> _Neighbours:
+  """The k most similar of each row; of equal ones, those that come first."""
+  cosine, at = jax.lax.top_k(found[0], k)
+  return cosine, jnp.take_along_axis(found[1], at, 1)
 
 
 def _normalise(x: jax.Array) -> jax.Array:

@@ -6,12 +6,12 @@ import dataclasses
 from typing import Annotated
 
 import numpy as np
+from jax.sharding import Mesh
 
-from d2v_jax.config import Choices
+from d2v_jax.config import Choices, FromRun
 from d2v_jax.evaluators.features import ALL, Features, SplitFeatures, labelled
 from d2v_jax.evaluators.interval import summary
 from d2v_jax.evaluators.knn import Knn, knn_predict
-from d2v_jax.evaluators.linear_classifiers import score
 from d2v_jax.evaluators.linear_probe import LinearProbe
 
 _CLASSIFIERS = Choices(
@@ -37,6 +37,7 @@ class LayerCurve:
     probe: What is fitted, a `LinearProbe` or a `Knn`; `seeds` gives intervals.
     features: Which features. Their layers are `'all'`, also where that is not
       said.
+    mesh: Devices that share the work; None: one.
   """
 
   probe: Annotated[LinearProbe | Knn, _CLASSIFIERS] = dataclasses.field(
@@ -45,6 +46,7 @@ class LayerCurve:
   features: Features = dataclasses.field(
     default_factory=lambda: Features(layers=ALL)
   )
+  mesh: FromRun[Mesh | None] = None
 
   def __post_init__(self):
     if self.features.layers is None:
@@ -88,10 +90,7 @@ class LayerCurve:
       )
     layers = range(x.shape[1])
     accuracies, validation, loss = zip(
-      *(
-        self._measure(_layer(x, i), y, _layer(test_x, i), test_y)
-        for i in layers
-      ),
+      *(self._measure(x[:, i], y, test_x[:, i], test_y) for i in layers),
       strict=True,
     )
     best = int(np.lexsort((layers, loss, -np.array(validation)))[0])
@@ -112,14 +111,10 @@ class LayerCurve:
     test_x: np.ndarray,
     test_y: np.ndarray,
   ) -> Measured:
-    if isinstance(self.probe, Knn):
-      return _knn(self.probe, x, y, test_x, test_y)
-    assert isinstance(self.probe, LinearProbe)  # see __post_init__
-    return _linear_probe(self.probe, x, y, test_x, test_y)
-
-
-def _layer(x: np.ndarray, i: int) -> np.ndarray:
-  return np.ascontiguousarray(x[:, i])
+    probe = dataclasses.replace(self.probe, mesh=self.mesh)
+    if isinstance(probe, Knn):
+      return _knn(probe, x, y, test_x, test_y)
+    return _linear_probe(probe, x, y, test_x, test_y)
 
 
 def _linear_probe(
@@ -131,7 +126,7 @@ def _linear_probe(
 ) -> Measured:
   """Test accuracies by seed; mean held-out accuracy and cross entropy."""
   fits = probe.fits(x, y)
-  accuracies = [score(fitted, test_x, test_y)[0][0] for fitted, _ in fits]
+  accuracies = [probe.accuracy(fitted, test_x, test_y) for fitted, _ in fits]
   selections = [selection for _, selection in fits]
   return (
     accuracies,
@@ -152,7 +147,7 @@ def _knn(
   def accuracy(
     bank: np.ndarray, labels: np.ndarray, x: np.ndarray, y: np.ndarray
   ) -> float:
-    predictions = knn_predict(bank, labels, x, knn.k, knn.temperature)
+    predictions = knn_predict(bank, labels, x, knn.k, knn.temperature, knn.mesh)
     return float(np.mean(predictions == y))
 
   rows = np.random.default_rng(0).permutation(len(x))

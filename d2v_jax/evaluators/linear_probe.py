@@ -7,7 +7,9 @@ import itertools
 from typing import NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 
+from d2v_jax.config import FromRun
 from d2v_jax.data.ranges import check_range
 from d2v_jax.evaluators.features import (
   Features,
@@ -18,6 +20,7 @@ from d2v_jax.evaluators.features import (
 from d2v_jax.evaluators.interval import summary
 from d2v_jax.evaluators.linear_classifiers import (
   LinearClassifiers,
+  moments,
   score,
   train,
 )
@@ -49,6 +52,7 @@ class LinearProbe:
     seed: Of the held-out rows and of the order of batches.
     seeds: How often all of it is repeated, with seeds counted from `seed`.
     features: Which features.
+    mesh: Devices that share the work; None: one.
   """
 
   learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -59,6 +63,7 @@ class LinearProbe:
   seed: int = 0
   seeds: int = 1
   features: Features = dataclasses.field(default_factory=Features)
+  mesh: FromRun[Mesh | None] = None
 
   def __post_init__(self) -> None:
     check_one_vector(self.features, "LinearProbe")
@@ -102,13 +107,13 @@ class LinearProbe:
     x, y = labelled(features, "train")
     test_x, test_y = labelled(features, "test")
     fits = self.fits(x, y)
-    accuracies = [score(fitted, test_x, test_y)[0][0] for fitted, _ in fits]
+    accuracies = [self.accuracy(fitted, test_x, test_y) for fitted, _ in fits]
     results = summary("accuracy", accuracies)
     if self.seeds > 1:
       results["accuracy_std"] = float(np.std(accuracies, ddof=1))
     fitted, chosen = fits[0]
     return results | {
-      "train_accuracy": float(score(fitted, x, y)[0][0]),
+      "train_accuracy": self.accuracy(fitted, x, y),
       "learning_rate": chosen.learning_rate,
       "weight_decay": chosen.weight_decay,
       "validation_accuracy": chosen.validation_accuracy,
@@ -147,26 +152,41 @@ class LinearProbe:
     grid = list(itertools.product(self.learning_rates, self.weight_decays))
     rows = np.random.default_rng(self.seed).permutation(len(x))
     chosen_on, trained_on = rows[:held_out], rows[held_out:]
-    candidates = self._train(x[trained_on], y[trained_on], grid, classes)
-    accuracy, loss = score(candidates, x[chosen_on], y[chosen_on])  # [G]
+    candidates = self._train(x, y, trained_on, grid, classes)
+    accuracy, loss = score(candidates, x, y, chosen_on, self.mesh)  # [G]
     # Few held-out examples often tie in accuracy; the loss then decides.
     best = np.lexsort((loss, -accuracy))[0]
-    fitted = self._train(x, y, [grid[best]], classes)
+    fitted = self._train(x, y, np.arange(len(x)), [grid[best]], classes)
     chosen = (*grid[best], accuracy[best], loss[best])
     return fitted, Selection(*map(float, chosen))
+
+  def accuracy(
+    self, fitted: LinearClassifiers, x: np.ndarray, y: np.ndarray
+  ) -> float:
+    """Share of examples that the one classifier is right about."""
+    return float(score(fitted, x, y, mesh=self.mesh)[0][0])
 
   def _train(
     self,
     x: np.ndarray,
     y: np.ndarray,
+    rows: np.ndarray,
     grid: list[tuple[float, float]],
     classes: int,
   ) -> LinearClassifiers:
-    batch_size = min(self.batch_size, len(x))
+    batch_size = min(self.batch_size, len(rows))
     rng = np.random.default_rng(self.seed)
-    epochs = -(-self.steps * batch_size // len(x))
-    order = np.concatenate([rng.permutation(len(x)) for _ in range(epochs)])
+    epochs = -(-self.steps * batch_size // len(rows))
+    order = np.concatenate([rng.permutation(len(rows)) for _ in range(epochs)])
     order = order[: self.steps * batch_size].reshape(self.steps, batch_size)
     rates, decays = np.asarray(grid, np.float32).T
-    order = order.astype(np.int32)  # [steps, batch_size]
-    return train(x, y, order, rates, decays, classes=classes)
+    return train(
+      x,
+      y,
+      rows[order],  # [steps, batch_size]
+      moments(x, rows),
+      rates,
+      decays,
+      classes=classes,
+      mesh=self.mesh,
+    )

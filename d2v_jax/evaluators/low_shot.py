@@ -11,8 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
+from d2v_jax.config import FromRun
 from d2v_jax.data.ranges import check_range
+from d2v_jax.evaluators import placed
 from d2v_jax.evaluators.features import (
   Features,
   SplitFeatures,
@@ -58,6 +61,7 @@ class LowShot:
       the same seed, draws of fewer examples are parts of those of more.
     seed: Of the first draw.
     features: Which features.
+    mesh: Devices that share the work; None: one.
   """
 
   per_class: tuple[int, ...] = (1, 5, 10)
@@ -66,6 +70,7 @@ class LowShot:
   seeds: int = 5
   seed: int = 0
   features: Features = dataclasses.field(default_factory=Features)
+  mesh: FromRun[Mesh | None] = None
 
   def __post_init__(self) -> None:
     check_one_vector(self.features, "LowShot")
@@ -119,7 +124,7 @@ class LowShot:
     index = np.searchsorted(classes, test_y).clip(max=len(classes) - 1)
     known = classes[index] == test_y
     test_y = np.where(known, index, len(classes)).astype(np.int32)
-    mean, std = jax.jit(moments)(x)
+    mean, std = moments(x)
     results: dict[str, float] = {}
     for name, counts in self._draws(classes, sizes).items():
       accuracies = []
@@ -127,7 +132,8 @@ class LowShot:
         rows, ranks = draw(y, counts, seed)
         weights, bias = self._fit((x[rows] - mean) / std, y[rows], ranks)
         fitted = LinearClassifiers(mean, std, weights[None], bias[None])
-        accuracies.append(score(fitted, test_x, test_y)[0][0])
+        scores, _ = score(fitted, test_x, test_y, mesh=self.mesh)
+        accuracies.append(scores[0])
       results |= summary(name, accuracies)
     return results
 
@@ -149,8 +155,8 @@ class LowShot:
     }
 
   def _fit(
-    self, x: jax.Array, y: np.ndarray, ranks: np.ndarray
-  ) -> tuple[jax.Array, jax.Array]:
+    self, x: np.ndarray, y: np.ndarray, ranks: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
     """Chooses the weight decay; weights [D, C] and bias [C] with it."""
     counts = np.bincount(y)
     folds = min(_FOLDS, int(np.min(counts)))
@@ -160,14 +166,19 @@ class LowShot:
     left_out = [-1, *range(folds)]
     if folds < 2:
       decays, left_out = [_FIXED_DECAY], [-1]
-    kept = ranks % folds != np.array(left_out)[:, None]  # [F, n]
-    weights, bias, loss = _path(
-      x,
-      y.astype(np.int32),
-      kept,
-      np.array(decays, np.float32),
+    kept = ranks[:, None] % folds != np.array(left_out)  # [n, F]
+    mesh = self.mesh or placed.one_device()
+    # Rows that fill up are neither kept nor left out.
+    rows = mesh.size * -(-len(x) // mesh.size)
+    path = _path(
+      *(
+        placed.split(a, mesh, rows)
+        for a in (x, y.astype(np.int32), kept, ~kept)
+      ),
+      placed.everywhere(np.array(decays, np.float32), mesh),
       classes=len(counts),
     )
+    weights, bias, loss = placed.fetched(path, mesh)
     best = int(loss.argmin())
     return weights[best], bias[best]
 
@@ -199,6 +210,7 @@ def _path(
   x: jax.Array,
   y: jax.Array,
   kept: jax.Array,
+  left_out: jax.Array,
   decays: jax.Array,
   *,
   classes: int,
@@ -208,7 +220,8 @@ def _path(
   Args:
     x: [n, D].
     y: [n].
-    kept: [F, n], what each of F fits sees; the first one is returned.
+    kept: [n, F], what each of F fits sees; the first one is returned.
+    left_out: [n, F], on what its loss is.
     decays: [G].
     classes: C.
 
@@ -228,12 +241,12 @@ def _path(
     return _minimise(loss, params)
 
   def step(params: _Params, decay: jax.Array) -> tuple[_Params, Any]:
-    params = jax.vmap(solve, (0, None, 0))(kept, decay, params)
-    losses = jax.vmap(entropy)(params)
-    left_out = jnp.where(kept, 0, losses).sum()
-    return params, (*(p[0] for p in params), left_out)
+    params = jax.vmap(solve, (1, None, 0))(kept, decay, params)
+    losses = jax.vmap(entropy, out_axes=1)(params)  # [n, F]
+    loss = jnp.where(left_out, losses, 0).sum()
+    return params, (*(p[0] for p in params), loss)
 
-  fits = len(kept)
+  fits = kept.shape[1]
   start = jnp.zeros((fits, x.shape[1], classes)), jnp.zeros((fits, classes))
   return jax.lax.scan(step, start, decays)[1]
 

@@ -112,13 +112,13 @@ class EvaluationPlan:
     )
 
 
-def plan(spec: Spec, data: Dataset, num_devices: int) -> EvaluationPlan:
+def plan(spec: Spec, data: Dataset, mesh: jax.sharding.Mesh) -> EvaluationPlan:
   """Evaluators and splits of config.evaluation.
 
   Args:
     spec: config.evaluation.
     data: config.data.
-    num_devices: that batches are split over.
+    mesh: devices that batches are split over, and the work of evaluators.
 
   Raises:
     ConfigError: names the field, what was got and what is allowed.
@@ -137,22 +137,25 @@ def plan(spec: Spec, data: Dataset, num_devices: int) -> EvaluationPlan:
   data.check_evaluation(fields.transform)
   for split, section in splits.items():
     config_lib.check(section, data.sources, f"{EVALUATION}.{split}")
-  evaluators = _evaluators(fields.evaluators, data)
+  evaluators = _evaluators(fields.evaluators, data, mesh)
   needed = _needed_splits(evaluators.values())
   _check_splits(needed, splits)
-  batch_size = fields.batch_size or _ROWS * num_devices
-  if batch_size % num_devices:
+  batch_size = fields.batch_size or _ROWS * mesh.size
+  if batch_size % mesh.size:
     raise ConfigError(
       f"{EVALUATION}.batch_size {batch_size} is not a multiple of "
-      f"{num_devices} devices; change it."
+      f"{mesh.size} devices; change it."
     )
   return EvaluationPlan(
     data, fields, evaluators, {k: splits[k] for k in needed}, batch_size
   )
 
 
-def _evaluators(spec: Mapping[str, Any], data: Dataset) -> dict[str, Evaluator]:
-  where, run = f"{EVALUATION}.evaluators", {"labels": data.labels}
+def _evaluators(
+  spec: Mapping[str, Any], data: Dataset, mesh: jax.sharding.Mesh
+) -> dict[str, Evaluator]:
+  where = f"{EVALUATION}.evaluators"
+  run = {"labels": data.labels, "mesh": mesh}
   made = {}
   for key, section in spec.items():
     if section is None:

@@ -1,10 +1,16 @@
+import jax
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
+from d2v_jax.evaluators import knn
 from d2v_jax.evaluators.features import Features
 from d2v_jax.evaluators.knn import Knn, knn_predict
+from d2v_jax.models import placement
+from d2v_jax.training.sharding import make_mesh
 
 
 def make_clusters(n, seed, classes=5, dim=16):
@@ -96,6 +102,67 @@ class TestKnn:
   def test_arguments(self, kwargs):
     with pytest.raises(ValueError, match="k must be at least 1 and the temp"):
       Knn(**kwargs)
+
+
+class TestManyRows:
+  @pytest.mark.parametrize("rule", ["replicated", "fsdp"])
+  @pytest.mark.parametrize("tile", [7, 2**14])
+  def test_a_bank_in_parts_predicts_the_same(self, rule, tile, monkeypatch):
+    monkeypatch.setattr(knn, "_TILE", tile)
+    bank, labels = make_clusters(501, seed=0)
+    x, y = make_clusters(300, seed=1)
+    expected = sklearn_predict(bank, labels, x, 20, 0.07)
+    evaluator = Knn(mesh=make_mesh(8, rule))
+    splits = {"train": (bank, labels), "test": (x, y)}
+    assert evaluator(splits) == {"accuracy": np.mean(expected == y)}
+    predictions = knn_predict(bank, labels, x, 20, 0.07, evaluator.mesh)
+    np.testing.assert_array_equal(predictions, expected)
+
+  def test_more_devices_than_neighbours_and_rows_of_each(self, monkeypatch):
+    monkeypatch.setattr(knn, "_TILE", 2)
+    bank, labels = make_clusters(19, seed=0)
+    x, _ = make_clusters(40, seed=1)
+    np.testing.assert_array_equal(
+      knn_predict(bank, labels, x, 19, 0.5, make_mesh(8)),
+      sklearn_predict(bank, labels, x, 19, 0.5),
+    )
+
+  @pytest.mark.parametrize("tile", [3, 2**14])
+  def test_of_equal_rows_the_first_ones_vote(self, tile, monkeypatch):
+    monkeypatch.setattr(knn, "_TILE", tile)
+    bank = np.tile(np.array([[3, 4]], np.float32), (40, 1))
+    labels = np.arange(40, dtype=np.int32)
+    labels[:5] = [9, 7, 8, 7, 9]
+    for mesh in (None, make_mesh(8)):
+      predicted = [knn_predict(bank, labels, bank, k, 1, mesh) for k in (3, 4)]
+      assert [set(p.tolist()) for p in predicted] == [{7}, {7}]
+      assert set(knn_predict(bank, labels, bank, 1, 1, mesh)) == {9}
+
+  @pytest.mark.parametrize("devices", [1, 8])
+  def test_memory_beside_the_bank_does_not_grow_with_it(self, devices):
+    mesh = make_mesh(devices)
+
+    def shape(dims, dtype, *spec):
+      sharding = NamedSharding(mesh, P(*spec))
+      return jax.ShapeDtypeStruct(dims, dtype, sharding=sharding)
+
+    def temporary(tiles):
+      rows = devices * tiles * 2**14
+      program = knn._predict.lower(
+        shape((rows, 768), "float32", *placement.EXAMPLES),
+        shape((rows,), "int32", *placement.EXAMPLES),
+        shape((256, 768), "float32"),
+        shape((), "int32"),
+        shape((), "float32"),
+        mesh=mesh,
+        k=20,
+        num_classes=1000,
+        tile=2**14,
+      )
+      return program.compile().memory_analysis().temp_size_in_bytes
+
+    # Normalised rows [2**14, 768] and cosines [256, 2**14] are 67 MB of them.
+    assert temporary(80) <= temporary(2) + 2**20 <= 100e6
 
 
 def test_all_layers_are_another_evaluator_s():

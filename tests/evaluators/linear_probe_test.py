@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from d2v_jax.evaluators.features import Features
 from d2v_jax.evaluators.linear_probe import LinearProbe
+from d2v_jax.training.sharding import make_mesh
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,12 @@ class TestLinearProbe:
     other, _ = LinearProbe(steps=50, batch_size=32, seed=1).fit(x, y)
     np.testing.assert_array_equal(first.weights, again.weights)
     assert np.abs(first.weights - other.weights).max() > 0
+
+  @pytest.mark.parametrize("rule", ["replicated", "fsdp"])
+  def test_on_several_devices(self, small, rule):
+    probe = LinearProbe(steps=50, batch_size=32)
+    shared = dataclasses.replace(probe, mesh=make_mesh(8, rule))
+    assert shared(small) == pytest.approx(probe(small), abs=1e-6)
 
   def test_several_seeds(self, small):
     make = functools.partial(LinearProbe, (0.03, 0.3), steps=5, batch_size=32)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -8,6 +10,7 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from d2v_jax.evaluators import low_shot
 from d2v_jax.evaluators.features import Features
 from d2v_jax.evaluators.low_shot import LowShot, draw
+from d2v_jax.training.sharding import make_mesh
 
 
 def make_split(seed, noise=1.5, n=600, classes=4, dim=12):
@@ -32,8 +35,8 @@ def record(monkeypatch, name):
   """What a function of the module was given and returned, call by call."""
   calls, function = [], getattr(low_shot, name)
 
-  def recorded(*args):
-    calls.append((args, function(*args)))
+  def recorded(*args, **kwargs):
+    calls.append((args, function(*args, **kwargs)))
     return calls[-1][1]
 
   monkeypatch.setattr(low_shot, name, recorded)
@@ -70,6 +73,19 @@ class TestLowShot:
       )
       accuracies.append(reference.score(standardise(test_x, x), test_y))
     assert results["shots_10"] == pytest.approx(np.mean(accuracies), abs=2e-3)
+
+  @pytest.mark.parametrize("rule", ["replicated", "fsdp"])
+  def test_on_several_devices(self, splits, rule, monkeypatch):
+    scored = record(monkeypatch, "score")
+    evaluator = LowShot((1, 5), (0.1,), (0.01, 0.1), seeds=1)
+    mesh = make_mesh(8, rule)
+    one, eight = (e(splits) for e in (evaluator, replace(evaluator, mesh=mesh)))
+    assert one == eight
+    # Both are at most so far from the minimum, see above.
+    for (a, _), (b, _) in zip(scored[:3], scored[3:], strict=True):
+      np.testing.assert_allclose(
+        a[0].weights, b[0].weights, rtol=0, atol=3e-5 / 0.01
+      )
 
   def test_interval_is_over_draws(self, splits):
     each = [LowShot((1,), (), seeds=1, seed=s)(splits) for s in (2, 3, 4)]
