@@ -1,9 +1,12 @@
 """Blocks of tokens for pretraining: sentences packed up to a length."""
 
 import argparse
+import collections
+import itertools
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -25,6 +28,7 @@ Rules: 'documents', as many whole sentences as fit, never of two documents;
 """
 
 _CHUNK = 1_000_000  # characters tokenised at once
+_AHEAD = 2  # such chunks: one is taken over from the library, one is in it
 _REPORT_SECONDS = 10
 
 
@@ -82,12 +86,30 @@ def pack(
 def tokenized(
   documents: Iterable[list[str]], tokenizer: Tokenizer
 ) -> Iterator[list[np.ndarray]]:
-  """Yields each document's sentences as tokens, int32 [n], </s> at the end."""
-  for chunk in _chunks(documents):
-    sentences = [sentence for document in chunk for sentence in document]
-    ids = iter(tokenizer.encode_batch(sentences))
-    for document in chunk:
-      yield [np.append(next(ids), np.int32(EOS)) for _ in document]
+  """Yields each document's sentences as tokens, int32 [n], </s> at the end.
+
+  All cores tokenise what comes next while the caller works on what is there.
+  """
+  made: collections.deque[Future[list[list[np.ndarray]]]] = collections.deque()
+  with ThreadPoolExecutor(_AHEAD, "tokens") as threads:
+    for chunk in _chunks(documents):
+      made.append(threads.submit(_tokenized_chunk, chunk, tokenizer))
+      if len(made) > _AHEAD:
+        yield from made.popleft().result()
+    while made:
+      yield from made.popleft().result()
+
+
+def _tokenized_chunk(
+  chunk: list[list[str]], tokenizer: Tokenizer
+) -> list[list[np.ndarray]]:
+  sentences = [sentence for document in chunk for sentence in document]
+  flat, lengths = tokenizer.encode_flat(sentences)
+  ends = np.cumsum(lengths)
+  flat = np.insert(flat, ends, np.int32(EOS))
+  bounds = [0, *(ends + np.arange(1, len(ends) + 1)).tolist()]
+  pieces = (flat[a:b] for a, b in itertools.pairwise(bounds))
+  return [[next(pieces) for _ in document] for document in chunk]
 
 
 def blocks(

@@ -1,5 +1,7 @@
 import json
 import pickle
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -128,6 +130,50 @@ def test_pack_tokenises(monkeypatch):
     assert [blocks[i].tolist() for i in range(len(blocks))] == wanted
     assert blocks.lengths.tolist() == [len(block) for block in wanted]
     assert blocks[0].dtype == np.int32 and blocks.lengths.dtype == np.int64
+
+
+def test_chunks_come_in_order_whichever_is_ready_first(monkeypatch):
+  monkeypatch.setattr(packing, "_CHUNK", 20)
+  encode_flat = tokenizer.Tokenizer.encode_flat
+
+  def slower_for_long_ones(self, texts):
+    time.sleep(0.05 * any(len(text) > 40 for text in texts))
+    return encode_flat(self, texts)
+
+  monkeypatch.setattr(tokenizer.Tokenizer, "encode_flat", slower_for_long_ones)
+  kjv = tokenizer.load(name="kjv")
+  texts = [["and " * (15 if i % 3 else 5), f"verse {i}"] for i in range(12)]
+  made = list(packing.tokenized(iter(texts), kjv))
+  assert [[x.tolist() for x in d] for d in made] == [
+    [[*kjv.encode(t).tolist(), 2] for t in document] for document in texts
+  ]
+
+
+def test_tokenising_is_not_far_ahead_and_ends_with_its_caller(monkeypatch):
+  monkeypatch.setattr(packing, "_CHUNK", 1)
+  taken = []
+
+  def documents():
+    for i in range(100):
+      taken.append(i)
+      yield [f"document {i}"]
+
+  made = packing.tokenized(documents(), tokenizer.load(name="kjv"))
+  next(made)
+  made.close()
+  assert len(taken) <= 4
+  assert not [t for t in threading.enumerate() if t.name.startswith("tokens")]
+
+
+def test_an_error_of_a_document_is_raised(monkeypatch):
+  monkeypatch.setattr(packing, "_CHUNK", 1)
+
+  def documents():
+    yield ["a"]
+    raise ValueError("damaged")
+
+  with pytest.raises(ValueError, match="damaged"):
+    list(packing.tokenized(documents(), tokenizer.load(name="kjv")))
 
 
 @pytest.mark.parametrize(("vocab_size", "width"), [(65_536, 2), (65_537, 4)])

@@ -206,6 +206,14 @@ def test_encode_batch_equals_encode(gpt2):
     assert one.dtype == np.int32
     np.testing.assert_array_equal(one, loaded.encode(text))
   assert loaded.encode_batch([]) == []
+  flat, lengths = loaded.encode_flat(["", "hello", "", "they the"])
+  assert lengths.tolist() == [len(loaded.encode(t)) for t in ("", "hello")] + [
+    0,
+    len(loaded.encode("they the")),
+  ]
+  np.testing.assert_array_equal(
+    flat, [*loaded.encode("hello"), *loaded.encode("they the")]
+  )
 
 
 def test_decode_errors(gpt2):
