@@ -45,6 +45,16 @@ class Buckets:
     held = np.searchsorted(self.lengths, lengths)
     return np.minimum(held, len(self.lengths) - 1)
 
+  def discarded(self, lengths: np.ndarray) -> float:
+    """Returns the share of all examples that the largest bucket crops away.
+
+    Args:
+      lengths: int [n], of examples.
+    """
+    total = int(np.sum(lengths, dtype=np.int64))
+    held = np.minimum(lengths, self.lengths[-1])
+    return 1 - int(held.sum(dtype=np.int64)) / total if total else 0.0
+
 
 def epoch_batches(
   assigned: np.ndarray, batch_size: int, seed: int, epoch: int
@@ -111,6 +121,17 @@ class BucketStream:
         f"batch_size={batch_size}, and in buckets none is repeated within an "
         "epoch; lower batch_size"
       )
+    if share := buckets.discarded(lengths):
+      logging.warning(
+        "training crops %d of %d examples to the largest bucket, %d: %.0f %% "
+        "of all there is to learn from sits out each epoch, the longest "
+        "example has %d; longer config.data.buckets.lengths keep more",
+        (lengths > buckets.lengths[-1]).sum(),
+        len(lengths),
+        buckets.lengths[-1],
+        100 * share,
+        lengths.max(),
+      )
     self._source = source
     self._buckets = buckets
     self._assigned = buckets.assign(lengths).astype(np.int32)
@@ -169,10 +190,12 @@ class SortedByLength:
     self._lengths = np.asarray(buckets.lengths)[held]
     if num_cut := int((lengths > largest).sum()):
       logging.warning(
-        "evaluation cuts %d of %d examples to the largest bucket, %d",
+        "evaluation cuts %d of %d examples to the largest bucket, %d: %.0f %% "
+        "of all there is",
         num_cut,
         size,
         largest,
+        100 * buckets.discarded(lengths),
       )
 
   def __len__(self) -> int:

@@ -2,15 +2,17 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from d2v_jax.data import spelling
+
 # fairseq's LibriSpeech dictionary: by frequency, the word boundary first.
 CHARACTERS = "|ETAONIHSRDLUMWCFGYPBVK'XJQZ"
 _BOUNDARY = "|"
-_CASES = {"upper": str.upper, "lower": str.lower, None: str}
+_SHOWN = 60  # characters of a text that an error shows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +46,21 @@ class RecordLabel:
 class Characters:
   """A transcript as character numbers for CTC; 0 is the blank.
 
-  A word boundary follows every word, the last one included.
+  A word boundary follows every word, the last one included. Texts are put into
+  Unicode's composed normal form first, so that an accent is the same however it
+  was typed.
 
   Args:
     max_length: labels of an example, boundaries counted; shorter ones are
       padded with -1.
     characters: each once, the word boundary '|' among them; `characters[i]` has
       number i + 1.
-    case: 'upper' or 'lower' is applied to the text first; None leaves it.
+    case: 'upper' or 'lower' is what texts are put into; None leaves them.
+    language: code of the language whose rule of case holds, see
+      `spelling.cased`; None: where a letter depends on it, that is an error.
+    drop: characters that are left out of texts, in that case.
+    replace: pairs of a text, in that case, and what stands for it, such as
+      (("-", " "),).
 
   Raises:
     ValueError: for an argument that does not fit.
@@ -63,17 +72,16 @@ class Characters:
   max_length: int
   characters: str = CHARACTERS
   case: str | None = "upper"
+  language: str | None = None
+  drop: str = ""
+  replace: tuple[tuple[str, str], ...] = ()
 
   def __post_init__(self):
     if self.max_length < 1:
       raise ValueError(
         f"Characters: max_length must be 1 or more, got {self.max_length}."
       )
-    if self.case not in _CASES:
-      raise ValueError(
-        f"Characters: unknown case {self.case!r}; choose 'upper', 'lower' or "
-        "None."
-      )
+    spelling.check(self.case, self.language, self.replace)
     repeated = sorted(
       {x for x in self.characters if self.characters.count(x) > 1}
     )
@@ -84,11 +92,11 @@ class Characters:
         f"without white space, got {self.characters!r} (repeated: "
         f"{repeated or 'none'})."
       )
-    if _CASES[self.case](self.characters) != self.characters:
+    if self._cased(self.characters) != self.characters:
       raise ValueError(
         f"Characters: characters {self.characters!r} do not fit "
-        f"case={self.case!r}, which is applied to every text; change one of "
-        "them."
+        f"case={self.case!r} and the normal form NFC, which every text is put "
+        "into; change one of them."
       )
 
   @property
@@ -141,6 +149,52 @@ class Characters:
     repeats = sum(a == b for a, b in itertools.pairwise(ids))
     return len(ids) + repeats
 
+  def check_texts(
+    self, texts: Sequence[str], name: Callable[[int], str]
+  ) -> None:
+    """Raises ValueError with all that is wrong with transcripts, at once.
+
+    Args:
+      texts: all that a run will meet.
+      name: index of a text -> name of its record.
+    """
+    letters = spelling.of_a_language(texts, self.case, self.language)
+    if letters:
+      raise ValueError(
+        f"Characters: the texts have {', '.join(letters)}, whose case depends "
+        f"on the language, and case={self.case!r}; set config.data.labels."
+        f"language, such as {next(iter(letters.values()))!r}, or "
+        "config.data.labels.case to None."
+      )
+    spelled = [self._spelled(text) for text in texts]
+    known = set(self.characters)
+    outside: dict[str, list[int]] = {}
+    for i, text in enumerate(spelled):
+      for character in sorted(set(text) - known):
+        outside.setdefault(character, []).append(i)
+    if outside:
+      missing = "".join(sorted(outside))
+      first = min(at[0] for at in outside.values())
+      counts = ", ".join(f"{c!r} in {len(at)}" for c, at in outside.items())
+      raise ValueError(
+        f"Characters: {len({i for at in outside.values() for i in at})} of "
+        f"{len(texts)} texts have characters that are not among "
+        f"{self.characters!r}: {counts}; the first is {name(first)}: "
+        f"{texts[first][:_SHOWN]!r}. Leave them out with config.data.labels."
+        f"drop={self.drop + missing!r}, let others stand for them with replace "
+        f"(pairs, such as (({missing[0]!r}, ' '),)), or add them: "
+        f"characters={self.characters + missing!r}."
+      )
+    lengths = [len(text) for text in spelled]
+    if lengths and max(lengths) > self.max_length:
+      number = sum(n > self.max_length for n in lengths)
+      first = lengths.index(max(lengths))
+      raise ValueError(
+        f"Characters: {number} of {len(texts)} texts have more labels than "
+        f"max_length={self.max_length}; the longest, {name(first)}, has "
+        f"{max(lengths)} labels: set config.data.labels.max_length to that."
+      )
+
   def __call__(self, record: Mapping[str, Any]) -> np.ndarray:
     """Character numbers of a record's transcript.
 
@@ -166,9 +220,19 @@ class Characters:
     padded[: len(ids)] = ids
     return padded
 
+  def _cased(self, text: str) -> str:
+    return spelling.cased(text, self.case, self.language)
+
+  def _spelled(self, text: str) -> str:
+    """A boundary behind every word."""
+    text = spelling.spelled(
+      text, self.case, self.language, self.drop, self.replace
+    )
+    words = text.replace(_BOUNDARY, " ").split()
+    return "".join(word + _BOUNDARY for word in words)
+
   def _ids(self, text, of):
-    words = _CASES[self.case](text).replace(_BOUNDARY, " ").split()
-    spelled = "".join(word + _BOUNDARY for word in words)
+    spelled = self._spelled(text)
     outside = "".join(sorted(set(spelled) - set(self.characters)))
     if outside:
       raise ValueError(

@@ -54,18 +54,6 @@ def padding(lengths: np.ndarray, buckets: Buckets) -> float:
   return float(1 - np.minimum(lengths, held).sum() / held.sum())
 
 
-def discarded(lengths: np.ndarray, buckets: Buckets) -> float:
-  """Returns the share of all examples that the largest bucket crops away.
-
-  Args:
-    lengths: int [n], of examples.
-    buckets: lengths of batches.
-  """
-  total = int(np.sum(lengths, dtype=np.int64))
-  kept = int(np.minimum(lengths, buckets.lengths[-1]).sum(dtype=np.int64))
-  return 1 - kept / total if total else 0.0
-
-
 def quantiles(values: np.ndarray) -> dict[int, float]:
   """Returns percent -> the value that so many are not above.
 

@@ -164,3 +164,19 @@ def test_sources_without_lengths():
   wrong.__class__ = type("Wrong", (Lines,), {"__len__": lambda self: 6})
   with pytest.raises(ValueError, match="Wrong has no lengths of its 6"):
     SortedByLength(wrong, BUCKETS, 1)
+
+
+def test_what_training_crops_is_said(caplog):
+  assert Buckets((20,)).discarded(np.array([10, 20, 30, 40])) == pytest.approx(
+    0.3
+  )
+  assert Buckets((15, 40)).discarded(np.array([10, 40])) == 0
+  assert BUCKETS.discarded(np.zeros(0, np.int64)) == 0
+  with caplog.at_level(logging.WARNING):
+    BucketStream(Lines([10, 40, 41, 159]), BUCKETS, 2, seed=0)
+    BucketStream(Lines([10, 40, 20, 40]), BUCKETS, 2, seed=0)
+  [message] = [record.getMessage() for record in caplog.records]
+  # 1 + 119 of 250.
+  assert message.startswith(
+    "training crops 2 of 4 examples to the largest bucket, 40: 48 % of all"
+  )

@@ -1,4 +1,6 @@
+# ruff: noqa: RUF001  (letters that look alike are what is tested)
 import ast
+import dataclasses
 import pickle
 import re
 
@@ -85,6 +87,81 @@ def test_case():
     Characters(9, "|aB", None).ids("AB")
 
 
+def test_an_accent_is_the_same_however_it_was_typed():
+  labels = Characters(9, "|ÉA")
+  assert labels.ids("e\u0301a") == labels.ids("\u00e9a") == [2, 3, 1]
+  with pytest.raises(ValueError, match="the normal form NFC"):
+    Characters(9, "|E\u0301")
+
+
+def test_case_of_a_language():
+  turkish = Characters(20, "|Iİ", language="tr")
+  # Two words that Unicode's own rule makes one.
+  assert turkish.text(turkish.ids("ıi iı Iİ")) == "Iİ İI Iİ"
+  lower = Characters(20, "|ıi", "lower", "tr")
+  assert lower.text(lower.ids("Iİ")) == "ıi"
+  german = Characters(20, "|MASEẞ", language="de")
+  assert german.text(german.ids("Masse Maße")) == "MASSE MAẞE"
+
+
+def name(i):
+  return f"record {i}"
+
+
+@pytest.mark.parametrize(
+  ("labels", "text", "message"),
+  [
+    (
+      Characters(99),
+      "ılık",
+      "texts have ı, whose case .* such as 'tr', or con",
+    ),
+    (
+      Characters(99),
+      "Maße",
+      "texts have ß, whose case .* such as 'de', or con",
+    ),
+    (Characters(99, "|a", "lower"), "İ", "texts have İ, .*case='lower'; set"),
+  ],
+)
+def test_case_that_a_language_decides(labels, text, message):
+  with pytest.raises(ValueError, match=message):
+    labels.check_texts(["A", text], name)
+  given = dataclasses.replace(labels, language="en")
+  with pytest.raises(ValueError, match="not among"):
+    given.check_texts(["?", text], name)
+
+
+def test_all_that_is_wrong_with_texts_is_said_at_once():
+  labels = Characters(99, "|AB")
+  labels.check_texts(["a b", "b"], name)
+  texts = ["a b", "a-b.", "c", "b-"]
+  with pytest.raises(ValueError) as error:
+    labels.check_texts(texts, name)
+  message = str(error.value)
+  assert "3 of 4 texts have characters that are not among '|AB'" in message
+  assert (
+    "'-' in 2, '.' in 1, 'C' in 1; the first is record 1: 'a-b.'" in message
+  )
+  # Each of the three remedies does.
+  for remedy in (
+    {"drop": ast.literal_eval(re.search(r"drop=(\S+),", message).group(1))},
+    {"characters": re.search(r"characters='(\S+)'", message).group(1)},
+    {"replace": (("-", " "), (".", ""), ("C", "AB"))},
+  ):
+    dataclasses.replace(labels, **remedy).check_texts(texts, name)
+  with pytest.raises(ValueError, match=r"2 of 3 .* longest, record 2, has 6 l"):
+    Characters(3, "|AB").check_texts(["a", "a a", "aabba"], name)
+
+
+def test_what_is_dropped_and_replaced():
+  labels = Characters(
+    99, "|ABÄ", drop="-.", replace=(("Æ", "Ä"), ("&", " AB "))
+  )
+  assert labels.text(labels.ids("a-b. æ&b")) == "AB Ä AB B"
+  assert labels.frames_needed("a-a") == 4
+
+
 @pytest.mark.parametrize("extra", ["É2", "2"])
 def test_the_error_gives_characters_that_will_do(extra):
   text = f"TONE {extra}"
@@ -106,6 +183,8 @@ def test_the_error_gives_characters_that_will_do(extra):
       lambda: Characters(9, case="title"),
       "unknown case 'title'; choose 'upper'",
     ),
+    (lambda: Characters(9, language="Turkish"), "must be a code such as 'tr'"),
+    (lambda: Characters(9, replace=(("a",),)), r"replace must have pairs .*a"),
     (lambda: Characters(9, "ABC"), "must hold '|' and each character once"),
     (lambda: Characters(9, "|AA"), r"repeated: \['A'\]"),
     (lambda: Characters(9, "| A"), "without white space"),

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from d2v_jax.data import length_report
-from d2v_jax.data.buckets import Buckets
 
 
 def wasted(lengths, ends):
@@ -40,13 +39,6 @@ def test_buckets_are_multiples_and_hold_all():
     length_report.padding(lengths, found) < 0.201
   )  # four even ones waste a fifth
   assert length_report.best_buckets(np.array([7, 7])).lengths == (7,)
-
-
-def test_discarded():
-  lengths = np.array([10, 20, 30, 40])
-  assert length_report.discarded(lengths, Buckets((20,))) == pytest.approx(0.3)
-  assert length_report.discarded(lengths, Buckets((15, 40))) == 0
-  assert length_report.discarded(lengths[:0], Buckets((5,))) == 0
 
 
 def test_quantiles():

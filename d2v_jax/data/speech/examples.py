@@ -102,7 +102,7 @@ class Utterances:
       if fit_labels:
         reasons["fewer frames than their labels need"] = frames < needed
     self.unreadable = self._why_unreadable(np.flatnonzero(lengths == 0))
-    self._kept = self._choose(reasons)
+    self._kept = self._choose(reasons, lengths)
     self.lengths = lengths[self._kept]
 
   def __len__(self) -> int:
@@ -164,7 +164,9 @@ class Utterances:
       for i in records.tolist()
     }
 
-  def _choose(self, reasons: dict[str, np.ndarray]) -> np.ndarray:
+  def _choose(
+    self, reasons: dict[str, np.ndarray], lengths: np.ndarray
+  ) -> np.ndarray:
     """Returns the indices kept, and counts the others by their first reason."""
     total = len(self._source)
     out = np.zeros(total, bool)
@@ -187,9 +189,10 @@ class Utterances:
       )
     if details:
       logging.warning(
-        "Utterances: left out %d of %d utterances: %s",
+        "Utterances: left out %d of %d utterances, %.0f %% of the audio: %s",
         out.sum(),
         total,
+        100 * int(lengths[out].sum()) / max(1, int(lengths.sum())),
         "; ".join(details),
       )
     return np.flatnonzero(~out)
@@ -257,17 +260,14 @@ def evaluation_utterances(
 
 def _frames_needed(source: RecordingSource, labels: Any) -> np.ndarray:
   """Returns int64 [n], the fewest frames that CTC can spell each label in."""
-  needed = []
-  for i, text in enumerate(source.texts() or [""] * len(source)):
-    if not text:
-      raise ValueError(
-        f"Utterances: {source.record_name(i)} has no text, which the labels "
-        "are made of; name the source's column of texts, or leave out such "
-        "utterances"
-      )
-    try:
-      labels({"text": text})
-      needed.append(labels.frames_needed(text))
-    except ValueError as error:
-      raise ValueError(f"{source.record_name(i)}: {error}") from error
+  texts = source.texts() or [""] * len(source)
+  without = [i for i, text in enumerate(texts) if not text.strip()]
+  if without:
+    raise ValueError(
+      f"Utterances: {shown(source.record_name(without[0]))} has no text, which "
+      f"the labels are made of, and so have {len(without)} of {len(texts)}; "
+      "name the source's column of texts, or leave out such utterances"
+    )
+  labels.check_texts(texts, lambda i: shown(source.record_name(i)))
+  needed = [labels.frames_needed(text) for text in texts]
   return np.array(needed, np.int64)

@@ -73,6 +73,7 @@ class Texts:
     self._source = source
     self._records: list[int] = []
     self._labels: list[int | float] = []
+    self._num_cut, self._cut_tokens = 0, 0
     sequences = self._sequences(loaded, max_tokens)
     self._tokens = packing_lib.TokenBlocks(sequences, vocab_size)
     self.lengths = self._tokens.lengths
@@ -85,6 +86,16 @@ class Texts:
         "left out %d of %d records, which have no text",
         self.left_out,
         len(source),
+      )
+    if self._num_cut:
+      total = self._cut_tokens + int(self.lengths.sum())
+      logging.warning(
+        "cut %d of %d texts to max_tokens=%d: %.0f %% of all tokens are left "
+        "out",
+        self._num_cut,
+        len(self),
+        max_tokens,
+        100 * self._cut_tokens / total,
       )
 
   def __len__(self) -> int:
@@ -122,7 +133,11 @@ class Texts:
           self._labels.append(record["label"])
       ids = iter(tokenizer.encode_batch([part for p in texts for part in p]))
       for parts in texts:
-        yield _sequence([next(ids) for _ in parts], max_tokens)
+        whole = _sequence([next(ids) for _ in parts])
+        if len(whole) > max_tokens:
+          self._num_cut += 1
+          self._cut_tokens += len(whole) - max_tokens
+        yield cut(whole, max_tokens)
 
 
 class PackedTexts:
@@ -218,10 +233,10 @@ def _check_packed(
       )
 
 
-def _sequence(parts: list[np.ndarray], max_tokens: int) -> np.ndarray:
-  """Returns <s> A </s>, or <s> A </s> </s> B </s>, cut but for its </s>."""
+def _sequence(parts: list[np.ndarray]) -> np.ndarray:
+  """Returns <s> A </s>, or <s> A </s> </s> B </s>."""
   end = np.array([EOS], np.int32)
   pieces = [np.array([BOS], np.int32), parts[0], end]
   for part in parts[1:]:
     pieces += [end, part, end]
-  return cut(np.concatenate(pieces), max_tokens)
+  return np.concatenate(pieces)

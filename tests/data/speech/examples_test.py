@@ -96,9 +96,9 @@ def test_what_is_left_out(caplog):
     "too short for one frame": 1,
   }
   assert [record.getMessage() for record in caplog.records] == [
-    "Utterances: left out 3 of 8 utterances: 2 unreadable or empty (the first "
-    "is record 0: too short: 1 samples); 1 too short for one frame (the first "
-    "is record 1)"
+    "Utterances: left out 3 of 8 utterances, 3 % of the audio: 2 unreadable or "
+    "empty (the first is record 0: too short: 1 samples); 1 too short for one "
+    "frame (the first is record 1)"
   ]
   caplog.clear()
   limited = Utterances(source, min_samples=700, max_samples=2000)
@@ -149,10 +149,13 @@ def test_texts_are_tried_at_once():
   with pytest.raises(ValueError, match="record 0 has no text"):
     Utterances(Records(records(4000)), labels=Characters(8))
   source = Records(records(4000, 4000, text=["AB", "A-B"]))
-  with pytest.raises(ValueError, match=r"record 1: Characters: .* '-', not"):
+  with pytest.raises(
+    ValueError,
+    match=r"1 of 2 texts have .*: '-' in 1; the first is record 1: 'A-B'",
+  ):
     Utterances(source, labels=Characters(8))
   source = Records(records(4000, 4000, text=["AB", "ABCD EFGH"]))
-  with pytest.raises(ValueError, match=r"record 1: Characters: .* 10 labels"):
+  with pytest.raises(ValueError, match=r"the longest, record 1, has 10 labels"):
     Utterances(source, labels=Characters(8))
 
 

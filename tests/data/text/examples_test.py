@@ -76,7 +76,7 @@ def test_pairs(table, monkeypatch):
   assert set(made[0]) == {"tokens", "requested", "record"}
 
 
-def test_a_cut_keeps_the_last_end(table):
+def test_a_cut_keeps_the_last_end(table, caplog):
   source = sources.TextTable(table, text="a", text_b="b")
   whole = examples.Texts(source, KJV, 2000)
   for most in (3, 5, 8):
@@ -86,6 +86,10 @@ def test_a_cut_keeps_the_last_end(table):
       if len(tokens) > most:
         tokens = [*tokens[: most - 1], 2]
       assert made[i]["tokens"].tolist() == tokens
+  lengths = whole.lengths
+  share = np.maximum(lengths - 3, 0).sum() / lengths.sum()
+  text = f"cut {(lengths > 3).sum()} of 3 texts to max_tokens=3: {share:.0%}"
+  assert text.replace("%", " %") in caplog.text
 
 
 def test_kjv_in_both_ways():
