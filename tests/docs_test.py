@@ -15,6 +15,10 @@ import pytest
 
 from d2v_jax import commands as commands_lib
 from d2v_jax import config_file
+from d2v_jax.data.images.sources import EXTENSIONS as IMAGES
+from d2v_jax.data.speech.sources import EXTENSIONS as AUDIO
+from d2v_jax.data.table_files import ENDINGS as TABLES
+from d2v_jax.data.text.text_files import EXTENSIONS as TEXT
 from d2v_jax.objectives import OBJECTIVES
 from tests import runs
 from tests.data.speech import recordings
@@ -216,6 +220,15 @@ def test_every_command_works(page, tmp_path, monkeypatch, capsys):
   assert set(metrics) <= recorded(tmp_path)
 
 
+def test_the_page_on_data_has_every_ending():
+  table = re.search(r"^\| \|.*?\n\n", text_of("docs/data.md"), re.M | re.S)
+  rows = table.group().splitlines()[2:]
+  cells = [row.split("|")[3] for row in rows if row]
+  said = {x for cell in cells for x in re.findall(r"`(\.\w+)`", cell)}
+  read = {*IMAGES, *AUDIO, *TEXT, *TABLES}
+  assert said == {f".{x.split('.')[-1]}" for x in read} - {".gz"}
+
+
 @pytest.mark.parametrize("page", ALL_PAGES)
 def test_every_command_is_found(page):
   """Also those that a change of the page's layout would hide."""
@@ -223,7 +236,7 @@ def test_every_command_is_found(page):
   found = [c for b in blocks(f"docs/{page}.md") for c in commands(b)]
   lines = re.findall(r"^[ $>]*(?:d2v [a-z]|python -m )", text, re.MULTILINE)
   assert len(found) == len(lines)
-  few = ("cloud_tpu", "results", "running", "speed")
+  few = ("cloud_tpu", "data", "results", "running", "speed")
   assert len(found) > 2 or page in few
 
 

@@ -66,6 +66,19 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     "centre is cut out; none: all is squeezed into the square; default: as "
     "the run was evaluated, else 256/224",
   )
+  add(
+    "--range",
+    metavar="LOW,HIGH",
+    help="vision: the values that become black and white, for images of more "
+    "than 8 bits; default: as in training",
+  )
+  add(
+    "--background",
+    type=int,
+    metavar="GREY",
+    help="vision: 0 to 255, on which transparent images are laid; default: as "
+    "in training",
+  )
   source = parser.add_argument_group("input")
   add = source.add_argument
   add("--split", help="of a table, the rows with this `split`")

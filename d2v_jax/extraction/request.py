@@ -13,6 +13,7 @@ from etils import epath
 import d2v_jax
 from d2v_jax import config as config_lib
 from d2v_jax.data.layout import ImageInputs, Inputs, WaveformInputs
+from d2v_jax.data.speech import decoding
 from d2v_jax.data.speech.decoding import SAMPLE_RATE
 from d2v_jax.extraction.compute import Wanted
 from d2v_jax.extraction.examples import Examples
@@ -24,6 +25,8 @@ MAX_SECONDS = 60.0
 ONLY_FOR = {
   "image_size": ("vision",),
   "resize_ratio": ("vision",),
+  "range": ("vision",),
+  "background": ("vision",),
   "max_seconds": ("speech",),
   "max_tokens": ("text",),
   "cut": ("speech", "text"),
@@ -52,7 +55,10 @@ def fitted_config(
   config = config_lib.plain(provenance.read(epath.Path(args.run))["config"])
   modality = config.get("modality")
   for option, modalities in ONLY_FOR.items():
-    if getattr(args, option) and modality not in modalities:
+    # 0 is a grey level.
+    if getattr(args, option) not in (None, False) and (
+      modality not in modalities
+    ):
       raise ValueError(
         f"--{option} is for {' and '.join(modalities)}, but {args.run} is of "
         f"{modality}; leave it out."
@@ -69,6 +75,14 @@ def fitted_config(
   data = dict(config.get("data") or {})
   if args.tokenizer:
     data["tokenizer"] = {"path": args.tokenizer}
+  if args.range:
+    data["range"] = _pair(args.range)
+  if args.background is not None:
+    data["background"] = args.background
+  if args.max_seconds:
+    # So that what is too long is an error, and what is allowed not left out.
+    most = data.get("max_seconds", decoding.MAX_SECONDS)
+    data["max_seconds"] = max(args.max_seconds, most)
   return {
     **config,
     "encoder": {**config["encoder"], **changes},
@@ -141,6 +155,16 @@ def versions() -> dict[str, str]:
   """Of what the numbers may depend on."""
   found = {p: importlib.metadata.version(p) for p in ("jax", "flax", "numpy")}
   return {"d2v_jax": d2v_jax.__version__, **found}
+
+
+def _pair(text):
+  try:
+    low, high = map(float, text.split(","))
+  except ValueError as e:
+    raise ValueError(
+      f"--range must be two numbers, such as 0,4095, got {text!r}."
+    ) from e
+  return low, high
 
 
 def _ratio(text):

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import re
 import shutil
 import types
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from array_record.python.array_record_data_source import ArrayRecordDataSource
+from PIL import Image
 from safetensors.numpy import load_file
 
 from d2v_jax import pretrained
@@ -351,6 +353,34 @@ def test_corrupt_files_are_named(trained, inputs, tmp_path, capsys):
   assert not out.exists()
 
 
+def test_deep_images_are_scaled_as_is_said(trained, inputs, tmp_path, capsys):
+  shallow, deep = {}, {}
+  for i in range(3):
+    grey = pictures.smooth(8, 8, channels=1, seed=i)[..., 0]
+    shallow[f"{i}.png"] = pictures.encoded(grey, "PNG")
+    wide = Image.fromarray(grey.astype(np.uint16) * 16)
+    deep[os.fsdecode(b"caf\xe9%d.png" % i)] = pictures.encoded(wide, "PNG")
+  recordings.write_files(tmp_path / "shallow", shallow)
+  recordings.write_files(tmp_path / "deep", deep)
+  recordings.write_files(tmp_path / "deep", {"0.heic": b"", ".x/1.png": b""})
+  out = [tmp_path / f"{k}.npz" for k in range(3)]
+  assert run(trained["vision"], tmp_path / "shallow", out[0]) == 0
+  assert run(trained["vision"], tmp_path / "deep", out[1]) == 2
+  assert "set config.data.range" in capsys.readouterr().err
+  given = ("--range=0,4080", "--background=0")
+  assert run(trained["vision"], tmp_path / "deep", out[2], *given) == 0
+  one, other = read(out[0]), read(out[2])
+  np.testing.assert_array_equal(one.features, other.features)
+  # Names are those of the files, whatever their bytes.
+  assert all(os.path.exists(name) for name in other.names.tolist())
+  said = (
+    "left out 2 of 5 (40%): 1 hidden (.x); 1 with the ending .heic (0.heic)"
+  )
+  assert other.metadata["not_listed"] == said
+  assert f"of the folder's files, {said}\n" in capsys.readouterr().err
+  assert one.metadata["not_listed"] == ""
+
+
 def test_recordings_that_are_known_to_be_of_no_use(
   trained, inputs, tmp_path, capsys
 ):
@@ -496,6 +526,8 @@ def test_padded_lengths():
     (("--image_size=9",), "image_size 9 is not a multiple of patch_size 2"),
     (("--resize_ratio=big",), "--resize_ratio must be a number of at least 1"),
     (("--resize_ratio=0.5",), "resize_ratio must be None or 1 to 10, got 0.5"),
+    (("--range=5",), "--range must be two numbers, such as 0,4095, got '5'"),
+    (("--range=5,5",), "range must be the two values that become 0 and 255"),
     (("--max_seconds=3",), "--max_seconds is for speech, but "),
     (("--max_seconds=-3",), "--max_seconds must be > 0, got -3.0"),
     (("--cut",), "--cut is for speech and text, but "),

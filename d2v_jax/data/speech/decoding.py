@@ -163,9 +163,12 @@ def header(source: bytes | os.PathLike | str) -> tuple[int, int]:
   Raises:
     Unreadable: there is no such file, or no header that can be read.
   """
-  file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-  if not isinstance(source, bytes):
+  file: io.BytesIO | bytes
+  if isinstance(source, bytes):
+    file = io.BytesIO(source)
+  else:
     check_file(source)
+    file = os.fsencode(source)  # as soundfile itself does, but for any name
   try:
     info = soundfile.info(file)
     if info.frames < _UNKNOWN:
