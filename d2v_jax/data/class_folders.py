@@ -3,7 +3,9 @@
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 
+from d2v_jax.data.columns import Below, Made
 from d2v_jax.data.unreadable import shown
 from d2v_jax.data.walk import HIDDEN, Listing, walk
 
@@ -23,9 +25,9 @@ class ClassFolders:
   labels: list[int] | None
 
   @property
-  def files(self) -> list[str]:
+  def files(self) -> Sequence[str]:
     """Paths of the files."""
-    return [self.listing.path(file) for file in self.listing.files]
+    return Made(Below(self.listing.root), self.listing.files)
 
 
 def class_folders(
@@ -67,11 +69,11 @@ def class_folders(
     )
   if not (not loose if labels is None else labels):
     return ClassFolders(listing, (), None)
-  folders = [file.split("/")[0] for file in listing.files]
-  classes = tuple(sorted(set(folders)))
+  classes = tuple(sorted({file.split("/")[0] for file in listing.files}))
   _warn_of_lost(listing, classes, owner)
   number = {name: k for k, name in enumerate(classes)}
-  return ClassFolders(listing, classes, [number[name] for name in folders])
+  numbers = [number[file.split("/")[0]] for file in listing.files]
+  return ClassFolders(listing, classes, numbers)
 
 
 def _warn_of_lost(

@@ -1,15 +1,19 @@
 """Files of tables, each by its own rules, as rows of text."""
 
+import contextlib
 import csv
 import gzip
 import io
+import itertools
 import json
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from etils import epath
 
+from d2v_jax.data.columns import Rows, TextsBuilder
 from d2v_jax.data.unreadable import shown
 
 Numbered = tuple[int, dict[str, str]]
@@ -18,19 +22,20 @@ _ZIPPED = (".csv", ".tsv", ".jsonl")
 ENDINGS = (*_ZIPPED, *(f"{kind}.gz" for kind in _ZIPPED), ".parquet")
 
 _PATH = "path"  # the one column that need not be UTF-8
+_AT_ONCE = 2**11  # rows that are objects while a file is read
 _LONGEST_VALUE = 2**31 - 1
 
 
-def read(path: epath.Path, quotes: bool = True) -> list[Numbered]:
-  """Returns the rows of a table with their numbers.
+def read(path: epath.Path, quotes: bool = True) -> tuple[Rows, np.ndarray]:
+  """Returns the rows of a table and their numbers.
 
   Args:
     path: a file with one of `ENDINGS`.
     quotes: see `tables.Table`.
 
   Returns:
-    Number -> column -> text: of the line where a row begins, from 1; in a
-    Parquet file of the row.
+    The rows, '' where one does not have a column; and int64 [n], the number of
+    the line where each begins, from 1, in a Parquet file of the row.
 
   Raises:
     ValueError: the file is not there, not a table, or has no rows.
@@ -42,16 +47,39 @@ def read(path: epath.Path, quotes: bool = True) -> list[Numbered]:
   if not path.is_file():
     raise ValueError(f"Table: no such file: {path}")
   if kind == "parquet":
-    rows = list(_parquet(path))
+    rows = _parquet(path)
   elif kind == "jsonl":
-    rows = list(_jsonl(path))
+    rows = _jsonl(path)
   else:
     lines = _csv(path) if kind == "csv" else _tsv(path, quotes)
-    rows = list(_under_header(path, lines))
-  if not rows:
+    rows = _under_header(path, lines)
+  return _collected(path, rows)
+
+
+def _collected(
+  path: epath.Path, rows: Iterator[Numbered]
+) -> tuple[Rows, np.ndarray]:
+  """Takes rows over some at a time, so that few are objects at once."""
+  columns: dict[str, TextsBuilder] = {}
+  numbers: list[np.ndarray] = [np.zeros(0, np.int64)]
+  count = 0
+  while some := list(itertools.islice(rows, _AT_ONCE)):
+    for _, row in some:
+      if not row.keys() <= columns.keys():
+        for column in row:
+          if column not in columns:
+            columns[column] = TextsBuilder()
+            columns[column].extend_empty(count)
+    for column, texts in columns.items():
+      values = [row.get(column, "") for _, row in some]
+      _check_text(path, column, values, some)
+      texts.extend(values)
+    numbers.append(np.array([number for number, _ in some], np.int64))
+    count += len(some)
+  if not count:
     raise ValueError(f"Table: {path} has no rows")
-  _check_text(path, rows)
-  return rows
+  made = {column: texts.texts() for column, texts in columns.items()}
+  return Rows(made, count), np.concatenate(numbers)
 
 
 def numbered_lines(
@@ -69,9 +97,10 @@ def numbered_lines(
   Raises:
     ValueError: it is not UTF-8, or not gzip's.
   """
-  for number, line in enumerate(_text(path, errors).split("\n"), 1):
-    if line := line.removesuffix("\r"):
-      yield number, line
+  with _opened(path, errors, "\n") as lines:
+    for number, line in enumerate(lines, 1):
+      if line := line.removesuffix("\n").removesuffix("\r"):
+        yield number, line
 
 
 def as_text(value: Any) -> str:
@@ -91,12 +120,17 @@ def as_text(value: Any) -> str:
   return json.dumps(value)
 
 
-def _text(path: epath.Path, errors: str) -> str:
+@contextlib.contextmanager
+def _opened(
+  path: epath.Path, errors: str, newline: str
+) -> Iterator[io.TextIOWrapper]:
+  """A file as text, unpacked where it is packed; read as it is needed."""
+  packed = path.name.lower().endswith(".gz")
   try:
-    data = path.read_bytes()
-    if path.name.lower().endswith(".gz"):
-      data = gzip.decompress(data)
-    return data.decode("utf-8-sig", errors)
+    with path.open("rb") as file:
+      stream = gzip.GzipFile(fileobj=file) if packed else file
+      with io.TextIOWrapper(stream, "utf-8-sig", errors, newline) as text:
+        yield text
   except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
     raise ValueError(f"cannot read {path}: {error}") from error
 
@@ -135,22 +169,22 @@ def _tsv(path: epath.Path, quotes: bool) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv(path: epath.Path) -> Iterator[tuple[int, list[str]]]:
-  text = io.StringIO(_text(path, "surrogateescape"), newline="")
   csv.field_size_limit(_LONGEST_VALUE)  # texts are longer than the default
-  rows = csv.reader(text, strict=True)
   number, is_header = 1, True
-  try:
-    for values in rows:
-      if values:
-        if is_header and len(values) == 1:
-          _check_comma(path, values[0])
-        is_header = False
-        yield number, values
-      number = rows.line_num + 1
-  except csv.Error as error:
-    raise ValueError(
-      f"Table: {path}:{number}: not as .csv is written: {error}"
-    ) from error
+  with _opened(path, "surrogateescape", "") as text:
+    rows = csv.reader(text, strict=True)
+    try:
+      for values in rows:
+        if values:
+          if is_header and len(values) == 1:
+            _check_comma(path, values[0])
+          is_header = False
+          yield number, values
+        number = rows.line_num + 1
+    except csv.Error as error:
+      raise ValueError(
+        f"Table: {path}:{number}: not as .csv is written: {error}"
+      ) from error
 
 
 def _check_comma(path: epath.Path, header: str) -> None:
@@ -185,7 +219,7 @@ def _parquet(path: epath.Path) -> Iterator[Numbered]:
   except (OSError, pyarrow.ArrowException) as error:
     raise ValueError(f"cannot read {path}: {error}") from error
   number = 0
-  for batch in table.to_batches():
+  for batch in table.to_batches(_AT_ONCE):
     for values in batch.to_pylist():
       number += 1
       yield number, _row(path, number, values)
@@ -203,16 +237,17 @@ def _row(
   return {key: as_text(value) for key, value in values.items()}
 
 
-def _check_text(path: epath.Path, rows: list[Numbered]) -> None:
+def _check_text(
+  path: epath.Path, column: str, values: list[str], rows: list[Numbered]
+) -> None:
   """Raises where a value is no text: half of a character, or other bytes."""
-  for number, row in rows:
-    for column, value in row.items():
-      if value.isascii() or column == _PATH:
-        continue
-      try:
-        value.encode()
-      except UnicodeEncodeError as error:
-        raise ValueError(
-          f"cannot read {path}:{number}: {column!r} is not UTF-8: "
-          f"{shown(value[:80])}"
-        ) from error
+  if column == _PATH or "".join(values).isascii():
+    return
+  for (number, _), value in zip(rows, values, strict=True):
+    try:
+      value.encode()
+    except UnicodeEncodeError as error:
+      raise ValueError(
+        f"cannot read {path}:{number}: {column!r} is not UTF-8: "
+        f"{shown(value[:80])}"
+      ) from error

@@ -2,13 +2,16 @@
 
 import collections
 import contextlib
+import itertools
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from etils import epath
 
 from d2v_jax.data import table_files
+from d2v_jax.data.columns import Rows, Texts
 from d2v_jax.data.table_files import as_text
 
 Value = str | int | float
@@ -44,7 +47,7 @@ class Table:
 
   Attributes:
     columns: names of the columns.
-    rows: the chosen rows, column -> text.
+    rows: the chosen rows, column -> text; each is made when it is asked for.
     labels: int class numbers, or floats if `numeric`; None if unlabelled.
     class_names: the classes; empty if unlabelled or `numeric`.
 
@@ -74,44 +77,43 @@ class Table:
       )
     if classes is not None and numeric:
       raise ValueError("Table: give classes or numeric=True, not both")
-    numbered = table_files.read(self._path, quotes)
-    self.columns = tuple(dict.fromkeys(c for _, row in numbered for c in row))
-    for _, row in numbered:
-      for column in self.columns:
-        row.setdefault(column, "")
-    everything = [row for _, row in numbered]
-    chosen = self._choose(numbered, split, only, exclude)
-    self._lines = [line for line, _ in chosen]
-    self.rows: list[dict[str, str]] = [row for _, row in chosen]
+    every, lines = table_files.read(self._path, quotes)
+    self.columns = tuple(every.columns)
+    mask = self._choose(every, split, only, exclude)
+    self.rows = every if mask.all() else _chosen(every, mask)
+    self._lines = lines[mask]
     self.class_names: tuple[str, ...] = ()
     self.labels: list[int] | list[float] | None = None
     if label is None:
       return
     self._check_column(label, "label")
+    values = self.rows.columns[label]
     if numeric:
-      self.labels = [self._number(i, label) for i in range(len(self.rows))]
+      self.labels = [
+        self._number(i, label, text) for i, text in enumerate(values)
+      ]
       return
     if classes is None:
-      classes = tuple(sorted({row[label] for row in everything} - {""}))
+      classes = tuple(sorted(set(every.columns[label]) - {""}))
       _check_alike(classes, label)
     self.class_names = tuple(classes)
     if len(set(self.class_names)) != len(self.class_names):
       raise ValueError(f"Table: classes has a class twice: {classes}")
     number = {name: k for k, name in enumerate(self.class_names)}
-    for i, row in enumerate(self.rows):
-      if not row[label]:
-        missing = sum(not row[label] for row in self.rows)
+    for i, value in enumerate(values):
+      if not value:
+        missing = sum(not value for value in values)
         raise ValueError(
           f"Table: {self.name(i)}: {label!r} is missing, as in {missing} of "
           f"{len(self.rows)} rows; fill it in, or leave such rows out with "
           f"exclude={{{label!r}: ''}}"
         )
-      if row[label] not in number:
+      if value not in number:
         raise ValueError(
-          f"Table: {self.name(i)}: {label!r} is {row[label]!r}, which is not "
+          f"Table: {self.name(i)}: {label!r} is {value!r}, which is not "
           f"among the classes {_listed(self.class_names)}"
         )
-    self.labels = [number[row[label]] for row in self.rows]
+    self.labels = [number[value] for value in values]
 
   def __len__(self) -> int:
     return len(self.rows)
@@ -120,7 +122,7 @@ class Table:
     """Returns for example 'verses.tsv:12', file and line of a chosen row."""
     return f"{self._path}:{self._lines[index]}"
 
-  def column(self, name: str) -> list[str]:
+  def column(self, name: str) -> Sequence[str]:
     """Returns a column of the chosen rows.
 
     Args:
@@ -130,15 +132,16 @@ class Table:
       ValueError: the table has no such column.
     """
     self._check_column(name, "column")
-    return [row[name] for row in self.rows]
+    return self.rows.columns[name]
 
   def _choose(
     self,
-    numbered: list[tuple[int, dict[str, str]]],
+    every: Rows,
     split: str | None,
     only: Choice | None,
     exclude: Choice | None,
-  ) -> list[tuple[int, dict[str, str]]]:
+  ) -> np.ndarray:
+    """Which rows are chosen, bool [n]."""
     only = dict(only or {})
     if split is not None:
       if "split" in only:
@@ -147,12 +150,12 @@ class Table:
           "one of the two"
         )
       only["split"] = split
-    chosen = numbered
+    mask = np.ones(len(every), bool)
     for word, choice in (("only", only), ("exclude", dict(exclude or {}))):
       for column, wanted in choice.items():
         argument = "split" if column == "split" and split else word
         self._check_column(column, argument)
-        present = {row[column] for _, row in numbered}
+        present = set(every.columns[column])
         values = {as_text(v) for v in _as_tuple(wanted)}
         if not values or values - present:
           raise ValueError(
@@ -160,11 +163,11 @@ class Table:
             f"{column}={_listed(sorted(values - present))}; the column has: "
             f"{_listed(sorted(present))}"
           )
-        keep = word == "only"
-        chosen = [(n, r) for n, r in chosen if (r[column] in values) == keep]
-    if not chosen:
+        among = (value in values for value in every.columns[column])
+        mask &= np.fromiter(among, bool, len(every)) == (word == "only")
+    if not mask.any():
       had = {
-        column: sorted({row[column] for _, row in numbered})
+        column: sorted(set(every.columns[column]))
         for column in (*only, *(exclude or {}))
       }
       present_in = "; ".join(f"{c} has {_listed(v)}" for c, v in had.items())
@@ -172,7 +175,7 @@ class Table:
         f"Table: no row of {self._path} is left by only={only} and "
         f"exclude={dict(exclude or {})}; {present_in}"
       )
-    return chosen
+    return mask
 
   def _check_column(self, column: str, argument: str) -> None:
     if column not in self.columns:
@@ -181,8 +184,7 @@ class Table:
         f"{', '.join(self.columns)}"
       )
 
-  def _number(self, index: int, column: str) -> float:
-    text = self.rows[index][column]
+  def _number(self, index: int, column: str, text: str) -> float:
     try:
       value = float(text)
     except ValueError:
@@ -193,6 +195,14 @@ class Table:
         "finite number; set numeric=False for classes"
       )
     return value
+
+
+def _chosen(rows: Rows, mask: np.ndarray) -> Rows:
+  columns = {
+    name: Texts(itertools.compress(texts, mask))
+    for name, texts in rows.columns.items()
+  }
+  return Rows(columns, int(mask.sum()))
 
 
 def _check_alike(classes: tuple[str, ...], label: str) -> None:

@@ -1,5 +1,6 @@
 """Which files there are below a folder, and which of them are read."""
 
+import array
 import collections
 import dataclasses
 import logging
@@ -8,6 +9,10 @@ import pathlib
 import stat
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from d2v_jax.data import kept_listings
+from d2v_jax.data.columns import Texts
 from d2v_jax.data.unreadable import shown
 
 HIDDEN = "hidden"
@@ -24,6 +29,7 @@ _OF_SYSTEMS = {
 }
 _SHOWN = 3  # names of each reason
 _REASONS = 12  # that are told apart
+_MANY = 10_000  # files, whose list is kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Listing:
   """
 
   root: str
-  files: tuple[str, ...]
+  files: Texts
   left_out: Mapping[str, tuple[str, ...]]
 
   def path(self, file: str) -> str:
@@ -99,6 +105,7 @@ def walk(
   leave behind, such as lost+found. Each real file is listed once and each real
   folder walked once, by its own path if that is below the root, else by the
   first link to it; a link to a folder that holds the root is not followed.
+  The list of a folder with many files is kept, see `kept_listings`.
 
   Args:
     root: a mounted folder.
@@ -113,7 +120,16 @@ def walk(
     raise ValueError(
       f"{owner}: {os.fspath(root)!r} is not a folder; check the path"
     )
-  return _Walk(root, endings, owner).listing()
+  place = os.fspath(root)
+  if kept := kept_listings.load(place, endings):
+    return Listing(str(pathlib.Path(root)), *kept)
+  walked = _Walk(root, endings, owner)
+  listing = walked.listing()
+  if len(listing.files) >= _MANY and not walked.has_links:
+    kept_listings.keep(
+      place, endings, listing.files, listing.left_out, walked.stamps
+    )
+  return listing
 
 
 def other_ending(name: str) -> str:
@@ -126,7 +142,12 @@ def other_ending(name: str) -> str:
 
 
 class _Walk:
-  """One pass: what is really there first, then what links lead to."""
+  """One pass: what is really there first, then what links lead to.
+
+  Attributes:
+    has_links: whether links were met.
+    stamps: folder -> its `kept_listings.stamp` from before it was listed.
+  """
 
   def __init__(
     self, root: str | os.PathLike[str], endings: tuple[str, ...], owner: str
@@ -135,20 +156,28 @@ class _Walk:
     self._real = os.path.realpath(root)
     self._endings = endings
     self._owner = owner
+    self.has_links = False
+    self.stamps: dict[str, tuple[int, ...]] = {}
     self._found: list[str] = []
+    # Device and number of each of them, one after the other; 0 where unknown.
+    self._identities = array.array("Q")
     self._left_out: dict[str, list[str]] = collections.defaultdict(list)
     self._links: collections.deque[str] = collections.deque()
-    # Device and number of what has been met; of a file also where.
+    # Device and number of those met.
     self._folders: set[tuple[int, int]] = set()
-    self._files: dict[tuple[int, int], str] = {}
 
   def listing(self) -> Listing:
     """Walks, and returns what there is."""
     self._folder("")
     while self._links:
       self._link(self._links.popleft())
+    if same := self._repeated():
+      self._left_out[SAME_FILE] += [self._found[k] for k in same]
+      others = enumerate(self._found)
+      self._found = [name for k, name in others if k not in same]
+    self._found.sort()
     left_out = {k: tuple(sorted(v)) for k, v in self._left_out.items()}
-    return Listing(str(self._root), tuple(sorted(self._found)), left_out)
+    return Listing(str(self._root), Texts(self._found), left_out)
 
   def _folder(self, name: str) -> None:
     """Takes the files of a real folder and of those below it."""
@@ -156,7 +185,9 @@ class _Walk:
     while waiting:
       inside = waiting.pop()
       path = self._root / inside
-      device, number = _identity(os.stat(path))
+      status = os.stat(path)
+      self.stamps[inside] = kept_listings.stamp(status)
+      device, number = _identity(status)
       if (device, number) in self._folders:
         self._left_out[SAME_FOLDER].append(inside)
         continue
@@ -174,6 +205,7 @@ class _Walk:
         if entry.name.startswith(".") or entry.name in _OF_SYSTEMS:
           self._left_out[HIDDEN].append(below)
         elif entry.is_symlink():
+          self.has_links = True
           links.append(below)
         elif entry.is_dir(follow_symlinks=False):
           waiting.append(below)
@@ -203,12 +235,24 @@ class _Walk:
     if not name.lower().endswith(self._endings):
       self._left_out[other_ending(name)].append(name)
       return
-    if identity is not None:
-      first = self._files.setdefault(identity, name)
-      if first != name and self._is_same(first, name):
-        self._left_out[SAME_FILE].append(name)
-        return
     self._found.append(name)
+    self._identities.extend(identity or (0, 0))
+
+  def _repeated(self) -> set[int]:
+    """Places of files that are the same as one met before."""
+    device, number = np.array(self._identities, np.uint64).reshape(-1, 2).T
+    order = np.lexsort((number, device))  # equal ones stay in their order
+    device, number = device[order], number[order]
+    begins = np.ones(len(order), bool)
+    begins[1:] = (device[1:] != device[:-1]) | (number[1:] != number[:-1])
+    first = order[
+      np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
+    ]
+    return {
+      int(k)
+      for k, one in zip(order[~begins], first[~begins], strict=True)
+      if self._is_same(self._found[one], self._found[k])
+    }
 
   def _is_same(self, one: str, other: str) -> bool:
     try:

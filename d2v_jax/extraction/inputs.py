@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 from d2v_jax.data import table_files, tables
+from d2v_jax.data.columns import Below, Made
 from d2v_jax.data.images.sources import ImageFiles, ImageFolder
 from d2v_jax.data.speech.audio_files import AudioFiles
 from d2v_jax.data.speech.manifest import Manifest
@@ -68,7 +69,6 @@ def open_input(
   if not table:
     return ImageFiles([path])
   rows = tables.Table(path, split=split, label=label)
-  root = pathlib.Path(path).parent
-  files = [str(root / file) for file in rows.column("path")]
+  files = Made(Below(str(pathlib.Path(path).parent)), rows.column("path"))
   labels = None if rows.labels is None else [int(x) for x in rows.labels]
   return ImageFiles(files, labels, rows.class_names)

@@ -38,7 +38,7 @@ def test_classes_are_the_first_folders(tmp_path):
   make(tmp_path, "dog/x/1.jpg", "cat/2.jpg", "cat/3.JPG", ".git/4.jpg")
   made = found(tmp_path)
   assert made.class_names == ("cat", "dog") and made.labels == [0, 0, 1]
-  assert made.files == [
+  assert list(made.files) == [
     str(tmp_path / name) for name in ("cat/2.jpg", "cat/3.JPG", "dog/x/1.jpg")
   ]
   unlabelled = found(tmp_path, labels=False)

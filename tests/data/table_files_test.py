@@ -9,7 +9,8 @@ import pyarrow.parquet
 import pytest
 from etils import epath
 
-from d2v_jax.data.table_files import as_text, numbered_lines, read
+from d2v_jax.data.table_files import as_text, numbered_lines
+from d2v_jax.data.table_files import read as read_rows
 
 ROWS = [
   {"text": 'He said "stop" and left', "label": "neg"},
@@ -17,6 +18,12 @@ ROWS = [
   {"text": "a, b;\tc", "label": ""},
   {"text": "Grüße\u2028one value", "label": "1.5"},
 ]
+
+
+def read(path, quotes=True):
+  """Number and row of each."""
+  rows, numbers = read_rows(path, quotes)
+  return list(zip(numbers.tolist(), rows, strict=True))
 
 
 def written(path, rows, **options):

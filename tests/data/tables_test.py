@@ -32,13 +32,13 @@ def test_rows_are_the_file(path):
   assert table.columns == ("path", "text", "speaker", "split", "mark")
   assert len(table) == 3 and table.labels is None and table.class_names == ()
   # Quotes within a value are its own, and only a newline ends a line.
-  assert table.column("text") == ['say "a"', "", "c\u2028c"]
+  assert list(table.column("text")) == ['say "a"', "", "c\u2028c"]
   assert [table.name(i) for i in range(3)] == [f"{path}:{n}" for n in (2, 3, 5)]
-  assert pickle.loads(pickle.dumps(table)).rows == table.rows
+  assert list(pickle.loads(pickle.dumps(table)).rows) == list(table.rows)
 
 
 def test_other_files_have_the_same_rows(path, tmp_path):
-  rows = Table(path).rows
+  rows = list(Table(path).rows)
   zipped = tmp_path / "zipped.tsv.gz"
   zipped.write_bytes(gzip.compress(TSV.encode()))
   windows = tmp_path / "windows.tsv"
@@ -55,12 +55,12 @@ def test_other_files_have_the_same_rows(path, tmp_path):
   zipped_jsonl = tmp_path / "rows.jsonl.gz"
   zipped_jsonl.write_bytes(gzip.compress(lines.encode()))
   for file in (zipped, windows, jsonl, zipped_jsonl):
-    assert Table(file).rows == rows
+    assert list(Table(file).rows) == rows
 
 
 def test_absent_json_keys_are_empty(tmp_path):
   file = write(tmp_path, '{"a": "1"}\n{"b": true}', "rows.jsonl")
-  assert Table(file).rows == [{"a": "1", "b": ""}, {"a": "", "b": "true"}]
+  assert list(Table(file).rows) == [{"a": "1", "b": ""}, {"a": "", "b": "true"}]
 
 
 def test_chosen_rows(path):

@@ -4,6 +4,8 @@ Records are {'image': uint8 [H, W, C] or encoded bytes, 'label': int (absent
 when unlabelled)}.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from d2v_jax.data.class_folders import class_folders
@@ -73,7 +75,7 @@ class ImageFiles:
 
   def __init__(
     self,
-    files: list[str],
+    files: Sequence[str],
     labels: list[int] | None = None,
     class_names: tuple[str, ...] = (),
   ):

@@ -2,7 +2,7 @@
 
 import concurrent.futures
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -26,8 +26,8 @@ class AudioFiles:
 
   def __init__(
     self,
-    files: list[str],
-    rows: list[dict[str, str]],
+    files: Sequence[str],
+    rows: Sequence[dict[str, str]],
     labels: list[int] | list[float] | None = None,
     class_names: tuple[str, ...] = (),
     text: str | None = None,
@@ -107,7 +107,7 @@ def readable_header(source: bytes | str) -> Header | None:
 
 
 def resampled_lengths(
-  headers: Sequence[Header | None], sample_rate: int
+  headers: Iterable[Header | None], sample_rate: int
 ) -> np.ndarray:
   """Returns int64 [n], samples after resampling; 0 where unreadable."""
   lengths = [

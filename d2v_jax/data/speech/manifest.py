@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 from array_record.python import array_record_data_source
 
+from d2v_jax.data.columns import Below, Made
 from d2v_jax.data.speech.audio_files import (
   AudioFiles,
   Header,
@@ -69,7 +70,7 @@ class Manifest(AudioFiles):
     if text is not None:
       table.column(text)  # raises when there is none
     folder = pathlib.Path(path).parent if root is None else pathlib.Path(root)
-    files = [str(folder / file) for file in table.column("path")]
+    files = Made(Below(str(folder)), table.column("path"))
     super().__init__(files, table.rows, table.labels, table.class_names, text)
     if not pathlib.Path(files[0]).is_file():
       raise ValueError(
@@ -82,9 +83,9 @@ class Manifest(AudioFiles):
         f"Manifest: {path} has num_samples but no column 'rate', the samples a "
         "second that they are counted at; add it"
       )
-    self._headers: list[Header] | None = None
+    self._headers: tuple[np.ndarray, np.ndarray] | None = None
     if counts is not None and rates is not None:
-      self._headers = list(zip(counts, rates, strict=True))
+      self._headers = counts, rates
     self._records = _numbers(table, "record")
     self._shards = {}
     if self._records is not None:
@@ -102,7 +103,7 @@ class Manifest(AudioFiles):
     """Returns the bytes of a file or record."""
     if self._records is None:
       return super().read(index)
-    return self._shards[self.files[index]][self._records[index]]
+    return self._shards[self.files[index]][int(self._records[index])]
 
   def record_name(self, index: int) -> str:
     """Returns the path of the file, with [number] for a record of a shard."""
@@ -112,7 +113,8 @@ class Manifest(AudioFiles):
   def header(self, index: int) -> Header | None:
     """Returns samples per channel and per second; None when unreadable."""
     if self._headers is not None:
-      return self._headers[index]
+      counts, rates = self._headers
+      return int(counts[index]), int(rates[index])
     if self._records is not None:
       return readable_header(self.read(index))
     return super().header(index)
@@ -121,22 +123,24 @@ class Manifest(AudioFiles):
     """Returns int64 [n], samples after resampling; 0 where unreadable."""
     if self._headers is None:
       return super().lengths(sample_rate)
-    return resampled_lengths(self._headers, sample_rate)
+    counts, rates = self._headers
+    headers = zip(counts.tolist(), rates.tolist(), strict=True)
+    return resampled_lengths(headers, sample_rate)
 
 
-def _numbers(table: Table, column: str) -> list[int] | None:
-  """Returns a column of integers; None when the table does not have it."""
+def _numbers(table: Table, column: str) -> np.ndarray | None:
+  """Returns a column of integers, int64 [n]; None when there is no such."""
   if column not in table.columns:
     return None
   least = 1 if column == "rate" else 0
-  numbers = []
+  numbers = np.zeros(len(table), np.int64)
   for i, text in enumerate(table.column(column)):
     if not text.isdecimal() or int(text) < least:
       raise ValueError(
         f"Manifest: {table.name(i)}: {column!r} must be an integer >= {least}, "
         f"got {text!r}"
       )
-    numbers.append(int(text))
+    numbers[i] = int(text)
   return numbers
 
 

@@ -5,11 +5,13 @@ Records are {'audio': bytes of a file, or float32 [n] or [n, channels] with
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from d2v_jax.data.class_folders import class_folders
+from d2v_jax.data.columns import Rows, Texts
 from d2v_jax.data.source import Source
 from d2v_jax.data.speech.audio_files import AudioFiles
 from d2v_jax.data.speech.manifest import Manifest
@@ -65,9 +67,10 @@ class AudioFolder(AudioFiles):
     found = class_folders(
       path, EXTENSIONS, labels, owner="AudioFolder", what="audio"
     )
-    rows: list[dict[str, str]] = [{} for _ in found.files]
+    columns = {}
     if found.labels is not None:
-      rows = [{"label": found.class_names[k]} for k in found.labels]
+      columns["label"] = Texts(found.class_names[k] for k in found.labels)
+    rows = Rows(columns, len(found.files))
     super().__init__(found.files, rows, found.labels, found.class_names)
     self.listing = found.listing
 
@@ -100,7 +103,8 @@ class LibriSpeech(AudioFiles):
         f"LibriSpeech: no subset {', '.join(missing)} in {path!r}; it has: "
         f"{', '.join(inside)}"
       )
-    files, rows = [], []
+    files: list[str] = []
+    columns: dict[str, list[str]] = {"split": [], "speaker": [], "text": []}
     texts: dict[pathlib.Path, dict[str, str]] = {}
     for subset in subsets:
       for name in _audio_files("LibriSpeech", str(root / subset)):
@@ -114,9 +118,11 @@ class LibriSpeech(AudioFiles):
             "*.trans.txt; unpack the archive again or remove the file"
           )
         files.append(str(file))
-        speaker = file.stem.split("-")[0]
-        rows.append({"split": subset, "speaker": speaker, "text": text})
-    super().__init__(files, rows, text="text")
+        columns["split"].append(subset)
+        columns["speaker"].append(file.stem.split("-")[0])
+        columns["text"].append(text)
+    made = {name: Texts(values) for name, values in columns.items()}
+    super().__init__(Texts(files), Rows(made, len(files)), text="text")
 
 
 SOURCES: dict[str, type[RecordingSource]] = {
@@ -133,7 +139,7 @@ def _folders(name: str, root: pathlib.Path) -> list[str]:
   return sorted(entry.name for entry in root.iterdir() if entry.is_dir())
 
 
-def _audio_files(name: str, path: str) -> tuple[str, ...]:
+def _audio_files(name: str, path: str) -> Sequence[str]:
   """Returns the sorted audio files below a folder, with forward slashes."""
   listing = walk(path, EXTENSIONS, name)
   if not listing.files:

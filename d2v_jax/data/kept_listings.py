@@ -1,0 +1,112 @@
+"""Lists of large folders, kept for later runs as long as they are true.
+
+A folder's times change with every name that is added, removed or renamed in it.
+So a list is taken over only where each folder that it was made from still is
+the same one, with the same times of modification and of change to the
+nanosecond; no content of files is in a list. It is not kept where times might
+not tell: where a folder has changed in the last minute, or there are links.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import tempfile
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from d2v_jax.data.columns import Texts
+
+_FORMAT = 1
+_SETTLED = 60  # seconds since the last change of any folder
+
+LeftOut = Mapping[str, Sequence[str]]
+Stamps = Mapping[str, tuple[int, ...]]
+
+
+def folder() -> pathlib.Path:
+  """Where lists are kept; it may be emptied at any time."""
+  cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  return pathlib.Path(cache) / "d2v_jax" / "listings"
+
+
+def stamp(status: os.stat_result) -> tuple[int, ...]:
+  """What identifies a folder and the names in it."""
+  return (
+    status.st_dev,
+    status.st_ino,
+    status.st_mtime_ns,
+    status.st_ctime_ns,
+  )
+
+
+def load(
+  root: str, endings: tuple[str, ...]
+) -> tuple[Texts, dict[str, tuple[str, ...]]] | None:
+  """Returns the files below a folder and what is left out, if still true.
+
+  Args:
+    root: the folder.
+    endings: of the files.
+
+  Returns:
+    None where no list is kept, or a folder has changed since.
+  """
+  path = _path(root, endings)
+  try:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+      rest = json.loads(kept["rest"].tobytes())
+      for name, was in rest["stamps"].items():
+        if list(stamp(os.stat(os.path.join(root, name)))) != was:
+          return None
+      files = Texts.of(kept["files"], kept["ends"])
+  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    return None
+  logging.info(
+    "%d files in %s: the list in %s still holds", len(files), root, path
+  )
+  return files, {k: tuple(names) for k, names in rest["left_out"].items()}
+
+
+def keep(
+  root: str,
+  endings: tuple[str, ...],
+  files: Texts,
+  left_out: LeftOut,
+  stamps: Stamps,
+) -> None:
+  """Keeps a list, unless its folders have changed just now.
+
+  Args:
+    root: the folder.
+    endings: of the files.
+    files: their names.
+    left_out: reason -> names.
+    stamps: folder, relative to root -> `stamp` from before it was listed.
+  """
+  newest = max(max(times) for _, _, *times in stamps.values())
+  if time.time() - newest / 1e9 < _SETTLED:
+    return
+  content, ends = files.arrays
+  rest = json.dumps({"left_out": left_out, "stamps": stamps}).encode()
+  path = _path(root, endings)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The old list, or none, is there until the new one is whole.
+    with tempfile.TemporaryDirectory(dir=path.parent) as unfinished:
+      new = pathlib.Path(unfinished) / path.name
+      np.savez(
+        new, files=content, ends=ends, rest=np.frombuffer(rest, np.uint8)
+      )
+      new.replace(path)
+  except OSError as error:
+    logging.info("the list of %s is not kept: %s", root, error)
+
+
+def _path(root: str, endings: tuple[str, ...]) -> pathlib.Path:
+  key = json.dumps([_FORMAT, os.path.realpath(root), endings])
+  return folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
