@@ -26,14 +26,12 @@ def refusal(
     dtype: of qkv.
     bias: of the logits; shapes will do.
     num_heads: number of heads.
-    dropout: rate for the weights; 0 where there is none.
+    dropout: rate for the weights; 0 where there is none. cuDNN draws them with
+      a generator of its own.
     backward: whether it is for the gradients.
   """
   if dropout:
-    return (
-      "cuDNN is used without dropout of weights alone; training is faster with "
-      "encoder.attention_dropout=0"
-    )
+    return "cuDNN has another dropout of weights"
   if dtype not in (jnp.bfloat16, jnp.float16):
     return f"cuDNN computes in bfloat16 and float16, not in {dtype}"
   head = shape[2] // 3 // num_heads

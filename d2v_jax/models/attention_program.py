@@ -16,6 +16,7 @@ from jax.experimental import pallas as pl
 
 from d2v_jax.models import attention_dropout
 from d2v_jax.models.attention_sizes import LANES, QUERIES, Sizes
+from d2v_jax.models.kernel_products import dot, dot_nt
 
 
 def forward(shape: Sizes, refs: dict[str, Any], out_ref: Any) -> None:
@@ -41,7 +42,7 @@ def forward(shape: Sizes, refs: dict[str, Any], out_ref: Any) -> None:
       parts = []
       for head in range(shape.heads_in_group):
         key = refs["qkv"][0, :, _window(shape, k_lanes, head)]
-        logits = _dot_nt(key, _of_head(shape, query, head))  # [N, queries]
+        logits = dot_nt(key, _of_head(shape, query, head))  # [N, queries]
         logits = _biased(shape, refs, logits, g, head, rows)
         weights = jnp.exp(logits - logits.max(0, keepdims=True))
         total = weights.sum(0, keepdims=True)  # [1, queries]
@@ -49,7 +50,7 @@ def forward(shape: Sizes, refs: dict[str, Any], out_ref: Any) -> None:
           weights = jnp.where(kept(head), weights, 0.0)
           total *= attention_dropout.kept_share(shape.dropout)
         own = value_t[head * shape.head : (head + 1) * shape.head]
-        mixed = _dot(own, weights.astype(value_t.dtype))  # [d, queries]
+        mixed = dot(own, weights.astype(value_t.dtype))  # [d, queries]
         parts.append(mixed / total)
       out_ref[0, rows, q_lanes] = _turned(shape, parts, out_ref.dtype)
 
@@ -100,17 +101,17 @@ def backward(
         d_own = _of_head(shape, gradient, head)
         key = refs["qkv"][0, :, _window(shape, k_lanes, head)]
         value = refs["qkv"][0, :, _window(shape, v_lanes, head)]
-        logits = _biased(shape, refs, _dot_nt(key, q_own), g, head, rows)
+        logits = _biased(shape, refs, dot_nt(key, q_own), g, head, rows)
         weights = jnp.exp(logits - logits.max(0, keepdims=True))
         weights *= 1.0 / weights.sum(0, keepdims=True)
-        d_weights = _dot_nt(value, d_own)  # [N, queries]
+        d_weights = dot_nt(value, d_own)  # [N, queries]
         dropped = weights
         if shape.dropout:
           # What is kept is scaled further down, where it is smaller.
           mask = kept(head)
           dropped = jnp.where(mask, weights, 0.0)
           d_weights = jnp.where(mask, d_weights, 0.0)
-        d_value[:, window] += _dot(dropped.astype(d_own.dtype), d_own)
+        d_value[:, window] += dot(dropped.astype(d_own.dtype), d_own)
         # dL/dlogits = w (dL/dw - sum w dL/dw)
         d_logits = weights * d_weights
         d_logits -= weights * d_logits.sum(0, keepdims=True)
@@ -121,9 +122,9 @@ def backward(
           far = d_logits * refs["distance"][:, rows]
           sums["slopes"][pl.ds(index, 1), rows] += far.sum(0, keepdims=True)
         d_logits = d_logits.astype(key.dtype)
-        d_key[:, window] += _dot(d_logits, q_own)
+        d_key[:, window] += dot(d_logits, q_own)
         own = key_t[head * shape.head : (head + 1) * shape.head]
-        parts.append(_dot(own, d_logits) * (shape.head**-0.5 / _share(shape)))
+        parts.append(dot(own, d_logits) * (shape.head**-0.5 / _share(shape)))
       d_qkv_ref[0, rows, q_lanes] = _turned(shape, parts, d_qkv_ref.dtype)
 
     _blocks(shape, block)
@@ -252,26 +253,3 @@ def _dropout(shape, refs, g, start, size):
     return attention_dropout.kept(bits(head), which, shape.dropout)
 
   return kept
-
-
-def _dot(a, b):
-  """[m, k] [k, n] -> [m, n]."""
-  return _product(a, b, (1, 0))
-
-
-def _dot_nt(a, b):
-  """[m, k] [n, k] -> [m, n]."""
-  return _product(a, b, (1, 1))
-
-
-def _product(a, b, contracted):
-  """Sums in float32; float32 inputs are not rounded on the way."""
-  dims = (((contracted[0],), (contracted[1],)), ((), ()))
-  exact = a.dtype != jnp.bfloat16
-  return jax.lax.dot_general(
-    a,
-    b,
-    dims,
-    precision=jax.lax.Precision.HIGHEST if exact else None,
-    preferred_element_type=jnp.promote_types(a.dtype, jnp.float32),
-  )

@@ -85,7 +85,8 @@ def matrix_operations(
 def kernel(instruction: Instruction, computation: Computation) -> Kernel | None:
   """What a hand-written kernel does, whose inside the compiler can't see.
 
-  What the kernel says of itself (Pallas' cost_estimate) counts. Else one that
+  What the kernel says of itself (Pallas' cost_estimate, and in its metadata
+  for GPUs, that lose the former) counts. Else one that
   belongs to attention has 2 * pairs of tokens * d for each product of two
   matrices, where q [..., N, d] and k [..., M, d] are its first two operands
   with three axes or more, and an exponential for each pair. Others are taken to
@@ -97,9 +98,10 @@ def kernel(instruction: Instruction, computation: Computation) -> Kernel | None:
   target = instruction.attribute("custom_call_target") or ""
   if not target.startswith(_KERNELS):
     return None
-  stated = _stated(instruction, "flops")
-  if stated:
-    return Kernel(stated, 0.0, _stated(instruction, "transcendentals"))
+  operations = stated(instruction, "flops")
+  if operations:
+    repeated = stated(instruction, "repeated")
+    return Kernel(operations, repeated, stated(instruction, "transcendentals"))
   arrays = [i.arrays[0] for i in computation.operands(instruction)]
   large = [a for a in arrays if len(a.dims) >= 3 and a.dims[-1] > 1]
   of_attention = "fmha" in target or "attention" in instruction.place
@@ -115,8 +117,12 @@ def kernel(instruction: Instruction, computation: Computation) -> Kernel | None:
   return Kernel(products * one, repeated * one, pairs)
 
 
-def _stated(instruction: Instruction, name: str) -> float:
-  found = re.search(rf'"{name}"\s*:\s*"?(\d+)', instruction.attributes)
+def stated(instruction: Instruction, name: str) -> float:
+  """A number that a kernel says of itself; 0 where it says nothing."""
+  quote = r'(?:"|\\22)'  # within a string it is escaped
+  found = re.search(
+    rf"{quote}{name}{quote}\s*:\s*{quote}?(\d+)", instruction.attributes
+  )
   return float(found[1]) if found else 0.0
 
 

@@ -1,5 +1,6 @@
 """Bytes that an instruction moves to and from the device's large memory."""
 
+from d2v_jax.planning.operations import stated
 from d2v_jax.planning.program import Computation, Instruction, Program
 
 # They move nothing: names, views, and what their computations move.
@@ -35,7 +36,8 @@ def moved_bytes(
 
   An operand of which a fusion only takes slices counts as those, and a result
   that is an operand with a slice replaced counts as the slice. Transfers in two
-  halves read with the first and write with the second.
+  halves read with the first and write with the second. Of a kernel that says
+  what it moves that counts.
 
   Args:
     instruction: of an optimized program.
@@ -46,6 +48,8 @@ def moved_bytes(
   target = instruction.attribute("custom_call_target")
   if op in _FREE or target in _FREE_TARGETS:
     return 0.0
+  if moved := stated(instruction, "moved"):
+    return moved
   written = sum(a.far_bytes for a in instruction.arrays)
   if op == "slice-start":
     # ((whole), slice, ...): it reads as much as it brings.

@@ -10,10 +10,16 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from d2v_jax.models import attend as attend_lib
-from d2v_jax.models import attention_dropout, attention_kernel, placement
+from d2v_jax.models import (
+  attention_dropout,
+  attention_kernel,
+  attention_triton,
+  placement,
+)
 from d2v_jax.models.attend import attend
 from d2v_jax.models.attention_bias import AttentionBias, coordinates, distances
 
+KERNELS = {"kernel": attention_kernel, "triton": attention_triton}
 BIASES = ("pairs", "padding", "line", "grid")
 
 
@@ -88,13 +94,10 @@ def expected(qkv, bias, keys, gradient, heads, dropout):
 def through(implementation, qkv, bias, keys, gradient, heads, dropout):
   """The same by an implementation."""
   sizes = {"num_heads": heads, "dropout": dropout}
-  if implementation == "kernel":
-    forward = functools.partial(
-      attention_kernel.forward, interpret=True, **sizes
-    )
-    backward = functools.partial(
-      attention_kernel.backward, interpret=True, **sizes
-    )
+  if implementation in KERNELS:
+    own = KERNELS[implementation]
+    forward = functools.partial(own.forward, interpret=True, **sizes)
+    backward = functools.partial(own.backward, interpret=True, **sizes)
     out = jax.jit(forward)(qkv, bias, keys)
     return out, *jax.jit(backward)(qkv, bias, keys, gradient)
 
@@ -141,6 +144,12 @@ NONE = ((), 5, 2, 16, 0.0)
     ("kernel", jnp.float32, WIDE),
     ("kernel", jnp.bfloat16, ODD),
     ("kernel", jnp.bfloat16, LONG),
+    ("triton", jnp.float32, ALL),
+    ("triton", jnp.float32, GRID),
+    ("triton", jnp.float32, NONE),
+    ("triton", jnp.float32, WIDE),
+    ("triton", jnp.bfloat16, ODD),
+    ("triton", jnp.bfloat16, LONG),
   ],
 )
 def test_values_and_gradients(implementation, dtype, sizes):

@@ -8,7 +8,7 @@ import pytest
 from jax._src.cudnn import fused_attention_stablehlo
 
 from d2v_jax.models import attend as attend_lib
-from d2v_jax.models import attention_cudnn
+from d2v_jax.models import attention_cudnn, attention_triton
 from d2v_jax.models.attention_bias import AttentionBias
 from tests.models.attend_test import assert_close, case, expected
 
@@ -67,7 +67,7 @@ def refusal(*biases, dtype=jnp.bfloat16, head=64, dropout=0.0, backward=True):
 
 def test_what_it_cannot_do_has_a_reason():
   assert refusal() is refusal("pairs") is refusal("padding") is None
-  assert "encoder.attention_dropout=0" in refusal(dropout=0.1)
+  assert "another dropout" in refusal(dropout=0.1)
   assert "not in float32" in refusal(dtype=jnp.float32)
   assert "up to 128, not of 160" in refusal(head=160)
   assert "examples do not share" in refusal("line")
@@ -79,11 +79,12 @@ def test_a_gpu_without_the_library_is_said(monkeypatch):
     raise RuntimeError("cuDNN is not detected.")
 
   monkeypatch.setattr(jax.nn, "dot_product_attention", missing)
+  monkeypatch.setattr(attention_triton, "refusal", lambda *_, **__: "no Triton")
   qkv, _, _ = case(length=5, heads=2, head=64, dtype=jnp.bfloat16)
   shapes = (jax.eval_shape(lambda x: x, qkv), AttentionBias(), None)
   settings = attend_lib._Settings(2, 0.0, None)
   chosen = attend_lib._choose("cuda", "forward", settings, shapes, 1)
-  assert chosen.endswith("by plain products: cuDNN is not detected")
+  assert chosen.endswith("by plain products: cuDNN is not detected; no Triton")
 
 
 @pytest.mark.parametrize("batch,length", [(1, 6), (4, 6), (4, 5)])
