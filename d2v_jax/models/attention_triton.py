@@ -93,11 +93,6 @@ def backward(
   # The same call as in the forward pass: where both are in one program, the
   # compiler keeps one of them.
   out, sums = call.forward()
-  d_qkv, far, d_pairs = call.backward(out, sums, gradient)
-  d_slopes = None
-  if d_pairs is not None:
-    d_pairs = d_pairs.astype(bias.pairs.dtype)
-  if far is not None:
-    d_slopes = -far.sum((0, 2)) / call.sizes.kept_share
-    d_slopes = d_slopes.astype(bias.slopes.dtype)
-  return call.unpadded(d_qkv, 3), d_pairs, d_slopes
+  inputs = call.backward_inputs(out, sums, gradient)
+  d_qkv, d_slopes = call.d_queries(inputs, call.d_keys(inputs))
+  return call.unpadded(d_qkv, 3), call.d_pairs(inputs), d_slopes

@@ -48,7 +48,7 @@ class Call:
     rate = 0.0 if keys is None else dropout
     self.sizes = Sizes(length, num_heads, head, lanes, rate)
     self.whole = pl.cdiv(length, _WHOLE) * _WHOLE  # M
-    self.interpret, self.keys = interpret, keys
+    self.bias, self.keys, self.interpret = bias, keys, interpret
     self.qkv = self.padded(qkv, 3)
     self.pairs = self.padding = self.slopes = self.coordinates = None
     if bias.pairs is not None:
@@ -69,10 +69,12 @@ class Call:
     return self._run(
       program.forward,
       cut,
-      self._inputs(),
+      self.inputs(),
       [
         (
-          self._made((self.batch, self.sizes.length, width), self.qkv.dtype),
+          jax.ShapeDtypeStruct(
+            (self.batch, self.sizes.length, width), self.qkv.dtype
+          ),
           self._columns(1),
         ),
         self._statistics(),
@@ -81,55 +83,62 @@ class Call:
       products=2,
     )
 
-  def backward(self, out, sums, gradient):
-    """Gradients of qkv; of the slopes per query [B, heads, N]; of the pairs."""
-    sizes, length = self.sizes, self.sizes.length
+  def backward_inputs(self, out, sums, gradient):
+    """`inputs`, and what the backward pass has more."""
     gradient = self.padded(gradient, 1)
-    inputs = self._inputs()
-    inputs["gradient"] = gradient, self._columns(1)
     # No weight of a query beyond N.
-    sums = self._to_whole(sums[:, :, :length], 2, jnp.inf)
-    inputs["sums"] = sums, self._statistics()[1]
-    inputs["deltas"] = self._deltas(out, gradient), self._statistics()[1]
-    full = self._made((self.batch, length, self.qkv.shape[2]), self.qkv.dtype)
-    written = (
-      full,
-      lambda each: pl.BlockSpec(
-        (each, *full.shape[1:]), lambda t, h, b: (b, 0, 0)
-      ),
-    )
+    sums = self._to_whole(sums[:, :, : self.sizes.length], 2, jnp.inf)
+    return self.inputs() | {
+      "gradient": (gradient, self._columns(1)),
+      "sums": (sums, self._statistics()[1]),
+      "deltas": (self._deltas(out, gradient), self._statistics()[1]),
+    }
+
+  def d_keys(self, inputs):
+    """[B, N, 3 heads lanes] with the gradients of the keys and values."""
     cut = self._tiles(program.backward_keys)
-    turned = dict(inputs)
     if self.pairs is not None:
-      turned["pairs"] = self.pairs.transpose(0, 2, 1), inputs["pairs"][1]
+      turned = self.pairs.transpose(0, 2, 1), inputs["pairs"][1]
+      inputs = inputs | {"pairs": turned}
     (d_qkv,) = self._run(
       program.backward_keys,
       cut,
-      turned,
-      [written],
-      pl.cdiv(length, cut.keys),
+      inputs,
+      [self._d_qkv()],
+      pl.cdiv(self.sizes.length, cut.keys),
       products=4,
       repeated=1,
-      unwritten=_bytes(full) // 3,
+      unwritten=_bytes(self.qkv) // 3,
     )
+    return d_qkv
+
+  def d_queries(self, inputs, d_qkv):
+    """The same with those of the queries; and of the slopes [heads], if any."""
     cut = self._tiles(program.backward_queries)
+    outputs = [self._d_qkv()]
+    if self.slopes is not None:
+      outputs.append(self._statistics())
     d_qkv, *far = self._run(
       program.backward_queries,
       cut,
       inputs,
-      [written, *([self._statistics()] if self.slopes is not None else [])],
-      pl.cdiv(length, cut.queries),
+      outputs,
+      pl.cdiv(self.sizes.length, cut.queries),
       into=d_qkv,
       products=3,
       repeated=2,
-      unwritten=2 * _bytes(full) // 3,
+      unwritten=2 * _bytes(self.qkv) // 3,
     )
-    d_pairs = None
-    if self.pairs is not None:
-      d_pairs = self._d_pairs(inputs) / sizes.kept_share
-    return d_qkv, far[0][:, :, :length] if far else None, d_pairs
+    if not far:
+      return d_qkv, None
+    far = far[0][:, :, : self.sizes.length]
+    d_slopes = -far.sum((0, 2)) / self.sizes.kept_share
+    return d_qkv, d_slopes.astype(self.bias.slopes.dtype)
 
-  def _d_pairs(self, inputs):
+  def d_pairs(self, inputs):
+    """Gradients of the pairs [heads, N, N], if any."""
+    if self.pairs is None:
+      return None
     cut, length = self._tiles(program.backward_pairs), self.sizes.length
     count = pl.cdiv(length, cut.queries) * pl.cdiv(length, cut.keys)
     parts = 1
@@ -145,7 +154,7 @@ class Call:
       inputs,
       [
         (
-          self._made(square, jnp.float32),
+          jax.ShapeDtypeStruct(square, jnp.float32),
           lambda each: pl.BlockSpec(
             (1, None, *square[2:]), lambda t, h, b: (b, h, 0, 0)
           ),
@@ -156,7 +165,8 @@ class Call:
       products=2,
       repeated=2,
     )
-    return sums.sum(0)[:, :length, :length]
+    d_pairs = sums.sum(0)[:, :length, :length] / self.sizes.kept_share
+    return d_pairs.astype(self.bias.pairs.dtype)
 
   def _deltas(self, out, gradient):
     """Per query and head the product of output and gradient, [B, heads, M]."""
@@ -166,7 +176,7 @@ class Call:
     deltas = both.sum(3) * sizes.kept_share
     return self._to_whole(deltas.transpose(0, 2, 1), 2)
 
-  def _inputs(self):
+  def inputs(self):
     """Name -> array, and a function from examples in a block to its spec."""
     heads = self.sizes.num_heads
     inputs = {
@@ -215,7 +225,7 @@ class Call:
     Args:
       kernel: of the program.
       cut: its tiles.
-      inputs: see `_inputs`.
+      inputs: see `inputs`.
       outputs: shapes and dtypes, and functions to their specs.
       count: of programs for each head and block of examples.
       each: examples of a block.
@@ -279,12 +289,16 @@ class Call:
   def _statistics(self):
     """Numbers of queries, float32 [B, heads, M], and their blocks."""
     shape = (self.batch, self.sizes.num_heads, self.whole)
-    return self._made(shape, jnp.float32), lambda each: pl.BlockSpec(
+    return jax.ShapeDtypeStruct(shape, jnp.float32), lambda each: pl.BlockSpec(
       (each, None, self.whole), lambda t, h, b: (b, h, 0)
     )
 
-  def _made(self, shape, dtype):
-    return jax.ShapeDtypeStruct(shape, dtype)
+  def _d_qkv(self):
+    """As qkv, and blocks of whole examples."""
+    made = jax.ShapeDtypeStruct(self.qkv.shape, self.qkv.dtype)
+    return made, lambda each: pl.BlockSpec(
+      (each, *made.shape[1:]), lambda t, h, b: (b, 0, 0)
+    )
 
   def _to_whole(self, x, axis, value=0):
     more = [(0, 0)] * x.ndim

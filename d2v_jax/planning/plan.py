@@ -98,8 +98,6 @@ def run_plan(config: Any, target: Target, per_device: int | None) -> RunPlan:
   config = config.copy_and_resolve_references()
   if per_device is not None:
     config.batch_size = per_device * len(target.devices)
-  if not target.attention and config.encoder.get("attention") is None:
-    config.encoder.attention = "plain"
   return build.plan(config, devices=target.devices)
 
 

@@ -9,9 +9,9 @@ from d2v_jax.planning.estimate import CALIBRATION
 from d2v_jax.planning.fit import Way
 from d2v_jax.planning.plan import Row
 
-_PLAIN = (
-  "Attention is planned as plain products, since cuDNN is not installed here: "
-  "a run may need less memory and time. "
+_NO_CUDNN = (
+  "Attention that cuDNN would compute is planned with this library's kernel, "
+  "since cuDNN is not installed here. "
 )
 
 
@@ -57,7 +57,7 @@ def about(row: Row) -> str:
   platform = row.target.platform
   compilers = ", ".join(f"{k} {v}" for k, v in versions(platform).items())
   return (
-    f"{'' if row.target.attention else _PLAIN}Compiled by {compilers}. Memory, "
+    f"{'' if row.target.cudnn else _NO_CUDNN}Compiled by {compilers}. Memory, "
     "operations, bytes and collectives are read in the optimized program, of "
     "one device; a product of matrices that is repeated to save memory is "
     f"counted apart. {CALIBRATION[platform]}"

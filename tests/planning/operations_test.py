@@ -116,6 +116,19 @@ def test_what_is_none():
   assert operations.kernel(*made) is None
 
 
+def test_a_kernel_for_gpus_says_it_in_its_metadata():
+  line = (
+    "%k = bf16[2,3,64,16] custom-call(%p0, %p1, %p1), custom_call_target="
+    '"__gpu$xla.gpu.triton", backend_config={serialized_metadata = '
+    r'"{\22flops\22: \2212\22, \22repeated\22: \224\22, '
+    r'\22transcendentals\22: \223\22, \22moved\22: \2250\22}"}'
+  )
+  made = instruction(line, *QKV)
+  assert operations.kernel(*made) == (12, 4, 3)
+  assert operations.stated(made[0], "moved") == 50
+  assert operations.stated(made[0], "other") == 0
+
+
 QKV = ("bf16[2,3,64,16]{3,2,1,0}", "bf16[2,3,80,16]{3,2,1,0}")
 PAIRS = 2 * 3 * 64 * 80 * 16  # times the width of a head
 

@@ -1,6 +1,5 @@
 """Rows of small configs, compiled for CPUs that are there."""
 
-import dataclasses
 
 import jax
 import pytest
@@ -77,15 +76,6 @@ def test_operations_are_those_of_the_network():
   # Patches and the head are small beside.
   assert row.flops == pytest.approx(4 * forward, rel=0.1)
   assert row.flops > 4 * forward
-
-
-def test_attention_that_cannot_be_compiled_is_planned_as_products():
-  target = dataclasses.replace(devices.find("cpu"), attention=False)
-  run = plan.run_plan(load(), target, 4)
-  assert run.config["encoder"]["attention"] == "plain"
-  asked = load(**{"encoder.attention": "auto"})
-  run = plan.run_plan(asked, target, 4)
-  assert run.config["encoder"]["attention"] == "auto"
 
 
 def test_micro_batches(tiny):

@@ -102,3 +102,17 @@ def test_moved_bytes(name, expected):
   main = PARSED.computations["main"]
   moved = traffic.moved_bytes(main.instructions[name], main, PARSED)
   assert moved == expected
+
+
+def test_a_kernel_that_says_what_it_moves():
+  """It is given an array twice, and reads it once."""
+  text = """\
+ENTRY %main (p: f32[12,8,128]) -> f32[12,8,128] {
+  %p = f32[12,8,128]{2,1,0} parameter(0)
+  ROOT %k = f32[12,8,128]{2,1,0} custom-call(%p, %p), custom_call_target=\
+"__gpu$xla.gpu.triton", backend_config={said = "{\\22moved\\22: \\2298304\\22}"}
+}
+"""
+  parsed = program.parse(text)
+  main = parsed.computations["main"]
+  assert traffic.moved_bytes(main.root, main, parsed) == 98304
