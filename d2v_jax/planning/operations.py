@@ -108,9 +108,12 @@ def kernel(instruction: Instruction, computation: Computation) -> Kernel | None:
   if len(large) < 2 or not of_attention:
     return Kernel(0.0, 0.0, 0.0)
   query, key = large[:2]
-  pairs = float(math.prod(query.dims[:-1]) * key.dims[-2])
+  tokens, backward = -2, "transpose(" in instruction.place
+  if "fmha" in target:  # cuDNN has [B, N, heads, d]
+    tokens, backward = 1, target.endswith("Backward")
+  pairs = float(math.prod(query.dims[:-1]) * key.dims[tokens])
   products, repeated = _FORWARD
-  if "transpose(" in instruction.place:
+  if backward:
     outputs = sum(len(a.dims) >= 3 for a in instruction.arrays)
     products, repeated = _BACKWARD.get(outputs, _BACKWARD_ALL)
   one = 2.0 * pairs * query.dims[-1]

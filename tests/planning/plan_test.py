@@ -1,6 +1,5 @@
 """Rows of small configs, compiled for CPUs that are there."""
 
-
 import jax
 import pytest
 
