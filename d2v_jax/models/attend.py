@@ -12,8 +12,8 @@ from d2v_jax.models import attention_dropout, by_platform, placement
 from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.attention_product import attention_product
 
-# 'auto' is what the platform has: on TPUs a kernel, on NVIDIA's GPUs cuDNN's
-# attention and where that has no answer a kernel, and elsewhere the product.
+# 'auto' is what the platform has: a kernel on TPUs and one on NVIDIA's GPUs,
+# and elsewhere the product.
 IMPLEMENTATIONS = ("auto", "plain")
 
 # The axes of a mesh that examples are split over.
@@ -117,32 +117,20 @@ def _choose(
   sizes = _sizes(settings)
   if keys is None:
     sizes["dropout"] = 0.0
-  reason = _unsplit(settings.mesh, num_devices, qkv.shape[0])
-  reasons = [reason] if reason else []
-  for own in [] if reason else _implementations(platform):
-    kernel = functools.partial(getattr(own, name), **sizes)
-    reason = own.refusal(
-      qkv.shape, qkv.dtype, bias, backward=name == "backward", **sizes
-    )
-    if not reason and platform == "cuda":
-      reason = _failure(kernel, shapes)
-    if not reason:
-      return _split(kernel, name, settings.mesh, bias, keys is not None)
-    reasons.append(reason)
-  said = "; ".join(reasons)
-  return f"attention is computed by plain products: {said}"
-
-
-def _implementations(platform: str) -> tuple[Any, ...]:
-  """Modules with a kernel for the platform, the best one first."""
   # Here, since Pallas takes a while to import, and few need it.
+  own: Any
   if platform == "tpu":
-    from d2v_jax.models import attention_kernel
-
-    return (attention_kernel,)
-  from d2v_jax.models import attention_cudnn, attention_triton
-
-  return attention_cudnn, attention_triton
+    from d2v_jax.models import attention_kernel as own
+  else:
+    from d2v_jax.models import attention_triton as own
+  reason = _unsplit(settings.mesh, num_devices, qkv.shape[0])
+  reason = reason or own.refusal(
+    qkv.shape, qkv.dtype, bias, num_heads=settings.num_heads
+  )
+  if reason:
+    return f"attention is computed by plain products: {reason}"
+  kernel = functools.partial(getattr(own, name), **sizes)
+  return _split(kernel, name, settings.mesh, bias, keys is not None)
 
 
 def _unsplit(
@@ -154,17 +142,6 @@ def _unsplit(
     return "there is no mesh of the devices to split the examples over"
   if batch % split:
     return f"{batch} examples can't be split over {split} devices"
-  return None
-
-
-def _failure(
-  function: Callable[..., Any], shapes: tuple[Any, ...]
-) -> str | None:
-  """What a library says to these shapes, if it can't take them."""
-  try:
-    jax.eval_shape(function, *shapes)
-  except (NotImplementedError, RuntimeError, ValueError) as error:
-    return str(error).removesuffix(".")
   return None
 
 

@@ -26,8 +26,6 @@ def refusal(
   bias: AttentionBias,
   *,
   num_heads: int,
-  dropout: float,
-  backward: bool,
 ) -> str | None:
   """Why the kernel can't compute this, in words; None if it can.
 
@@ -36,10 +34,7 @@ def refusal(
     dtype: of qkv.
     bias: of the logits; shapes will do.
     num_heads: number of heads.
-    dropout: rate for the weights; it can do all.
-    backward: whether it is for the gradients; both passes do the same.
   """
-  del dropout, backward
   sizes = Sizes(shape[1], shape[2] // 3, num_heads)
   if dtype not in (jnp.bfloat16, jnp.float32):
     return f"the kernel computes in bfloat16 and float32, not in {dtype}"

@@ -22,8 +22,6 @@ def refusal(
   bias: AttentionBias,
   *,
   num_heads: int,
-  dropout: float,
-  backward: bool,
 ) -> str | None:
   """Why the kernels can't compute this, in words; None if they can.
 
@@ -32,13 +30,13 @@ def refusal(
     dtype: of qkv.
     bias: of the logits; they can do all.
     num_heads: number of heads.
-    dropout: rate for the weights; they can do all.
-    backward: whether it is for the gradients; both passes do the same.
   """
-  del bias, dropout, backward
+  del bias
   head = shape[2] // 3 // num_heads
-  if dtype not in (jnp.bfloat16, jnp.float32):
-    return f"our kernels compute in bfloat16 and float32, not in {dtype}"
+  if dtype == jnp.float32:
+    return "in float32 they are faster than our kernels"
+  if dtype != jnp.bfloat16:
+    return f"our kernels compute in bfloat16, not in {dtype}"
   if head > 128:
     return f"our kernels have heads of up to 128, not of {head}"
   return _without_gpu()

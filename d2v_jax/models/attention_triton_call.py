@@ -31,10 +31,10 @@ def tiles(kernel: str, dtype: Any, lanes: int) -> Tiles:
     return Tiles(32, 32, 4, 2)
   warps = 8 if lanes > 64 else 4
   return {
-    "forward": Tiles(128, 64, warps, 2),
-    "backward_keys": Tiles(64, 64, warps, 2),
+    "forward": Tiles(64, 128, 8, 2),
+    "backward_keys": Tiles(32, 64, warps, 2),
     "backward_queries": Tiles(64, 64, warps, 2),
-    "backward_pairs": Tiles(64, 64, warps, 2),
+    "backward_pairs": Tiles(64, 32, warps, 2),
   }[kernel]
 
 

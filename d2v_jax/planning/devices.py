@@ -67,7 +67,6 @@ class Target:
     clock: cycles a second of a TPU; None: unknown.
     link: bytes a second from a device to others while all send; None: unknown.
     memory: bytes that a program may have; None: its compiler knows.
-    cudnn: its kernels of attention can be compiled, since it is installed.
   """
 
   name: str
@@ -78,7 +77,6 @@ class Target:
   clock: float | None = None
   link: float | None = None
   memory: float | None = None
-  cudnn: bool = True
 
 
 def find(name: str) -> Target:
@@ -156,7 +154,6 @@ def _gpus(name: str, kind: str, shape: str) -> Target:
     peaks=found,
     link=_NVLINK if machines == 1 else _NETWORK,
     memory=None if found is None else found.memory * share,
-    cudnn=_installed("nvidia", "nvidia.cudnn"),
   )
 
 

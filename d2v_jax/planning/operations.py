@@ -18,13 +18,8 @@ _CONVOLUTIONS = {
   "__cudnn$convBackwardFilter": ("operand 0", "result", "operand 1"),
 }
 _PRODUCTS = ("__cublas$", "__onednn$matmul")
-# Pallas on TPUs and GPUs, Triton, cuDNN's attention.
-_KERNELS = (
-  "tpu_custom_call",
-  "mosaic_gpu",
-  "__gpu$xla.gpu.triton",
-  "__cudnn$fmha",
-)
+# Pallas on TPUs and GPUs, Triton.
+_KERNELS = ("tpu_custom_call", "mosaic_gpu", "__gpu$xla.gpu.triton")
 
 # Products of two matrices that an attention kernel makes for each pair of
 # tokens, and how many of them repeat the forward pass or another kernel.
@@ -104,16 +99,12 @@ def kernel(instruction: Instruction, computation: Computation) -> Kernel | None:
     return Kernel(operations, repeated, stated(instruction, "transcendentals"))
   arrays = [i.arrays[0] for i in computation.operands(instruction)]
   large = [a for a in arrays if len(a.dims) >= 3 and a.dims[-1] > 1]
-  of_attention = "fmha" in target or "attention" in instruction.place
-  if len(large) < 2 or not of_attention:
+  if len(large) < 2 or "attention" not in instruction.place:
     return Kernel(0.0, 0.0, 0.0)
   query, key = large[:2]
-  tokens, backward = -2, "transpose(" in instruction.place
-  if "fmha" in target:  # cuDNN has [B, N, heads, d]
-    tokens, backward = 1, target.endswith("Backward")
-  pairs = float(math.prod(query.dims[:-1]) * key.dims[tokens])
+  pairs = float(math.prod(query.dims[:-1]) * key.dims[-2])
   products, repeated = _FORWARD
-  if backward:
+  if "transpose(" in instruction.place:
     outputs = sum(len(a.dims) >= 3 for a in instruction.arrays)
     products, repeated = _BACKWARD.get(outputs, _BACKWARD_ALL)
   one = 2.0 * pairs * query.dims[-1]

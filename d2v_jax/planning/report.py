@@ -9,11 +9,6 @@ from d2v_jax.planning.estimate import CALIBRATION
 from d2v_jax.planning.fit import Way
 from d2v_jax.planning.plan import Row
 
-_NO_CUDNN = (
-  "Attention that cuDNN would compute is planned with this library's kernel, "
-  "since cuDNN is not installed here. "
-)
-
 
 def as_json(name: str, row: Row, **more: Any) -> str:
   """One object on one line; null is what is not known."""
@@ -57,10 +52,10 @@ def about(row: Row) -> str:
   platform = row.target.platform
   compilers = ", ".join(f"{k} {v}" for k, v in versions(platform).items())
   return (
-    f"{'' if row.target.cudnn else _NO_CUDNN}Compiled by {compilers}. Memory, "
-    "operations, bytes and collectives are read in the optimized program, of "
-    "one device; a product of matrices that is repeated to save memory is "
-    f"counted apart. {CALIBRATION[platform]}"
+    f"Compiled by {compilers}. Memory, operations, bytes and collectives are "
+    "read in the optimized program, of one device; a product of matrices that "
+    "is repeated to save memory is counted apart. "
+    f"{CALIBRATION[platform]}"
   )
 
 

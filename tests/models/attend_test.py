@@ -245,8 +245,6 @@ def test_long_sequences_do_not_fit():
     shape.dtype,
     AttentionBias(),
     num_heads=4,
-    dropout=0.0,
-    backward=False,
   )
   assert "20000 tokens need" in reason
 

@@ -116,22 +116,6 @@ def test_what_is_none():
   assert operations.kernel(*made) is None
 
 
-@pytest.mark.parametrize("name,products", [("", 2), ("Backward", 5)])
-def test_attention_of_cudnn(name, products):
-  """Its arrays are [B, N, heads, d]."""
-  one = "bf16[2,12,64,16]{3,1,2,0}"
-  line = (
-    f"%c = ({one}, {one}, {one}, u8[0]{{0}}) custom-call(%p0, %p1, %p1), "
-    f'custom_call_target="__cudnn$fmhaSoftmax{name}", '
-    'metadata={op_name="transpose(attention)"}'
-  )
-  shapes = "bf16[2,64,12,16]{3,2,1,0}", "bf16[2,80,12,16]{3,2,1,0}"
-  pairs = 2 * 12 * 64 * 80
-  repeated = 2 * pairs * 16 if name else 0
-  found = operations.kernel(*instruction(line, *shapes))
-  assert found == (2 * pairs * 16 * products, repeated, pairs)
-
-
 def test_a_kernel_for_gpus_says_it_in_its_metadata():
   line = (
     "%k = bf16[2,3,64,16] custom-call(%p0, %p1, %p1), custom_call_target="
