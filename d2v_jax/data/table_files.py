@@ -179,12 +179,19 @@ def _csv(path: epath.Path) -> Iterator[tuple[int, list[str]]]:
           if is_header and len(values) == 1:
             _check_comma(path, values[0])
           is_header = False
+          if any(value[:1] == " " and _is_quoted(value) for value in values):
+            raise csv.Error("a space in front of a quote")
           yield number, values
         number = rows.line_num + 1
     except csv.Error as error:
       raise ValueError(
         f"Table: {path}:{number}: not as .csv is written: {error}"
       ) from error
+
+
+def _is_quoted(value: str) -> bool:
+  inside = value.strip(" ")
+  return len(inside) > 1 and inside[0] == inside[-1] == '"'
 
 
 def _check_comma(path: epath.Path, header: str) -> None:

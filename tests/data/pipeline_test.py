@@ -357,6 +357,7 @@ def test_corrupt_records_in_buckets(caplog):
     batches = take(Ramps(corrupt=(3, 4, 11)), 12, **IN_BUCKETS)
   assert not {3, 4, 11} & {i for b in batches for i in b["id"].tolist()}
   said = [record.getMessage() for record in caplog.records]
+  assert said.pop(0).startswith("training crops")
   names = [text.split("record ")[1].split(":")[0] for text in said]
   assert sorted(names) == ["ramp 11", "ramp 3", "ramp 4"]
   with pytest.raises(ValueError, match="3 corrupt records are more than max_c"):

@@ -89,6 +89,7 @@ def test_quotes_that_are_characters(tmp_path):
     ("a;b\n1;2\n", r"parted by commas, but the header is 'a;b'; write it with"),
     ('a,b\n1,"2\n', "a.csv:2: not as .csv is written: unexpected end of data"),
     ('a,b\n1,"2"3\n', "a.csv:2: not as .csv is written: ',' expected"),
+    ('a,b\n1, "2"\n', "a.csv:2: not as .csv .*: a space in front of a quote"),
     ("a,b\n1,2\n3\n", "a.csv:3: 1 columns, but the header has 2; quote"),
     ("a,a\n1,2\n", "the header has a column twice: a, a"),
     ("", "has no rows"),

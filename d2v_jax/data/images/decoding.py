@@ -1,6 +1,7 @@
 """Encoded images to uint8 arrays, and why some of them cannot be."""
 
 import io
+import re
 
 import cv2
 import numpy as np
@@ -15,6 +16,8 @@ from d2v_jax.data.unreadable import Unreadable
 _JPEG = b"\xff\xd8"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112  # in EXIF
+_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_FEW = 16  # bytes that a camera may leave there
 _EXIF_WITHIN = 1 << 16  # of a JPEG: its segments are no longer
 
 
@@ -78,10 +81,21 @@ def _jpeg(data: bytes, form: Form) -> np.ndarray:
   except ValueError as error:
     if "premature end" in str(error).lower():
       raise Unreadable(markers.CUT) from error
+    if "corrupt" in str(error).lower() and not _is_filled(whole, str(error)):
+      raise Unreadable(f"damaged: {error}") from error
     # The rest are unusual but whole files, for which OpenCV has the remedy.
     image = _by_opencv(whole)
   exif = whole.find(b"Exif\0\0", 0, _EXIF_WITHIN)
   return turned(form.apply(image), _orientation(whole, exif))
+
+
+def _is_filled(data: bytes, error: str) -> bool:
+  """Whether a decoder minds no more than some filling in front of the end."""
+  found = _EXTRANEOUS.search(error)
+  if found is None:
+    return False
+  filling = data[-2 - int(found.group(1)) : -2]
+  return len(filling) <= _FEW or len(set(filling)) == 1
 
 
 def _png(data: bytes, form: Form) -> np.ndarray:

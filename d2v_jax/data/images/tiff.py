@@ -126,9 +126,14 @@ def _by_opencv(data: bytes, samples: int, bits: int) -> np.ndarray | None:
 
 def _by_pillow(data: bytes) -> np.ndarray | None:
   try:
-    return pillow_pixels(TiffImagePlugin.TiffImageFile(io.BytesIO(data)))
-  except DAMAGE:
+    image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+  except DAMAGE:  # of a kind that Pillow does not know
     return None
+  try:
+    return pillow_pixels(image)
+  except DAMAGE as error:
+    # OpenCV would give what it has.
+    raise Unreadable(f"damaged or cut short: {error}") from error
 
 
 def pillow_pixels(image: Image.Image) -> np.ndarray:

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from d2v_jax.data.content import look_of
-from d2v_jax.data.speech import chunks, mpeg4, ogg
+from d2v_jax.data.speech import containers, mpeg4
 from d2v_jax.data.unreadable import Unreadable, check_file
 
 SAMPLE_RATE = 16_000
@@ -238,7 +238,7 @@ class _Stream(soundfile.SoundFile):
 
 def _read(data: bytes, max_seconds: float) -> tuple[np.ndarray, int]:
   """Returns float32 [n, channels] and the rate, or raises Unreadable."""
-  data = _whole(data)
+  data = containers.whole(data)
   if mpeg4.is_mpeg4(data):
     samples, rate = mpeg4.decode(data, max_seconds * _MOST_SAMPLES)
     _check_size(len(samples), samples.shape[1], rate, max_seconds)
@@ -256,7 +256,7 @@ def _read(data: bytes, max_seconds: float) -> tuple[np.ndarray, int]:
       if file.format not in _KINDS:
         raise Unreadable(f"{file.format}, which is not read; save it as FLAC")
       known = file.frames < _UNKNOWN
-      says = known and (file.format != "MP3" or _counts_frames(data))
+      says = known and (file.format != "MP3" or containers.counts_frames(data))
       rate, channels = file.samplerate, file.channels
       _check_size(file.frames if known else 0, channels, rate, max_seconds)
       # Not a sample beyond the promise: what follows may be no sound.
@@ -302,25 +302,3 @@ def _check_size(
       f"{seconds:.0f} s of {channels} channels at {rate} Hz are more than "
       f"max_seconds={max_seconds:g}; cut it, or set config.data.max_seconds"
     )
-
-
-def _whole(data: bytes) -> bytes:
-  """Returns a file without tags in front; finds what decoders would not."""
-  if data[:3] == b"ID3" and len(data) > 10:
-    size = sum(
-      (byte & 0x7F) << 7 * (3 - k) for k, byte in enumerate(data[6:10])
-    )
-    data = data[10 + size :]
-  if not data:
-    raise Unreadable("empty")
-  if data[:4] in (b"RIFF", b"RF64", b"BW64", b"FORM"):
-    chunks.check_whole(data)
-  if data[:4] == b"OggS":
-    return ogg.mended(data)
-  return data
-
-
-def _counts_frames(data: bytes) -> bool:
-  """Whether an MP3 file begins with a frame that says its length."""
-  start = data[: 1 << 16]
-  return b"Xing" in start or b"Info" in start

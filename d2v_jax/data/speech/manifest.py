@@ -13,6 +13,9 @@ from d2v_jax.data.speech.audio_files import (
   resampled_lengths,
 )
 from d2v_jax.data.tables import Choice, Table
+from d2v_jax.data.unreadable import shown
+
+_LOOKED_AT = 100  # files, to see whether the paths lead anywhere
 
 
 class Manifest(AudioFiles):
@@ -37,8 +40,8 @@ class Manifest(AudioFiles):
     quotes: see `tables.Table`.
 
   Raises:
-    ValueError: what `Table` raises; a missing or wrong column; a first file
-      that is not there; a record that a shard does not have.
+    ValueError: what `Table` raises; a missing or wrong column; the first files
+      are not there; a record that a shard does not have.
   """
 
   def __init__(
@@ -72,10 +75,11 @@ class Manifest(AudioFiles):
     folder = pathlib.Path(path).parent if root is None else pathlib.Path(root)
     files = Made(Below(str(folder)), table.column("path"))
     super().__init__(files, table.rows, table.labels, table.class_names, text)
-    if not pathlib.Path(files[0]).is_file():
+    # One or the other may be gone; all of them are a wrong root.
+    if not any(pathlib.Path(file).is_file() for file in files[:_LOOKED_AT]):
       raise ValueError(
-        f"Manifest: {table.name(0)}: no such file: {files[0]}; set root to the "
-        "folder that the paths start from"
+        f"Manifest: {table.name(0)}: no such file: {shown(files[0])}, nor "
+        "those after it; set root to the folder that the paths start from"
       )
     counts, rates = _numbers(table, "num_samples"), _numbers(table, "rate")
     if counts is not None and rates is None:

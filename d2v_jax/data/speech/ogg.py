@@ -4,6 +4,7 @@ from d2v_jax.data.unreadable import Unreadable
 
 _MARK = b"OggS"
 _HEADER = 27  # bytes in front of the table of a page's sizes
+_FIRST = 2  # flag of a stream's first page; all of them come first
 _LAST = 4  # flag of a stream's last page
 _CHECKSUM = slice(22, 26)
 
@@ -19,12 +20,17 @@ def mended(data: bytes) -> bytes:
     data: begins with a page.
 
   Raises:
-    Unreadable: the last page is not all there.
+    Unreadable: the last page is not all there, or a second recording begins,
+      of which decoders would say nothing.
 
   Source: RFC 3533, section 6.
   """
-  at, last = 0, 0
+  at, last, begun = 0, 0, True
   while data[at : at + 4] == _MARK:
+    is_first = bool(_byte(data, at + 5) & _FIRST)
+    if is_first and not begun:
+      raise Unreadable("two recordings, one behind the other; part them")
+    begun = is_first
     table = data[at + _HEADER : at + _HEADER + _byte(data, at + 26)]
     end = at + _HEADER + len(table) + sum(table)
     whole = len(table) == _byte(data, at + 26) and end <= len(data)

@@ -111,8 +111,30 @@ def test_decode_does_without_what_follows(kind):
 
 def test_decode_accepts_extra_bytes_in_front_of_the_end():
   data = encoded(smooth(), "JPEG")
-  extra = data[:-2] + b"abc" + data[-2:]
-  np.testing.assert_array_equal(decoding.decode(extra, 3), by_pillow(data))
+  for filling in (b"abc", bytes(1000)):
+    extra = data[:-2] + filling + data[-2:]
+    np.testing.assert_array_equal(decoding.decode(extra, 3), by_pillow(data))
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "tiff"])
+def test_decode_finds_damage_that_decoders_find(kind):
+  # Where one would give what it has, half of the picture is something else.
+  name, options = KINDS[kind]
+  rng = np.random.default_rng(0)
+  busy = rng.integers(0, 255, (40, 60, 3), dtype=np.uint8)
+  data = encoded(busy, name, **options)
+  truth, reasons = decoding.decode(data, 3), []
+  for _ in range(20):
+    at = int(rng.integers(len(data) // 3, len(data) // 2))
+    broken = data[:at] + rng.bytes(30) + data[at + 30 :]
+    try:
+      ours = decoding.decode(broken, 3)
+    except Unreadable as error:
+      reasons.append(str(error))
+    else:
+      # Only PNG and GIF's decoder tell all.
+      assert kind in ("jpeg", "tiff") or np.array_equal(ours, truth)
+  assert len(reasons) >= 10
 
 
 @pytest.mark.parametrize(

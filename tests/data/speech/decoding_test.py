@@ -122,6 +122,23 @@ def ogg_checksum(page):
   return value
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "aiff"])
+def test_two_recordings_in_one_file_are_not_one(kind):
+  one, other = encoded(sine(9000), kind), encoded(sine(12_000), kind)
+  assert (
+    refused(one + other) == "two recordings, one behind the other; part them"
+  )
+
+
+def test_a_recording_that_was_broken_off():
+  data = bytearray(wave_file(noise(1000)))
+  data[4:8] = data[40:44] = bytes(4)
+  assert (
+    "says that it is empty, as of a recording that was broken off; 2000"
+    in (refused(bytes(data)))
+  )
+
+
 def test_channels_that_cancel_are_not_silence():
   truth = sine(8000).astype(np.float32)
   stereo = np.stack([0.5 * truth, -truth], 1)
