@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Sequence
 
+from d2v_jax.data.class_names import check_alike
 from d2v_jax.data.columns import Below, Made
 from d2v_jax.data.unreadable import shown
 from d2v_jax.data.walk import HIDDEN, Listing, walk
@@ -51,7 +52,7 @@ def class_folders(
 
   Raises:
     ValueError: no such folder or files, or `labels=True` without class folders
-      or with files beside them.
+      or with files beside them, or two classes that look the same.
   """
   listing = walk(path, endings, owner)
   if not listing.files:
@@ -67,9 +68,20 @@ def class_folders(
       f"{len(loose)} lie directly in {os.fspath(path)!r}, for example "
       f"{loose[0]!r}; move them or set labels=False"
     )
+  if labels is None and 0 < len(loose) < len(listing.files):
+    logging.warning(
+      "%s: unlabelled, as %d of %d files lie beside the folders of %s (%s); "
+      "set labels to say what is meant",
+      owner,
+      len(loose),
+      len(listing.files),
+      shown(os.fspath(path)),
+      shown(loose[0]),
+    )
   if not (not loose if labels is None else labels):
     return ClassFolders(listing, (), None)
   classes = tuple(sorted({file.split("/")[0] for file in listing.files}))
+  check_alike(classes, f"{owner}: {os.fspath(path)!r}", "rename one of them")
   _warn_of_lost(listing, classes, owner)
   number = {name: k for k, name in enumerate(classes)}
   numbers = [number[file.split("/")[0]] for file in listing.files]

@@ -1,16 +1,14 @@
 """Tables of records, rows chosen by column."""
 
-import collections
-import contextlib
 import itertools
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from etils import epath
 
 from d2v_jax.data import table_files
+from d2v_jax.data.class_names import check_alike
 from d2v_jax.data.columns import Rows, Texts
 from d2v_jax.data.table_files import as_text
 
@@ -95,7 +93,9 @@ class Table:
       return
     if classes is None:
       classes = tuple(sorted(set(every.columns[label]) - {""}))
-      _check_alike(classes, label)
+      check_alike(
+        classes, f"Table: {label!r}", "make them one, or give classes"
+      )
     self.class_names = tuple(classes)
     if len(set(self.class_names)) != len(self.class_names):
       raise ValueError(f"Table: classes has a class twice: {classes}")
@@ -203,23 +203,6 @@ def _chosen(rows: Rows, mask: np.ndarray) -> Rows:
     for name, texts in rows.columns.items()
   }
   return Rows(columns, int(mask.sum()))
-
-
-def _check_alike(classes: tuple[str, ...], label: str) -> None:
-  """Raises where two classes are one to a reader."""
-  alike = collections.defaultdict(list)
-  for name in classes:
-    seen = unicodedata.normalize("NFC", name).strip()
-    with contextlib.suppress(ValueError):
-      seen = f"{float(seen):g}" if seen.isascii() else seen
-    alike[seen].append(name)
-  for names in alike.values():
-    if len(names) > 1:
-      raise ValueError(
-        f"Table: {label!r} has the classes {_listed(names)}, which differ only "
-        "in spaces, in how a number or an accent is written; make them one, or "
-        "give classes"
-      )
 
 
 def _as_tuple(value: Value | tuple[Value, ...]) -> tuple[Value, ...]:

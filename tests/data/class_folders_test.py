@@ -53,6 +53,26 @@ def test_classes_that_get_lost_are_named(tmp_path, caplog):
   assert "no classes, as none of their files is read: eel" in caplog.text
 
 
+def test_files_beside_the_classes_are_said_to_take_the_labels(tmp_path, caplog):
+  make(tmp_path, "cat/1.jpg", "dog/2.jpg", "thumb.jpg")
+  with caplog.at_level(logging.WARNING):
+    assert found(tmp_path).labels is None
+  assert (
+    "Test: unlabelled, as 1 of 3 files lie beside the folders" in caplog.text
+  )
+  caplog.clear()
+  found(tmp_path, labels=False)
+  assert not caplog.records
+
+
+def test_classes_that_look_the_same(tmp_path):
+  make(tmp_path, "caf\u00e9/1.jpg", "cafe\u0301/2.jpg")
+  with pytest.raises(
+    ValueError, match=r"has the classes .*; rename one of them"
+  ):
+    found(tmp_path)
+
+
 def test_errors_say_what_there_is(tmp_path):
   make(tmp_path, "cat/1.heic", "2.gif")
   with pytest.raises(
