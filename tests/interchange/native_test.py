@@ -63,7 +63,10 @@ def test_what_the_folder_has(tmp_path):
   model = small_models.make("vision")
   model = dataclasses.replace(
     model,
-    data={"channels": 3, "source": {"path": "/home/someone"}, "batch_size": 2},
+    data={
+      **{"channels": 3, "range": [0, 4095], "background": 255},
+      **{"source": {"path": "/home/someone"}, "batch_size": 2},
+    },
   )
   native.write(tmp_path / "out", model, FACTS)
   assert {p.name for p in (tmp_path / "out").iterdir()} == {
@@ -72,7 +75,8 @@ def test_what_the_folder_has(tmp_path):
   }
   text = (tmp_path / "out" / "d2v_jax.json").read_text()
   content = json.loads(text)
-  assert content["data"] == {"channels": 3}
+  kept = {"channels": 3, "range": [0, 4095], "background": 255}
+  assert content["data"] == kept
   assert content["origin"] == {k: FACTS[k] for k in FACTS if k != "config"}
   assert "/home" not in text
 

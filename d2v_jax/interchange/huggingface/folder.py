@@ -43,7 +43,7 @@ _MODULES: dict[str, types.ModuleType] = {
   "text": text,
 }
 # What of config.data belongs to the model.
-_DATA = ("labels", "channels")
+_DATA = ("labels", "channels", "range", "background")
 
 
 def read(folder: epath.PathLike) -> Model:
@@ -78,8 +78,8 @@ def write(
   Args:
     dest: the folder; there must be none, or an empty one.
     model: a run: its config.encoder, config.objective, trees, `data` (of which
-      labels and channels are kept) and, for text, the `files` of its tokenizer
-      as `text_tokenizer.of_run` gives them.
+      labels and what images are brought to are kept) and, for text, the
+      `files` of its tokenizer as `text_tokenizer.of_run` gives them.
     which: whose weights transformers is to find, 'teacher' or 'student'; a run
       without a teacher has only its student.
     facts: of the run, for the model card, as `model_card.facts` gives them.
@@ -105,17 +105,29 @@ def write(
   if which == "teacher":
     tree = ema.teacher(model.params, model.teacher_params)
   written = _written(model, jax.tree.map(np.asarray, tree))
+  notes = (*written.notes, *_of_images(data))
   files = {
     **written.files,
     CONFIG: to_json(written.config),
     WEIGHTS: to_bytes(written.arrays, {"format": "pt"}),
   }
   architecture = written.config["architectures"][0]
-  card = model_card.text(model, which, architecture, written.notes, facts)
+  card = model_card.text(model, which, architecture, notes, facts)
   write_all(dest, files | {"README.md": card.encode()})
   readable = _read_plain(Folder(dest)).params
   write_all(dest, exact.write(model, which, readable, files))
-  return written.notes
+  return notes
+
+
+def _of_images(data: Mapping[str, Any]) -> list[str]:
+  """What no processor of images says."""
+  if not data.get("range"):
+    return []
+  low, high = data["range"]
+  return [
+    f"images: bring the values {low} to {high} to 0 to 255, 8 bits, in front "
+    "of the processor"
+  ]
 
 
 def _read_plain(folder: Folder) -> Model:

@@ -1,5 +1,7 @@
 """Folders of Hugging Face, there and back."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -243,3 +245,13 @@ def test_isolated_padding_is_noted(tmp_path):
   assert (
     huggingface.write(tmp_path / "b", small_models.make("speech", "ctc")) == ()
   )
+
+
+def test_the_range_of_images_is_noted_and_comes_back(tmp_path):
+  model = small_models.make("vision")
+  data = {"channels": 3, "range": (0, 4095), "background": 0}
+  model = dataclasses.replace(model, data=data)
+  notes = huggingface.write(tmp_path / "a", model)
+  assert "images: bring the values 0 to 4095 to 0 to 255, 8 bits" in notes[-1]
+  assert notes[-1] in (tmp_path / "a/README.md").read_text()
+  assert huggingface.read(tmp_path / "a").data == data
