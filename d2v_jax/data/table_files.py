@@ -21,7 +21,8 @@ Numbered = tuple[int, dict[str, str]]
 _ZIPPED = (".csv", ".tsv", ".jsonl")
 ENDINGS = (*_ZIPPED, *(f"{kind}.gz" for kind in _ZIPPED), ".parquet")
 
-_PATH = "path"  # the one column that need not be UTF-8
+# Columns that names of files and folders stand in, which need not be UTF-8.
+_NAMES = ("path", "label")
 _AT_ONCE = 2**11  # rows that are objects while a file is read
 _LONGEST_VALUE = 2**31 - 1
 
@@ -248,7 +249,7 @@ def _check_text(
   path: epath.Path, column: str, values: list[str], rows: list[Numbered]
 ) -> None:
   """Raises where a value is no text: half of a character, or other bytes."""
-  if column == _PATH or "".join(values).isascii():
+  if column in _NAMES or "".join(values).isascii():
     return
   for (number, _), value in zip(rows, values, strict=True):
     try:

@@ -26,9 +26,10 @@ class Table:
   quotes. `.tsv`: the same with tabs, but a value stays on its line. `.jsonl`:
   one object a line, whose numbers and booleans become their JSON text, whole
   numbers without a fraction. `.parquet`: likewise. All but the last may be
-  compressed (`.csv.gz`), and are UTF-8, but for the column `path`, as names of
-  files need not be. Empty lines are skipped. The empty text, null, a key that
-  is absent and a number that is none are all a missing value.
+  compressed (`.csv.gz`), and are UTF-8, but for the columns `path` and `label`,
+  as names of files and folders need not be. Empty lines are skipped. The empty
+  text, null, a key that is absent and a number that is none are all a missing
+  value.
 
   Args:
     path: the file.

@@ -148,7 +148,7 @@ def _usable(
     for i, found in enumerate(
       pool.map(lambda i: look(source, i), range(total))
     ):
-      if i % 100 == 0:
+      if i and i % 100 == 0:
         say(f"\rread {i} of {total} files")
       if not isinstance(found, Unreadable):
         if found[0] < 1:

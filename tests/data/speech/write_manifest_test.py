@@ -184,12 +184,15 @@ def test_any_name_that_a_table_holds(folder, capsys):
   for k, name in enumerate(names):
     os.rename(folder / f"{'ab'[k % 2]}/{k}.flac", folder / "a" / name)
   (folder / "b/3.flac").rename(folder / "b/3\n.flac")
+  latin = os.fsdecode(b"\xff")
+  (folder / "b").rename(folder / latin)
   assert run(folder, folder / "all.tsv") == 0
   err = capsys.readouterr().err
-  assert r"b/3\n.flac: a line break in its name" in err
+  assert r"/3\n.flac: a line break in its name" in err
   made = Manifest(str(folder / "all.tsv"), label="label")
   files = {str(folder / "a" / name) for name in names}
   assert files < {made.record_name(i) for i in range(len(made))}
+  assert made.class_names == ("a", latin)
   assert len([made[i]["audio"] for i in range(len(made))]) == 5
   assert run(folder, folder / "packed.tsv", "--shards", 1) == 0
   assert len(Manifest(str(folder / "packed.tsv"))) == 6
