@@ -79,6 +79,12 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     help="vision: 0 to 255, on which transparent images are laid; default: as "
     "in training",
   )
+  add(
+    "--max_pixels",
+    type=int,
+    metavar="N",
+    help="vision: images of more are left out; default: as in training",
+  )
   source = parser.add_argument_group("input")
   add = source.add_argument
   add("--split", help="of a table, the rows with this `split`")

@@ -27,6 +27,7 @@ ONLY_FOR = {
   "resize_ratio": ("vision",),
   "range": ("vision",),
   "background": ("vision",),
+  "max_pixels": ("vision",),
   "max_seconds": ("speech",),
   "max_tokens": ("text",),
   "cut": ("speech", "text"),
@@ -77,8 +78,9 @@ def fitted_config(
     data["tokenizer"] = {"path": args.tokenizer}
   if args.range:
     data["range"] = _pair(args.range)
-  if args.background is not None:
-    data["background"] = args.background
+  for name in ("background", "max_pixels"):
+    if getattr(args, name) is not None:
+      data[name] = getattr(args, name)
   if args.max_seconds:
     # So that what is too long is an error, and what is allowed not left out.
     most = data.get("max_seconds", decoding.MAX_SECONDS)

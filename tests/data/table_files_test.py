@@ -3,11 +3,16 @@ import gzip
 import io
 import json
 import os
+import pathlib
+import re
+import tempfile
 
+import hypothesis
 import pyarrow
 import pyarrow.parquet
 import pytest
 from etils import epath
+from hypothesis import strategies
 
 from d2v_jax.data.table_files import as_text, numbered_lines
 from d2v_jax.data.table_files import read as read_rows
@@ -149,3 +154,38 @@ def test_numbered_lines(tmp_path):
   path = epath.Path(tmp_path / "a.txt")
   path.write_bytes(b"\xef\xbb\xbfone\r\n\n\xe2\x80\xa8two\x0cthree")
   assert list(numbered_lines(path)) == [(1, "one"), (3, "\u2028two\x0cthree")]
+
+
+VALUES = strategies.text(
+  strategies.sampled_from(
+    [*'ab1, \t"\n;.', "é", "\u2028", "\x0b", "\U0001f600"]
+  ),
+  max_size=6,
+  # A value that is quoted behind a space is refused, as most are mistakes.
+).filter(lambda value: not re.fullmatch(' +".*" *', value, re.DOTALL))
+
+
+@hypothesis.settings(
+  max_examples=80, deadline=None, derandomize=True, database=None
+)
+@hypothesis.given(
+  strategies.lists(strategies.tuples(VALUES, VALUES), min_size=1, max_size=4)
+)
+def test_any_values_come_back(pairs):
+  rows = [{"text": text, "label": label} for text, label in pairs]
+  with tempfile.TemporaryDirectory() as folder:
+    root = pathlib.Path(folder)
+    assert [row for _, row in read(written(root / "a.csv", rows))] == rows
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (root / "a.jsonl").write_bytes(lines.encode())
+    assert [row for _, row in read(epath.Path(root / "a.jsonl"))] == rows
+    pyarrow.parquet.write_table(
+      pyarrow.Table.from_pylist(rows), root / "a.parquet"
+    )
+    assert [row for _, row in read(epath.Path(root / "a.parquet"))] == rows
+    tab = written(root / "a.tsv", rows, delimiter="\t")
+    if not any("\n" in value for pair in pairs for value in pair):
+      assert [row for _, row in read(tab)] == rows
+    else:
+      with pytest.raises(ValueError, match=r"a.tsv:\d+: "):
+        read(tab)

@@ -369,15 +369,21 @@ def test_deep_images_are_scaled_as_is_said(trained, inputs, tmp_path, capsys):
   assert "set config.data.range" in capsys.readouterr().err
   given = ("--range=0,4080", "--background=0")
   assert run(trained["vision"], tmp_path / "deep", out[2], *given) == 0
+  err = capsys.readouterr().err
   one, other = read(out[0]), read(out[2])
   np.testing.assert_array_equal(one.features, other.features)
+  few = (*given, "--max_pixels=63", "--max_skipped=0")
+  assert (
+    run(trained["vision"], tmp_path / "deep", tmp_path / "x.npz", *few) == 2
+  )
+  assert "8 x 8 pixels are more than max_pixels=63" in capsys.readouterr().err
   # Names are those of the files, whatever their bytes.
   assert all(os.path.exists(name) for name in other.names.tolist())
   said = (
     "left out 2 of 5 (40%): 1 hidden (.x); 1 with the ending .heic (0.heic)"
   )
   assert other.metadata["not_listed"] == said
-  assert f"of the folder's files, {said}\n" in capsys.readouterr().err
+  assert f"of the folder's files, {said}\n" in err
   assert one.metadata["not_listed"] == ""
 
 

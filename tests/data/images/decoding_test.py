@@ -35,6 +35,9 @@ KINDS = {
   "tiff": ("TIFF", {"compression": "tiff_lzw"}),
   "zstd tiff": ("TIFF", {"compression": "zstd"}),
   "lzma tiff": ("TIFF", {"compression": "lzma"}),
+  "deflate tiff": ("TIFF", {"compression": "tiff_adobe_deflate"}),
+  "packbits tiff": ("TIFF", {"compression": "packbits"}),
+  "jpeg tiff": ("TIFF", {"compression": "jpeg", "quality": 95}),
   "webp": ("WEBP", {"lossless": True}),
 }
 
