@@ -8,7 +8,8 @@
 # need must be installed; PYTHON names the interpreter, else it is python3. The
 # folder OUT receives device.json, with the device's name and every number, and
 # train_step_MODEL.json and a log of each part. A part that fails, or that eight
-# minutes leave no time for, is named in device.json, and the exit status is 1.
+# minutes leave no time for, is named in device.json, and the exit status is 1;
+# a second call with the same OUT does what the first one has not.
 set -uo pipefail
 
 usage() {
@@ -92,13 +93,14 @@ case $kind in
 esac
 
 parts=$out/parts.tsv
-: >"$parts"
+touch "$parts"
 
-# part NAME COMMAND...: runs it within what is left of the time.
+# part NAME COMMAND...: runs it within what is left of the time, if no call has.
 part() {
   local name=$1 begin=$SECONDS status=0
   local left=$((budget - summary - SECONDS))
   shift
+  ! grep -q -P "^$name\t0\t" "$parts" || return 0
   [ "$left" -le "$longest" ] || left=$longest
   if [ "$left" -lt 5 ]; then
     status=124 # as `timeout` says it
@@ -115,7 +117,8 @@ for plan in "${plans[@]}"; do
   part "plan_${words[0]}" "$python" -m d2v_jax plan "${words[@]:1}" --json &
 done
 mapfile -t tests < <(grep -rl --include='*_test.py' 'mark\.gpu' tests)
-part tests "$python" -m pytest -q -m gpu "${tests[@]}"
+# Most of their time is compilation: four processes share the GPU.
+part tests "$python" -m pytest -q -n 4 -m gpu "${tests[@]}"
 wait
 for step in "${steps[@]}"; do
   read -r -a words <<<"$step"
