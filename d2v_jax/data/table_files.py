@@ -222,15 +222,15 @@ def _parquet(path: epath.Path) -> Iterator[Numbered]:
   import pyarrow  # slow to import
   import pyarrow.parquet
 
+  number = 0
   try:
-    table = pyarrow.parquet.read_table(path)
+    with pyarrow.parquet.ParquetFile(path) as file:
+      for batch in file.iter_batches(_AT_ONCE):
+        for values in batch.to_pylist():
+          number += 1
+          yield number, _row(path, number, values)
   except (OSError, pyarrow.ArrowException) as error:
     raise ValueError(f"cannot read {path}: {error}") from error
-  number = 0
-  for batch in table.to_batches(_AT_ONCE):
-    for values in batch.to_pylist():
-      number += 1
-      yield number, _row(path, number, values)
 
 
 def _row(

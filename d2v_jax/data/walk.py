@@ -175,9 +175,11 @@ class _Walk:
       self._left_out[SAME_FILE] += [self._found[k] for k in same]
       others = enumerate(self._found)
       self._found = [name for k, name in others if k not in same]
-    self._found.sort()
     left_out = {k: tuple(sorted(v)) for k, v in self._left_out.items()}
-    return Listing(str(self._root), Texts(self._found), left_out)
+    # Each name is let go of when it is taken over.
+    self._found.sort(reverse=True)
+    files = Texts(self._found.pop() for _ in range(len(self._found)))
+    return Listing(str(self._root), files, left_out)
 
   def _folder(self, name: str) -> None:
     """Takes the files of a real folder and of those below it."""
@@ -240,19 +242,19 @@ class _Walk:
 
   def _repeated(self) -> set[int]:
     """Places of files that are the same as one met before."""
-    device, number = np.array(self._identities, np.uint64).reshape(-1, 2).T
-    order = np.lexsort((number, device))  # equal ones stay in their order
-    device, number = device[order], number[order]
-    begins = np.ones(len(order), bool)
-    begins[1:] = (device[1:] != device[:-1]) | (number[1:] != number[:-1])
-    first = order[
-      np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
-    ]
-    return {
-      int(k)
-      for k, one in zip(order[~begins], first[~begins], strict=True)
-      if self._is_same(self._found[one], self._found[k])
-    }
+    identities = np.asarray(self._identities).reshape(-1, 2)
+    numbers = np.sort(identities[:, 1])
+    twice = numbers[1:][numbers[1:] == numbers[:-1]]
+    if not len(twice):
+      return set()
+    first: dict[tuple[int, ...], str] = {}
+    same = set()
+    for k in np.flatnonzero(np.isin(identities[:, 1], twice)).tolist():
+      name = self._found[k]
+      one = first.setdefault(tuple(identities[k].tolist()), name)
+      if one != name and self._is_same(one, name):
+        same.add(k)
+    return same
 
   def _is_same(self, one: str, other: str) -> bool:
     try:
