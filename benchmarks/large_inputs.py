@@ -28,7 +28,7 @@ from d2v_jax.data.text.sources import Kjv
 _CHILD = """
 import json, pathlib, pickle, re, sys, time
 from etils import epath
-from d2v_jax.data.images.sources import ImageFolder
+from d2v_jax.data.images.image_files import ImageFolder
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.text.sources import TextTable
 

@@ -15,7 +15,7 @@ import pytest
 
 from d2v_jax import commands as commands_lib
 from d2v_jax import config_file
-from d2v_jax.data.images.sources import EXTENSIONS as IMAGES
+from d2v_jax.data.images.image_files import EXTENSIONS as IMAGES
 from d2v_jax.data.speech.sources import EXTENSIONS as AUDIO
 from d2v_jax.data.table_files import ENDINGS as TABLES
 from d2v_jax.data.text.text_files import EXTENSIONS as TEXT

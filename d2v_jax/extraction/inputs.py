@@ -2,12 +2,14 @@
 
 import glob
 import os
-import pathlib
 from typing import Any
 
-from d2v_jax.data import table_files, tables
-from d2v_jax.data.columns import Below, Made
-from d2v_jax.data.images.sources import ImageFiles, ImageFolder
+from d2v_jax.data import table_files
+from d2v_jax.data.images.image_files import (
+  ImageFiles,
+  ImageFolder,
+  ImageTable,
+)
 from d2v_jax.data.speech.audio_files import AudioFiles
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.speech.sources import AudioFolder
@@ -64,11 +66,6 @@ def open_input(
     if table:
       return Manifest(path, split=split, label=label, text=None)
     return AudioFolder(path) if folder else AudioFiles([path], [{}])
-  if folder:
-    return ImageFolder(path)
-  if not table:
-    return ImageFiles([path])
-  rows = tables.Table(path, split=split, label=label)
-  files = Made(Below(str(pathlib.Path(path).parent)), rows.column("path"))
-  labels = None if rows.labels is None else [int(x) for x in rows.labels]
-  return ImageFiles(files, labels, rows.class_names)
+  if table:
+    return ImageTable(path, split=split, label=label)
+  return ImageFolder(path) if folder else ImageFiles([path])

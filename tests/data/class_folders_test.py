@@ -13,8 +13,8 @@ from hypothesis import strategies
 
 from d2v_jax.data.class_folders import class_folders
 from d2v_jax.data.images.examples import DecodedImages
+from d2v_jax.data.images.image_files import ImageFolder
 from d2v_jax.data.images.pixels import Form
-from d2v_jax.data.images.sources import ImageFolder
 from d2v_jax.data.speech.examples import Utterances
 from d2v_jax.data.speech.sources import AudioFolder
 from d2v_jax.data.text.text_files import TextFiles
@@ -187,7 +187,7 @@ def is_hidden(name):
 
 @functools.cache
 def endings_of(kind):
-  from d2v_jax.data.images.sources import EXTENSIONS as IMAGES
+  from d2v_jax.data.images.image_files import EXTENSIONS as IMAGES
   from d2v_jax.data.speech.sources import EXTENSIONS as AUDIO
   from d2v_jax.data.text.text_files import EXTENSIONS as TEXT
 

@@ -7,8 +7,8 @@ from d2v_jax.data import pipeline
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.corrupt import CorruptRecords, problem
 from d2v_jax.data.images.examples import DecodedImages
+from d2v_jax.data.images.image_files import ImageFolder
 from d2v_jax.data.images.pixels import Form
-from d2v_jax.data.images.sources import ImageFolder
 from d2v_jax.data.images.transform import ImageTrainTransform
 from d2v_jax.data.speech.examples import Utterances
 from d2v_jax.data.speech.sources import AudioFolder

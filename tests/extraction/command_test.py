@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from d2v_jax import pretrained
 from d2v_jax.data.images import transform as image_transform
-from d2v_jax.data.images.sources import ImageFolder
+from d2v_jax.data.images.image_files import ImageFolder
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.text import tokenizer
 from d2v_jax.extraction import command, compute

@@ -4,26 +4,10 @@ Records are {'image': uint8 [H, W, C] or encoded bytes, 'label': int (absent
 when unlabelled)}.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from d2v_jax.data.class_folders import class_folders
+from d2v_jax.data.images.image_files import ImageFolder, ImageTable
 from d2v_jax.data.source import Record, Source
-from d2v_jax.data.unreadable import read_bytes
-
-EXTENSIONS = (
-  ".bmp",
-  ".gif",
-  ".jfif",
-  ".jpe",
-  ".jpeg",
-  ".jpg",
-  ".png",
-  ".tif",
-  ".tiff",
-  ".webp",
-)
 
 
 class Digits:
@@ -62,64 +46,6 @@ class Digits:
   def record_name(self, index: int) -> str:
     """Returns for example 'digits/train[3]'."""
     return f"digits/{self._split}[{index}]"
-
-
-class ImageFiles:
-  """Image files given by name, read when asked for.
-
-  Args:
-    files: paths.
-    labels: class numbers, or None.
-    class_names: the classes; empty when unlabelled.
-  """
-
-  def __init__(
-    self,
-    files: Sequence[str],
-    labels: list[int] | None = None,
-    class_names: tuple[str, ...] = (),
-  ):
-    self._files = files
-    self._labels = labels
-    self.class_names = class_names
-
-  def __len__(self) -> int:
-    return len(self._files)
-
-  def __getitem__(self, index: int) -> Record:
-    record: Record = {"image": read_bytes(self._files[index])}
-    if self._labels is not None:
-      record["label"] = self._labels[index]
-    return record
-
-  def record_name(self, index: int) -> str:
-    """Returns the path of the file."""
-    return self._files[index]
-
-
-class ImageFolder(ImageFiles):
-  """Image files under a folder, in sorted order, read when asked for.
-
-  Args:
-    path: a mounted folder, listed as `walk` does.
-    labels: True: the sorted names of the sub-folders that hold images are the
-      classes 0, 1, ... False: no labels, files are taken from any depth.
-      None: labelled when there are such sub-folders and no image beside them.
-
-  Attributes:
-    listing: what is read, and what is left out.
-
-  Raises:
-    ValueError: no such folder, no images in it, or `labels=True` without
-      class folders or with images beside them.
-  """
-
-  def __init__(self, path: str, labels: bool | None = None):
-    found = class_folders(
-      path, EXTENSIONS, labels, owner="ImageFolder", what="images"
-    )
-    super().__init__(found.files, found.labels, found.class_names)
-    self.listing = found.listing
 
 
 class TfdsImages:
@@ -183,6 +109,7 @@ class TfdsImages:
 SOURCES: dict[str, type[Source]] = {
   "digits": Digits,
   "folder": ImageFolder,
+  "table": ImageTable,
   "tfds": TfdsImages,
 }
 
