@@ -71,6 +71,40 @@ def test_unreadable_files_are_named(folder, capsys):
   assert "left out 2\n" in err
 
 
+def test_manifests_find_what_training_would(folder, capsys):
+  whole = encoded(sine(9000), "flac")
+  files = {
+    "a/cut.flac": whole[: len(whole) // 2],
+    "a/silent.wav": encoded(np.zeros(900)),
+    "b/tail.flac": whole + bytes(500),
+  }
+  write_files(folder, files)
+  assert run(folder, folder / "all.tsv") == 0
+  err = capsys.readouterr().err
+  for name, reason in (
+    ("cut.flac", "damaged or cut"),
+    ("silent.wav", "silent"),
+  ):
+    assert f"left out: {folder}/a/{name}: {reason}" in err
+  assert len(rows(folder / "all.tsv")) == 8
+  used = Utterances(Manifest(str(folder / "all.tsv")))
+  assert [used.problem(i) for i in range(len(used))] == [None] * 7
+  # Headers say less.
+  assert run(folder, folder / "fast.tsv", "--headers") == 0
+  assert len(rows(folder / "fast.tsv")) == 10
+
+
+def test_manifests_suggest_lengths(tmp_path, capsys):
+  sizes = [4000] * 6 + [8000] * 3 + [15_999]
+  files = {f"{k}.wav": encoded(sine(n)) for k, n in enumerate(sizes)}
+  folder = write_files(tmp_path / "data", files)
+  assert run(folder, tmp_path / "all.tsv") == 0
+  err = capsys.readouterr().err
+  assert "seconds: 0 % up to 0.25, " in err and "100 % up to 1.00\n" in err
+  assert "hold all, 0% of them padding: " in err
+  assert '--config.data.buckets.lengths="(4000, 8000, 16000)"' in err
+
+
 def test_librispeech(tmp_path):
   files = {
     "train/7/5/7-5-0.flac": encoded(sine(900), "flac"),
