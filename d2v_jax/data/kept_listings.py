@@ -4,7 +4,9 @@ A folder's times change with every name that is added, removed or renamed in it.
 So a list is taken over only where each folder that it was made from still is
 the same one, with the same times of modification and of change to the
 nanosecond; no content of files is in a list. It is not kept where times might
-not tell: where a folder has changed in the last minute, or there are links.
+not tell: where a folder has changed in the last minute, where there are links,
+and on file systems whose folders may have made-up times, such as those that
+show a bucket as folders.
 """
 
 import hashlib
@@ -23,6 +25,12 @@ from d2v_jax.data.columns import Texts
 
 _FORMAT = 1
 _SETTLED = 60  # seconds since the last change of any folder
+# File systems whose folders have times that every change of a name sets.
+_TRUE_TIMES = {
+  *("ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"),
+  *("ceph", "gpfs", "lustre", "nfs", "nfs4"),
+}
+_MOUNTED = pathlib.Path("/proc/self/mountinfo")
 
 LeftOut = Mapping[str, Sequence[str]]
 Stamps = Mapping[str, tuple[int, ...]]
@@ -91,6 +99,8 @@ def keep(
   newest = max(max(times) for _, _, *times in stamps.values())
   if time.time() - newest / 1e9 < _SETTLED:
     return
+  if not _have_true_times({device for device, *_ in stamps.values()}):
+    return
   content, ends = files.arrays
   rest = json.dumps({"left_out": left_out, "stamps": stamps}).encode()
   path = _path(root, endings)
@@ -105,6 +115,19 @@ def keep(
       new.replace(path)
   except OSError as error:
     logging.info("the list of %s is not kept: %s", root, error)
+
+
+def _have_true_times(devices: set[int]) -> bool:
+  """Whether all these devices are known for it."""
+  kinds = {}
+  try:
+    for line in _MOUNTED.read_text(errors="replace").splitlines():
+      mount, _, rest = line.partition(" - ")
+      major, minor = mount.split()[2].split(":")
+      kinds[os.makedev(int(major), int(minor))] = rest.split()[0]
+  except OSError:  # not Linux
+    return False
+  return all(kinds.get(device) in _TRUE_TIMES for device in devices)
 
 
 def _path(root: str, endings: tuple[str, ...]) -> pathlib.Path:

@@ -15,6 +15,13 @@ def root(tmp_path, monkeypatch):
   monkeypatch.setattr(kept_listings, "_SETTLED", -1e9)
   monkeypatch.setattr(walk, "_MANY", 3)
   root = tmp_path / "root"
+  device = os.stat(tmp_path).st_dev
+  mounted = tmp_path / "mountinfo"
+  mounted.write_text(
+    f"1 2 {os.major(device)}:{os.minor(device)} / /data rw,relatime shared:1 "
+    "- ext4 /dev/sda rw\n"
+  )
+  monkeypatch.setattr(kept_listings, "_MOUNTED", mounted)
   for name in ("a/1.jpg", "a/2.jpg", "b/caf\udce9.jpg", "b/c/4.jpg", "b/x.gif"):
     file = root / name
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -98,6 +105,17 @@ def test_not_kept_where_times_might_not_tell(root, caplog, monkeypatch):
   assert not listed(root, caplog)[1]  # a folder has changed just now
   monkeypatch.setattr(kept_listings, "_SETTLED", -1e9)
   (root / "a/link.jpg").symlink_to(root / "a/1.jpg")
+  listed(root, caplog)
+  assert not listed(root, caplog)[1]
+
+
+@pytest.mark.parametrize("mounted", ["", "fuse.gcsfuse", None])
+def test_not_kept_where_times_may_be_made_up(root, caplog, mounted):
+  info = kept_listings._MOUNTED
+  if mounted is None:
+    info.unlink()
+  else:
+    info.write_text(info.read_text().replace("ext4", mounted) * bool(mounted))
   listed(root, caplog)
   assert not listed(root, caplog)[1]
 

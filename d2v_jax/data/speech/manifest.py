@@ -17,6 +17,8 @@ from d2v_jax.data.unreadable import shown
 
 _LOOKED_AT = 100  # files, to see whether the paths lead anywhere
 
+_DIGITS = 18  # of a number, at most
+
 
 class Manifest(AudioFiles):
   """Recordings listed in a table (see `tables.Table`).
@@ -137,15 +139,14 @@ def _numbers(table: Table, column: str) -> np.ndarray | None:
   if column not in table.columns:
     return None
   least = 1 if column == "rate" else 0
-  numbers = np.zeros(len(table), np.int64)
-  for i, text in enumerate(table.column(column)):
-    if not text.isdecimal() or int(text) < least:
+  texts = table.column(column)
+  for i, text in enumerate(texts):
+    if not (text.isdecimal() and len(text) <= _DIGITS and int(text) >= least):
       raise ValueError(
         f"Manifest: {table.name(i)}: {column!r} must be an integer >= {least}, "
         f"got {text!r}"
       )
-    numbers[i] = int(text)
-  return numbers
+  return np.fromiter(map(int, texts), np.int64, len(texts))
 
 
 def _open_shard(path: str) -> array_record_data_source.ArrayRecordDataSource:
