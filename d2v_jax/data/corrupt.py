@@ -5,8 +5,8 @@ import logging
 import numpy as np
 from etils import epath
 
+from d2v_jax.data.files.unreadable import shown
 from d2v_jax.data.source import Source
-from d2v_jax.data.unreadable import shown
 
 
 class CorruptRecords:

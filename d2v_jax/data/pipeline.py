@@ -11,6 +11,7 @@ from etils import epath
 
 from d2v_jax.data.buckets import Buckets, BucketStream, SortedByLength
 from d2v_jax.data.corrupt import CorruptRecords, problem
+from d2v_jax.data.files.unreadable import shown
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.reading_times import (
   ReadingTimes,
@@ -20,7 +21,6 @@ from d2v_jax.data.reading_times import (
   take,
 )
 from d2v_jax.data.source import Example, Source
-from d2v_jax.data.unreadable import shown
 
 Batch = dict[str, np.ndarray]
 

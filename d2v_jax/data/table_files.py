@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 
 from d2v_jax.data.columns import Rows, TextsBuilder
-from d2v_jax.data.unreadable import shown
+from d2v_jax.data.files.unreadable import shown
 
 Numbered = tuple[int, dict[str, str]]
 

@@ -25,7 +25,7 @@ import tempfile
 from collections.abc import Sequence
 
 from d2v_jax import bad_input
-from d2v_jax.data.unreadable import shown
+from d2v_jax.data.files.unreadable import shown
 from d2v_jax.extraction import arguments
 from d2v_jax.extraction.formats import FORMATS
 

@@ -8,10 +8,10 @@ import numpy as np
 import simplejpeg
 from PIL import BmpImagePlugin, GifImagePlugin, Image, WebPImagePlugin
 
-from d2v_jax.data.content import look_of
+from d2v_jax.data.files.content import look_of
+from d2v_jax.data.files.unreadable import Unreadable
 from d2v_jax.data.images import markers, tiff
 from d2v_jax.data.images.pixels import Form, turned
-from d2v_jax.data.unreadable import Unreadable
 
 _JPEG = b"\xff\xd8"
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from d2v_jax.data.files.unreadable import Unreadable, shown
 from d2v_jax.data.images import decoding
 from d2v_jax.data.images.pixels import Form
 from d2v_jax.data.source import Example, Record, Source
-from d2v_jax.data.unreadable import Unreadable, shown
 
 _SHOWN = 3  # records that an error names
 

@@ -3,11 +3,11 @@
 import pathlib
 from collections.abc import Sequence
 
-from d2v_jax.data.class_folders import class_folders
 from d2v_jax.data.columns import Below, Made
+from d2v_jax.data.files.class_folders import class_folders
+from d2v_jax.data.files.unreadable import read_bytes, shown
 from d2v_jax.data.source import Record
 from d2v_jax.data.tables import Choice, Table
-from d2v_jax.data.unreadable import read_bytes, shown
 
 EXTENSIONS = (
   ".bmp",

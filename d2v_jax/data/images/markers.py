@@ -3,7 +3,7 @@
 import re
 import zlib
 
-from d2v_jax.data.unreadable import Unreadable
+from d2v_jax.data.files.unreadable import Unreadable
 
 CUT = "cut short"
 

@@ -5,8 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 
+from d2v_jax.data.files.unreadable import Unreadable
 from d2v_jax.data.ranges import check_range
-from d2v_jax.data.unreadable import Unreadable
 
 MAX_PIXELS = 100_000_000
 

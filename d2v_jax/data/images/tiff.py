@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from d2v_jax.data.files.unreadable import Unreadable
 from d2v_jax.data.images.markers import CUT
 from d2v_jax.data.images.pixels import Form
-from d2v_jax.data.unreadable import Unreadable
 
 Tags = TiffImagePlugin.ImageFileDirectory_v2
 

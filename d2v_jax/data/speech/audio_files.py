@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from d2v_jax.data.files.unreadable import Unreadable, read_bytes
 from d2v_jax.data.source import Record
 from d2v_jax.data.speech import decoding
-from d2v_jax.data.unreadable import Unreadable, read_bytes
 
 Header = tuple[int, int]  # samples per channel, samples per second
 

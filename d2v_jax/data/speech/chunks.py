@@ -1,6 +1,6 @@
 """WAV and AIFF files: chunks, one of which is the sound."""
 
-from d2v_jax.data.unreadable import Unreadable
+from d2v_jax.data.files.unreadable import Unreadable
 
 BEGINNINGS = (b"RIFF", b"RF64", b"BW64", b"FORM")
 _UNTIL_THE_END = 0x7FFF0000  # programs that write to a pipe put such sizes

@@ -1,7 +1,7 @@
 """What surrounds encoded sound: tags, chunks, pages and ends."""
 
+from d2v_jax.data.files.unreadable import Unreadable
 from d2v_jax.data.speech import chunks, ogg
-from d2v_jax.data.unreadable import Unreadable
 
 _FLAC = b"fLaC\0\0\0\x22"  # and a first block, whose length is always that
 

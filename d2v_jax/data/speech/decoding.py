@@ -8,9 +8,9 @@ import numpy as np
 import soundfile
 import soxr
 
-from d2v_jax.data.content import look_of
+from d2v_jax.data.files.content import look_of
+from d2v_jax.data.files.unreadable import Unreadable, check_file
 from d2v_jax.data.speech import containers, mpeg4
-from d2v_jax.data.unreadable import Unreadable, check_file
 
 SAMPLE_RATE = 16_000
 MAX_SECONDS = 1800.0

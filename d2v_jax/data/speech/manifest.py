@@ -6,6 +6,7 @@ import numpy as np
 from array_record.python import array_record_data_source
 
 from d2v_jax.data.columns import Below, Made
+from d2v_jax.data.files.unreadable import shown
 from d2v_jax.data.speech.audio_files import (
   AudioFiles,
   Header,
@@ -13,7 +14,6 @@ from d2v_jax.data.speech.audio_files import (
   resampled_lengths,
 )
 from d2v_jax.data.tables import Choice, Table
-from d2v_jax.data.unreadable import shown
 
 _LOOKED_AT = 100  # files, to see whether the paths lead anywhere
 

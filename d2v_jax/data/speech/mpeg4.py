@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from d2v_jax.data.unreadable import Unreadable
+from d2v_jax.data.files.unreadable import Unreadable
 
 _SLACK = 4096  # samples that encoders add at both ends and headers may count
 

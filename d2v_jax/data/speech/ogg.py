@@ -1,6 +1,6 @@
 """Ogg files: where they end, and the mark that says so."""
 
-from d2v_jax.data.unreadable import Unreadable
+from d2v_jax.data.files.unreadable import Unreadable
 
 _MARK = b"OggS"
 _HEADER = 27  # bytes in front of the table of a page's sizes

@@ -10,13 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
-from d2v_jax.data.class_folders import class_folders
 from d2v_jax.data.columns import Rows, Texts
+from d2v_jax.data.files.class_folders import class_folders
+from d2v_jax.data.files.walk import walk
 from d2v_jax.data.source import Source
 from d2v_jax.data.speech.audio_files import AudioFiles
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.speech.tones import Tones
-from d2v_jax.data.walk import walk
 
 EXTENSIONS = (
   ".aac",

@@ -32,6 +32,7 @@ import numpy as np
 from array_record.python import array_record_module
 
 from d2v_jax.data import length_report
+from d2v_jax.data.files.unreadable import Unreadable, shown
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.speech.audio_files import (
   AudioFiles,
@@ -40,7 +41,6 @@ from d2v_jax.data.speech.audio_files import (
 )
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.speech.sources import AudioFolder, LibriSpeech
-from d2v_jax.data.unreadable import Unreadable, shown
 
 _COLUMNS = ("path", "record", "num_samples", "rate")  # then what else there is
 _BREAKS = str.maketrans("\r\n", "  ")

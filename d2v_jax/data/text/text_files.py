@@ -8,9 +8,9 @@ import os
 import zlib
 from collections.abc import Iterator
 
+from d2v_jax.data.files.unreadable import Unreadable, check_file, shown
+from d2v_jax.data.files.walk import SAME_FILE, Listing, summary, walk
 from d2v_jax.data.table_files import ENDINGS as TABLES
-from d2v_jax.data.unreadable import Unreadable, check_file, shown
-from d2v_jax.data.walk import SAME_FILE, Listing, summary, walk
 
 # Tables, and other text that is no prose.
 _NOT_PROSE = (*TABLES, ".json", ".json.gz", ".ndjson", ".ipynb")

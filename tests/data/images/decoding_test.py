@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from d2v_jax.data.files.unreadable import Unreadable
 from d2v_jax.data.images import decoding
 from d2v_jax.data.images.pixels import Form
-from d2v_jax.data.unreadable import Unreadable
 from tests.data.images.pictures import encoded, smooth
 
 

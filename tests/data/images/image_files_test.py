@@ -3,8 +3,8 @@ import pickle
 
 import pytest
 
+from d2v_jax.data.files.unreadable import Unreadable
 from d2v_jax.data.images.image_files import ImageFiles, ImageTable
-from d2v_jax.data.unreadable import Unreadable
 from tests.data.images.pictures import encoded, smooth
 from tests.data.speech.recordings import write_files
 

@@ -7,8 +7,8 @@ import scipy.signal
 import soundfile
 
 from d2v_jax.data import layout
+from d2v_jax.data.files.unreadable import Unreadable
 from d2v_jax.data.speech import decoding
-from d2v_jax.data.unreadable import Unreadable
 from tests.data.speech.recordings import KINDS, MORE_KINDS, encoded, sine
 
 

@@ -5,8 +5,8 @@ import av
 import numpy as np
 import pytest
 
+from d2v_jax.data.files.unreadable import Unreadable
 from d2v_jax.data.speech import decoding
-from d2v_jax.data.unreadable import Unreadable
 from tests.data.speech.recordings import encoded, sine
 
 

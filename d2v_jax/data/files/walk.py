@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from d2v_jax.data import kept_listings
 from d2v_jax.data.columns import Texts
-from d2v_jax.data.unreadable import shown
+from d2v_jax.data.files import kept_listings
+from d2v_jax.data.files.unreadable import shown
 
 HIDDEN = "hidden"
 SAME_FILE = "the same file as another"

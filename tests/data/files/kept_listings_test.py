@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from d2v_jax.data import kept_listings, walk
+from d2v_jax.data.files import kept_listings, walk
 
 ENDINGS = (".jpg",)
 

@@ -11,15 +11,15 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from d2v_jax.data.class_folders import class_folders
+from d2v_jax.data.files.class_folders import class_folders
+from d2v_jax.data.files.unreadable import Unreadable
+from d2v_jax.data.files.walk import walk
 from d2v_jax.data.images.examples import DecodedImages
 from d2v_jax.data.images.image_files import ImageFolder
 from d2v_jax.data.images.pixels import Form
 from d2v_jax.data.speech.examples import Utterances
 from d2v_jax.data.speech.sources import AudioFolder
 from d2v_jax.data.text.text_files import TextFiles
-from d2v_jax.data.unreadable import Unreadable
-from d2v_jax.data.walk import walk
 from tests.data.images.pictures import encoded, smooth
 from tests.data.speech import recordings
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from d2v_jax.data.class_names import check_alike
 from d2v_jax.data.columns import Below, Made
-from d2v_jax.data.unreadable import shown
-from d2v_jax.data.walk import HIDDEN, Listing, walk
+from d2v_jax.data.files.unreadable import shown
+from d2v_jax.data.files.walk import HIDDEN, Listing, walk
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from d2v_jax.data import walk as walk_lib
-from d2v_jax.data.walk import HIDDEN, SAME_FILE, SAME_FOLDER, walk
+from d2v_jax.data.files import walk as walk_lib
+from d2v_jax.data.files.walk import HIDDEN, SAME_FILE, SAME_FOLDER, walk
 
 ENDINGS = (".jpg", ".txt.gz")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2v_jax.data.content import look_of
+from d2v_jax.data.files.content import look_of
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "AVIF"])

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from d2v_jax.data.unreadable import Unreadable, read_bytes, shown
+from d2v_jax.data.files.unreadable import Unreadable, read_bytes, shown
 
 
 def refused(path):
