@@ -106,13 +106,8 @@ def knn_predict(
       f"choose k <= {len(bank)}"
     )
   mesh = mesh or placed.one_device()
-  tiles = -(-len(bank) // (mesh.size * _TILE))
-  tile = -(-len(bank) // (mesh.size * tiles))
-  rows = mesh.size * tiles * tile
-  on_devices = (
-    placed.split(bank, mesh, rows),
-    placed.split(bank_labels, mesh, rows),
-  )
+  rows, tile = _tiling(len(bank), mesh.size)
+  on_devices = [placed.split(a, mesh, rows) for a in (bank, bank_labels)]
   predictions = []
   for start in range(0, len(x), _CHUNK):
     # Whole chunks, so that every shape is static; the added rows are cut off.
@@ -131,6 +126,13 @@ def knn_predict(
     )
     predictions.append(np.asarray(voted)[: len(part)])
   return np.concatenate(predictions)
+
+
+def _tiling(rows: int, devices: int) -> tuple[int, int]:
+  """Rows in all, filled up so that each device has whole tiles; of a tile."""
+  tiles = -(-rows // (devices * _TILE))
+  tile = -(-rows // (devices * tiles))
+  return devices * tiles * tile, tile
 
 
 @functools.partial(

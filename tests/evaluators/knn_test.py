@@ -139,6 +139,14 @@ class TestManyRows:
       assert set(knn_predict(bank, labels, bank, 1, 1, mesh)) == {9}
 
   @pytest.mark.parametrize("devices", [1, 8])
+  @pytest.mark.parametrize("rows", [1, 7, 64_000, 1_281_167])
+  def test_tiles_are_small_and_hardly_filled_up(self, rows, devices):
+    total, tile = knn._tiling(rows, devices)
+    assert tile <= 2**14 and total % (devices * tile) == 0
+    tiles = total // tile
+    assert rows <= total < rows + tiles
+
+  @pytest.mark.parametrize("devices", [1, 8])
   def test_memory_beside_the_bank_does_not_grow_with_it(self, devices):
     mesh = make_mesh(devices)
 
