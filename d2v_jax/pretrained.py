@@ -76,7 +76,8 @@ class Pretrained:
   @functools.cached_property
   def _extract(self):
     def extract(params, batch, features):
-      return pool_features(self.encoder(params, batch), features)
+      output = self.encoder(params, batch)
+      return pool_features(output, features, self.encoder.grid)
 
     return jax.jit(extract, static_argnames="features")
 
@@ -91,7 +92,7 @@ class Pretrained:
     return jax.jit(encode, static_argnames="features")
 
   def extract(self, batch: Batch, features: Features) -> jax.Array:
-    """Features [B, D] of a batch, compiled once for each shape."""
+    """Features [B, E] of a batch, compiled once for each shape."""
     return self._extract(self.params, batch, features)
 
   def features(
@@ -114,15 +115,19 @@ class Pretrained:
         for the frames (`encoder.inputs.num_tokens`) that are filling.
       layers: None for the final output; the layers whose outputs are averaged,
         from 0 on or from -1 back; or 'all'.
-      pool: 'mean' over the tokens, or 'cls' for the CLS token.
+      pool: how an example's tokens become one vector: 'mean', 'cls',
+        'mean_std', 'cells:2' or 'tokens' of images, 'segments:8' of speech and
+        text; `d2v_jax.evaluators.pooling` says how each is made.
       batch_size: examples at a time; on several devices rounded up to a
         multiple.
 
     Returns:
-      float32 [n, D]; [n, L + 1, D] for layers='all', the final output last.
+      float32 [n, E]; [n, L + 1, E] for layers='all', the final output last.
+      E is the width D, or with several parts P side by side P * D.
 
     Raises:
-      ValueError: inputs do not fit the network, or there are none.
+      ValueError: inputs do not fit the network, or there are none; or its
+        tokens cannot be pooled so.
     """
     choice = Features(self.model, layers, pool)
     return self._in_batches(self._extract, inputs, choice, batch_size)

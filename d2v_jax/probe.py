@@ -127,7 +127,7 @@ def _plan(
   dataset.check()
   with config_lib.errors_at("config.num_devices"):
     mesh = sharding_lib.make_mesh(num_devices, sharding)
-  measured = evaluation_lib.plan(evaluation, dataset, mesh)
+  measured = evaluation_lib.plan(evaluation, dataset, mesh, network.grid)
   models: list[str] = []
   for evaluator in measured.evaluators.values():
     if isinstance(evaluator.features, Predictions):
@@ -168,6 +168,7 @@ def _extract(probe: Probe, features: Features) -> SplitFeatures:
       sharding_lib.to_devices,
       sharding=sharding_lib.batch_sharding(model.mesh),
     ),
+    grid=model.encoder.grid,
   )
   return extractor(model.params, {}, features)
 

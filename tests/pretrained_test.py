@@ -91,6 +91,22 @@ def test_features_are_those_of_the_network(run, model):
     )
 
 
+def test_poolings_of_images(run):
+  loaded = pretrained.load(run.workdir, num_devices=1)
+  x = images(5)
+  tokens = loaded.encode(x)  # [5, 16, D]
+  for pool, expected in (
+    ("mean_std", np.stack([tokens.mean(1), tokens.std(1)], 1)),
+    ("cells:2", tokens.reshape(5, 2, 2, 2, 2, -1).mean((2, 4))),
+    ("tokens", tokens),
+  ):
+    np.testing.assert_allclose(
+      loaded.features(x, pool=pool), expected.reshape(5, -1), rtol=0, atol=1e-5
+    )
+  with pytest.raises(ValueError, match="Features: pool 'segments:8' is for sp"):
+    loaded.features(x, pool="segments:8")
+
+
 class TestPadding:
   def test_utterances(self, tmp_path):
     workdir = random_runs.save(tmp_path, "speech", isolate_padding=True)
@@ -120,6 +136,14 @@ class TestPadding:
         row[: len(single)], single, rtol=0, atol=1e-5 * np.abs(single).max()
       )
       assert (row[len(single) :] == 0).all()
+    halves = [
+      np.concatenate([x[: -(-len(x) // 2)].mean(0), x[len(x) // 2 :].mean(0)])
+      for x in alone
+    ]
+    got = loaded.features(inputs, pool="segments:2")
+    np.testing.assert_allclose(
+      got, halves, rtol=0, atol=1e-5 * np.abs(got).max()
+    )
     assert len(alone[1]) < len(tokens[1])
 
 

@@ -70,6 +70,31 @@ def test_student_teacher_layers_and_seeds(pretrained, tmp_path):
   assert results["linear_probe/accuracy"] != results["student_probe/accuracy"]
 
 
+def test_layer_and_pooling_are_chosen_together(pretrained, tmp_path):
+  joint = {
+    "steps": 50,
+    "learning_rates": (0.3,),
+    "weight_decays": (1e-3,),
+    "features": {"layers": "all", "pool": ["mean", "cells:2", "tokens"]},
+  }
+  evaluators = {
+    "linear_probe": joint,
+    "knn": {"features": {"pool": "cells:2"}},
+    "effective_rank": {"features": {"pool": "mean_std"}},
+  }
+  config = config_file.load(PROBE)
+  config.init_from, config.num_devices = str(pretrained), 1
+  config.evaluation.evaluators = evaluators
+  _, results = probe.run(config, tmp_path)
+  names = {f"linear_probe/validation_accuracy_{p}" for p in ("mean", "tokens")}
+  assert names <= results.keys()
+  # In place, digits are told apart better than anywhere.
+  assert results["linear_probe/best_pool"] > 0
+  assert results["linear_probe/best_layer"] in (0, 1, 2)
+  assert results["linear_probe/accuracy"] > 0.5
+  assert {"knn/accuracy", "effective_rank/test"} <= results.keys()
+
+
 def test_only_the_networks_that_are_asked_for(pretrained):
   asked = small(pretrained, **{"evaluation.evaluators.student_probe": None})
   assert probe.from_config(asked).models.keys() == {"teacher"}
@@ -95,6 +120,14 @@ def test_only_the_networks_that_are_asked_for(pretrained):
     (
       {"evaluation.evaluators": "{'classification': {}}"},
       r"measures frozen features; got \['classification'\]; choose for inst",
+    ),
+    (
+      {"evaluation.evaluators": "{'knn': {'features': {'pool': 'cells:5'}}}"},
+      r"evaluation.evaluators.knn: Features: pool 'cells:5' asks for 5 x 5 cel",
+    ),
+    (
+      {"evaluation.evaluators": "{'knn': {'features': {'pool': 'max'}}}"},
+      r"evaluators.knn.features: Features: unknown pool 'max'; choose one of",
     ),
     ({"total_steps": 3}, "config.total_steps: unknown field"),
     ({"encoder.width": 32}, "parameters do not fit the arguments of the enc"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from d2v_jax.evaluators.features import Features, Predictions, pool_features
+from d2v_jax.evaluators.pooling import Grid
 
 if TYPE_CHECKING:
   from d2v_jax.models.encoder import EncoderOutput
@@ -38,6 +39,7 @@ class FeatureExtractor:
     splits: tuple[str, ...] = ("train", "test"),
     predict: Callable[..., jax.Array] | None = None,
     scores: Callable[..., jax.Array] | None = None,
+    grid: Grid = (),
   ) -> None:
     """Binds an objective's encoder to the data.
 
@@ -52,6 +54,7 @@ class FeatureExtractor:
         None if it has nothing to predict.
       scores: `scores(params, batch) -> [B, C]` or `[B, N, V]`, an objective's;
         None if it has none.
+      grid: (H, W) of the patches of images; () for tokens in time.
     """
     self._batches = batches
     self._to_device = to_device
@@ -62,10 +65,14 @@ class FeatureExtractor:
       teacher_params: dict[str, Any],
       batch: DeviceBatch,
       features: Features,
-    ) -> jax.Array:
+    ) -> list[jax.Array]:
       if features.model == "teacher":
         params = {**params, **teacher_params}
-      return pool_features(encode(params, batch), features)
+      output = encode(params, batch)
+      return [
+        pool_features(output, dataclasses.replace(features, pool=pool), grid)
+        for pool in features.pools
+      ]
 
     self._embed = jax.jit(embed, static_argnames="features")
     self._predict = None if predict is None else jax.jit(predict)
@@ -85,8 +92,9 @@ class FeatureExtractor:
       features: Which features to extract; or the student's predictions.
 
     Returns:
-      Of each split the features [n, D] float32 and the labels [n], aligned,
-      without fill rows. Labels are None where the batches have none. With
+      Of each split the features [n, E] float32 and the labels [n], aligned,
+      without fill rows; of several poolings each has an entry of its own, as
+      `SplitFeatures` says. Labels are None where the batches have none. With
       several hosts the order of rows is not that of the data set.
       Predictions come in place of features and of their split alone. Where
       batches have different widths, predictions [n, N] are padded with 0,
@@ -100,11 +108,18 @@ class FeatureExtractor:
     if isinstance(features, Predictions):
       return self._predictions(params, features)
 
-    def embed(batch: DeviceBatch) -> jax.Array:
+    def embed(batch: DeviceBatch) -> list[jax.Array]:
       return self._embed(params, teacher_params, batch, features)
 
     what = f"{features.model} features"
-    return {split: self._extract(embed, split, what) for split in self._splits}
+    found: dict[str, Split] = {}
+    for split in self._splits:
+      names = [split]
+      if not isinstance(features.pool, str):
+        names = [f"{split}/{pool}" for pool in features.pool]
+      xs, y = self._extract(embed, split, what)
+      found |= {name: (x, y) for name, x in zip(names, xs, strict=True)}
+    return found
 
   def _predictions(
     self, params: Mapping[str, Any], asked: Predictions
@@ -117,35 +132,51 @@ class FeatureExtractor:
         "makes none; remove it from config.evaluation.evaluators, or choose a "
         "supervised objective (classification, ctc, regression)"
       )
-    compute = functools.partial(predict, params)
-    return {asked.split: self._extract(compute, asked.split, "predictions")}
+
+    def compute(batch: DeviceBatch) -> list[jax.Array]:
+      return [predict(params, batch)]
+
+    (x,), y = self._extract(compute, asked.split, "predictions")
+    return {asked.split: (x, y)}
 
   def _extract(
-    self, compute: Callable[[DeviceBatch], jax.Array], split: str, what: str
-  ) -> Split:
-    xs, ys = [], []
+    self,
+    compute: Callable[[DeviceBatch], list[jax.Array]],
+    split: str,
+    what: str,
+  ) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """All that is computed of a split, and its labels."""
+    parts: list[list[np.ndarray]] = []  # of each batch
+    ys = []
     for host_batch in self._batches(split):
       batch = self._to_device(host_batch)
-      rows = {k: batch[k] for k in ("label", "valid") if k in batch}
+      rows: dict[str, Any] = {
+        k: batch[k] for k in ("label", "valid") if k in batch
+      }
       rows["x"] = compute(batch)
       # On several hosts no host holds all rows; on one this only fetches.
       rows = multihost_utils.process_allgather(rows, tiled=True)
       valid = rows.get("valid", slice(None))
-      xs.append(rows["x"][valid])
+      parts.append([x[valid] for x in rows["x"]])
       if "label" in rows:
         ys.append(rows["label"][valid])
-    if not sum(map(len, xs)):
+    if not sum(len(part[0]) for part in parts):
       raise ValueError(
         f"FeatureExtractor: split {split!r} gave no examples; name a split "
         "that has some"
       )
-    x = _concatenate(xs, _certain_blank(xs[0]) if xs[0].ndim == 3 else 0)
-    if not _finite(x):
+    columns = [list(column) for column in zip(*parts, strict=True)]
+    parts.clear()
+    xs = [
+      _concatenate(x, _certain_blank(x[0]) if x[0].ndim == 3 else 0)
+      for x in columns
+    ]
+    if not all(map(_finite, xs)):
       raise ValueError(
         f"FeatureExtractor: the {what} of split {split!r} are not finite: the "
         "model has diverged, so evaluate an earlier checkpoint"
       )
-    return x, _concatenate(ys, -1) if ys else None
+    return xs, _concatenate(ys, -1) if ys else None
 
 
 def _finite(x: np.ndarray) -> bool:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from d2v_jax.evaluators import pooling
+
 if TYPE_CHECKING:
   from d2v_jax.models.encoder import EncoderOutput
 
 MODELS = ("teacher", "student")
-POOLS = ("mean", "cls")
 ALL = "all"
+CLS = "cls"
 
 # Split name -> features [n, D] (all layers: [n, L + 1, D]) float32 and labels
 # [n] (None: no labels). In place of features, predictions [n] or [n, N], or
-# scores [n, C] or [n, N, V]; characters are labels [n, U].
+# scores [n, C] or [n, N, V]; characters are labels [n, U]. Where several
+# poolings are asked for, each has an entry: 'train/mean', 'train/cells:2'.
 SplitFeatures = Mapping[str, tuple[np.ndarray, np.ndarray | None]]
 
 
@@ -33,8 +37,8 @@ class Features:
       or the layers whose block outputs are averaged, counted from 0; negative
       ones count from the last layer. `'all'` for every block's output and then
       the final one, side by side.
-    pool: `'mean'` over the tokens without padding, or `'cls'` for the CLS
-      token.
+    pool: How the tokens become one vector, such as `'mean'` or `'mean_std'`;
+      `pooling` has all names. Or several, of which an evaluator chooses one.
 
   Raises:
     ValueError: If `model` or `pool` is unknown, or `layers` is empty.
@@ -42,11 +46,20 @@ class Features:
 
   model: str = "teacher"
   layers: tuple[int, ...] | str | None = None
-  pool: str = "mean"
+  pool: str | tuple[str, ...] = "mean"
 
   def __post_init__(self) -> None:
     _check_choice("model", self.model, MODELS)
-    _check_choice("pool", self.pool, POOLS)
+    if not isinstance(self.pool, str):
+      object.__setattr__(self, "pool", tuple(self.pool))
+      if not self.pool:
+        raise ValueError(
+          "Features: pool is (); give one, such as 'mean', or several to "
+          "choose from"
+        )
+    for name in self.pools:
+      with _errors_here():
+        pooling.parse(name)
     if self.layers not in (None, ALL):
       if isinstance(self.layers, int | str) or not len(self.layers):
         raise ValueError(
@@ -55,6 +68,25 @@ class Features:
         )
       # A config may give a list, which could not be hashed.
       object.__setattr__(self, "layers", tuple(self.layers))
+
+  @property
+  def pools(self) -> tuple[str, ...]:
+    """The poolings, one or several."""
+    return (self.pool,) if isinstance(self.pool, str) else self.pool
+
+  def check(self, grid: pooling.Grid) -> None:
+    """Checks that a network's tokens can be pooled so.
+
+    Args:
+      grid: (H, W) of its patches; () for tokens in time.
+
+    Raises:
+      ValueError: If they cannot.
+    """
+    for name in self.pools:
+      if name != CLS:
+        with _errors_here():
+          pooling.check(name, grid)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +127,22 @@ def check_one_vector(features: Features, evaluator: str) -> None:
       "vector for each example; choose a layer, such as (-1,), or None for the "
       "final output, or measure each layer with LayerCurve ('layer_curve')"
     )
+  check_one_pool(features, evaluator)
+
+
+def check_one_pool(features: Features, evaluator: str) -> None:
+  """Raises ValueError where there are several poolings.
+
+  Args:
+    features: Which features.
+    evaluator: Its name, for the error.
+  """
+  if not isinstance(features.pool, str):
+    raise ValueError(
+      f"{evaluator}: features.pool is {features.pool}, and this evaluator "
+      "takes one pooling; choose one, such as 'mean_std', or let LinearProbe "
+      "('linear_probe') choose on held-out examples"
+    )
 
 
 def is_split(name: str) -> bool:
@@ -102,20 +150,34 @@ def is_split(name: str) -> bool:
   return name in ("train", "test") or name.startswith("test_")
 
 
-def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
+def pool_features(
+  output: EncoderOutput, features: Features, grid: pooling.Grid = ()
+) -> jax.Array:
   """Makes one vector per example of an encoder's output.
 
   Args:
     output: What `objective.encode` returned; `tokens` [B, N, D].
-    features: Which layers to take and how to pool them.
+    features: Which layers to take and how to pool them, in one way.
+    grid: (H, W) of the patches of images; () for tokens in time.
 
   Returns:
-    [B, D], float32; [B, L + 1, D] for all layers and the final output.
+    [B, E], float32; [B, L + 1, E] for all layers and the final output. E is D
+    for the mean and the CLS token; `pooling` says what else it is.
 
   Raises:
-    ValueError: If a layer is out of range, or there is no CLS token to take.
+    ValueError: If a layer is out of range, there is no CLS token to take, or
+      such tokens cannot be pooled so.
   """
-  use_cls = features.pool == "cls"
+  check_one_pool(features, "Features")
+  (pool,) = features.pools
+  features.check(grid)
+  use_cls = pool == CLS
+
+  def pooled(values: jax.Array) -> jax.Array:
+    if use_cls:
+      return values.astype(jnp.float32)
+    return pooling.pool(values, output.padding, pool, grid)
+
   if not use_cls:
     final, layers = output.tokens, output.block
   elif output.cls is not None and output.block_cls is not None:
@@ -127,11 +189,10 @@ def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
     )
   # final [B, N, D], layers [L, B, N, D]; of CLS tokens without N
   if features.layers is None:
-    return _over_tokens(final, output.padding, use_cls)
+    return pooled(final)
   if isinstance(features.layers, str):
-    every = (*layers, final)
-    pooled = [_over_tokens(x, output.padding, use_cls) for x in every]
-    return jnp.stack(pooled, axis=1)  # [B, L + 1, D]
+    # [B, L + 1, E]
+    return jnp.stack([pooled(x) for x in (*layers, final)], axis=1)
   depth = len(layers)
   for layer in features.layers:
     if not -depth <= layer < depth:
@@ -140,22 +201,7 @@ def pool_features(output: EncoderOutput, features: Features) -> jax.Array:
         f"{depth}, so layers are {-depth} to {depth - 1}"
       )
   average = layers[np.array(features.layers)].mean(0, dtype=jnp.float32)
-  return _over_tokens(average, output.padding, use_cls)
-
-
-def _over_tokens(
-  values: jax.Array, padding: jax.Array | None, use_cls: bool
-) -> jax.Array:
-  """Mean over the tokens [B, D]; a CLS token is that already."""
-  values = values.astype(jnp.float32)
-  if use_cls:
-    return values
-  if padding is None:
-    return values.mean(1)
-  counted = ~padding[..., None]  # [B, N, 1]
-  # Rows that fill a batch may be all padding.
-  total = jnp.where(counted, values, 0).sum(1)
-  return total / jnp.maximum(counted.sum(1), 1)
+  return pooled(average)
 
 
 def token_features(
@@ -218,6 +264,14 @@ def labelled(
       "each example"
     )
   return x, y.astype(np.int32)
+
+
+@contextlib.contextmanager
+def _errors_here() -> Iterator[None]:
+  try:
+    yield
+  except ValueError as e:
+    raise ValueError(f"Features: {e}") from e
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

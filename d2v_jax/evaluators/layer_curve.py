@@ -9,7 +9,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from d2v_jax.config import Choices, FromRun
-from d2v_jax.evaluators.features import ALL, Features, SplitFeatures, labelled
+from d2v_jax.evaluators.features import (
+  ALL,
+  Features,
+  SplitFeatures,
+  check_one_pool,
+  labelled,
+)
 from d2v_jax.evaluators.interval import summary
 from d2v_jax.evaluators.knn import Knn, knn_predict
 from d2v_jax.evaluators.linear_probe import LinearProbe
@@ -57,6 +63,7 @@ class LayerCurve:
         f"LayerCurve: features.layers is {self.features.layers}, and this "
         "evaluator measures every layer; leave it out"
       )
+    check_one_pool(self.features, "LayerCurve")
     if self.probe.features != Features():
       raise ValueError(
         f"LayerCurve: probe.features is {self.probe.features}, and features "

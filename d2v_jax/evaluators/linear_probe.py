@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ from d2v_jax.data.ranges import check_range
 from d2v_jax.evaluators.features import (
   Features,
   SplitFeatures,
-  check_one_vector,
   labelled,
 )
 from d2v_jax.evaluators.interval import summary
@@ -24,6 +24,7 @@ from d2v_jax.evaluators.linear_classifiers import (
   score,
   train,
 )
+from d2v_jax.evaluators.readings import Reading, readings
 
 
 class Selection(NamedTuple):
@@ -43,6 +44,10 @@ class LinearProbe:
   the training split and compared on the rest; the best one is then trained on
   the whole training split. The test split has one use: the final accuracy.
 
+  Layer and pooling are chosen with them, on the same held-out examples, where
+  `features` has layers 'all', several poolings, or both: each layer is tried
+  with each pooling, which takes as many times as long.
+
   Args:
     learning_rates: Tried peak learning rates of SGD with Nesterov momentum.
     weight_decays: Tried weights of half the squared norm of the weights.
@@ -51,7 +56,7 @@ class LinearProbe:
     holdout: Share of the training split held out to choose.
     seed: Of the held-out rows and of the order of batches.
     seeds: How often all of it is repeated, with seeds counted from `seed`.
-    features: Which features.
+    features: Which features, or which to choose from.
     mesh: Devices that share the work; None: one.
   """
 
@@ -66,7 +71,6 @@ class LinearProbe:
   mesh: FromRun[Mesh | None] = None
 
   def __post_init__(self) -> None:
-    check_one_vector(self.features, "LinearProbe")
     check_range("LinearProbe", "seed", self.seed, 0, 2**32 - 1)
     if not len(self.learning_rates) or not len(self.weight_decays):
       raise ValueError(
@@ -93,38 +97,86 @@ class LinearProbe:
     Returns:
       `accuracy` on the test split; `train_accuracy`, which is far above it
       when the splits' features differ in kind; and what was chosen:
-      `learning_rate`, `weight_decay` and their `validation_accuracy`. With
-      several seeds `accuracy` is the mean, and there are `accuracy_std`,
-      `accuracy_low` and `accuracy_high`: its standard deviation over seeds
-      and the 95 % interval of the mean, which tell how much chance in
-      fitting matters, not the choice of examples; the rest is that of the
-      first seed.
+      `learning_rate`, `weight_decay` and their `validation_accuracy`. Where
+      there was more to choose, also `best_layer` (from 0; the depth L is the
+      final output), and `best_pool`, its number in `features.pool` from 0, with
+      the held-out accuracy of each pooling in its best layer,
+      `validation_accuracy_cells:2` and so on. With several seeds `accuracy`
+      is the mean, and there are `accuracy_std`, `accuracy_low` and
+      `accuracy_high`: its standard deviation over seeds and the 95 % interval
+      of the mean, which tell how much chance in fitting matters, not the
+      choice of examples; the rest is that of the first seed.
 
     Raises:
       ValueError: If a split has no labels, or the training split is too small
         to hold out a part of it.
     """
-    x, y = labelled(features, "train")
-    test_x, test_y = labelled(features, "test")
-    fits = self.fits(x, y)
-    accuracies = [self.accuracy(fitted, test_x, test_y) for fitted, _ in fits]
+    tried = readings(features, self.features)
+    for splits in tried.values():
+      labelled(splits, "test")  # raises before anything is trained
+    runs = [probe._measure(tried) for probe in self._by_seed()]
+    accuracies = [run.pop("accuracy") for run in runs]
     results = summary("accuracy", accuracies)
     if self.seeds > 1:
       results["accuracy_std"] = float(np.std(accuracies, ddof=1))
-    fitted, chosen = fits[0]
-    return results | {
+    return results | runs[0]
+
+  def _measure(
+    self, tried: Mapping[Reading, SplitFeatures]
+  ) -> dict[str, float]:
+    """Chooses, trains and tests with one seed."""
+    best = next(iter(tried))
+    found: dict[str, float] = {}
+    if len(tried) > 1:
+      best, found = self._choose_reading(tried)
+    x, y = labelled(tried[best], "train")
+    test_x, test_y = labelled(tried[best], "test")
+    fitted, chosen = self.fit(x, y)
+    return {
+      "accuracy": self.accuracy(fitted, test_x, test_y),
       "train_accuracy": self.accuracy(fitted, x, y),
       "learning_rate": chosen.learning_rate,
       "weight_decay": chosen.weight_decay,
       "validation_accuracy": chosen.validation_accuracy,
+      **found,
     }
+
+  def _choose_reading(
+    self, tried: Mapping[Reading, SplitFeatures]
+  ) -> tuple[Reading, dict[str, float]]:
+    """The best of several, and what is told of the choice."""
+    chosen = {
+      reading: self.choose(*labelled(splits, "train"))
+      for reading, splits in tried.items()
+    }
+
+    def rank(reading: Reading) -> tuple[float, float]:
+      selection = chosen[reading]
+      return -selection.validation_accuracy, selection.validation_loss
+
+    best = min(chosen, key=rank)  # of equal ones the first
+    found: dict[str, float] = {}
+    if best.layer is not None:
+      found["best_layer"] = float(best.layer)
+    if not isinstance(self.features.pool, str):
+      found["best_pool"] = float(self.features.pool.index(best.pool))
+      for pool in self.features.pool:
+        found[f"validation_accuracy_{pool}"] = max(
+          selection.validation_accuracy
+          for reading, selection in chosen.items()
+          if reading.pool == pool
+        )
+    return best, found
 
   def fits(
     self, x: np.ndarray, y: np.ndarray
   ) -> list[tuple[LinearClassifiers, Selection]]:
     """Does what `fit` does, once for each seed."""
+    return [probe.fit(x, y) for probe in self._by_seed()]
+
+  def _by_seed(self) -> list[LinearProbe]:
     seeds = range(self.seed, self.seed + self.seeds)
-    return [dataclasses.replace(self, seed=seed).fit(x, y) for seed in seeds]
+    return [dataclasses.replace(self, seed=seed, seeds=1) for seed in seeds]
 
   def fit(
     self, x: np.ndarray, y: np.ndarray
@@ -141,6 +193,20 @@ class LinearProbe:
     Raises:
       ValueError: If there are too few rows to hold out a part of them.
     """
+    chosen = self.choose(x, y)
+    pair = chosen.learning_rate, chosen.weight_decay
+    return self._train(x, y, np.arange(len(x)), [pair]), chosen
+
+  def choose(self, x: np.ndarray, y: np.ndarray) -> Selection:
+    """Chooses the hyperparameters: the first half of `fit`.
+
+    Args:
+      x: [n, D] float32.
+      y: [n] int32, class numbers from 0.
+
+    Raises:
+      ValueError: If there are too few rows to hold out a part of them.
+    """
     held_out = round(self.holdout * len(x))
     if not 0 < held_out < len(x):
       raise ValueError(
@@ -148,17 +214,15 @@ class LinearProbe:
         f"leaves {held_out} to choose on and {len(x) - held_out} to train on; "
         "both must be at least 1"
       )
-    classes = int(y.max()) + 1
     grid = list(itertools.product(self.learning_rates, self.weight_decays))
     rows = np.random.default_rng(self.seed).permutation(len(x))
     chosen_on, trained_on = rows[:held_out], rows[held_out:]
-    candidates = self._train(x, y, trained_on, grid, classes)
+    candidates = self._train(x, y, trained_on, grid)
     accuracy, loss = score(candidates, x, y, chosen_on, self.mesh)  # [G]
     # Few held-out examples often tie in accuracy; the loss then decides.
     best = np.lexsort((loss, -accuracy))[0]
-    fitted = self._train(x, y, np.arange(len(x)), [grid[best]], classes)
     chosen = (*grid[best], accuracy[best], loss[best])
-    return fitted, Selection(*map(float, chosen))
+    return Selection(*map(float, chosen))
 
   def accuracy(
     self, fitted: LinearClassifiers, x: np.ndarray, y: np.ndarray
@@ -172,7 +236,6 @@ class LinearProbe:
     y: np.ndarray,
     rows: np.ndarray,
     grid: list[tuple[float, float]],
-    classes: int,
   ) -> LinearClassifiers:
     batch_size = min(self.batch_size, len(rows))
     rng = np.random.default_rng(self.seed)
@@ -187,6 +250,6 @@ class LinearProbe:
       moments(x, rows),
       rates,
       decays,
-      classes=classes,
+      classes=int(y.max()) + 1,
       mesh=self.mesh,
     )

@@ -51,7 +51,10 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
   add(
     "--pool",
     default="mean",
-    help="mean (default) over the tokens, cls, or tokens: all of them",
+    help="how an example's tokens become one vector: mean (default), cls, "
+    "mean_std (mean and standard deviation), cells:R (of images, R x R means), "
+    "segments:S (of speech and text, S means in time); or tokens: a vector for "
+    "each",
   )
   add(
     "--image_size",

@@ -60,6 +60,8 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
   source = StoredRun(args.run, args.step)
   name = args.model or ("teacher" if source.averaged else "student")
   wanted = compute.Wanted(name, args.layers, args.pool)
+  taken = request.network_inputs(config)
+  wanted.check(taken.grid)
   records = inputs.open_input(
     config["modality"],
     args.input,
@@ -67,7 +69,6 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
     label=args.label,
     columns=tuple(args.column.split(",")) if args.column else (),
   )
-  taken = request.network_inputs(config)
   examples = Examples(
     taken,
     config,

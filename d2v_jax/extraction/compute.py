@@ -13,6 +13,7 @@ import numpy as np
 import tqdm
 
 from d2v_jax.evaluators import features as features_lib
+from d2v_jax.evaluators import pooling
 from d2v_jax.evaluators.features import Features, token_features
 from d2v_jax.extraction.examples import Example, Examples
 from d2v_jax.extraction.log import Log
@@ -20,7 +21,6 @@ from d2v_jax.pretrained import Pretrained
 from d2v_jax.training import sharding
 
 TOKENS = "tokens"
-POOLS = (*features_lib.POOLS, TOKENS)
 
 _THREADS = 16
 # Groups of one length that wait to be full. As examples come in the order of
@@ -36,7 +36,7 @@ class Wanted:
     model: 'teacher' or 'student'.
     layers: as a command line says it: 'final', 'all', or numbers such as '7' or
       '-1,-2', whose outputs are averaged.
-    pool: one of POOLS.
+    pool: the name of a pooling; 'tokens' keeps each token as a row.
 
   Raises:
     ValueError: an argument is none of these.
@@ -47,20 +47,16 @@ class Wanted:
   pool: str
 
   def __post_init__(self):
-    if self.pool not in POOLS:
-      raise ValueError(
-        f"unknown pool {self.pool!r}; choose one of: {', '.join(POOLS)}."
-      )
+    pooling.parse(self.pool)  # raises for it
     _ = self.features  # raises for layers
 
   @property
   def features(self) -> Features:
     """What to take of the network's output."""
-    pool = "mean" if self.pool == TOKENS else self.pool
     if self.layers == "final":
-      return Features(self.model, None, pool)
+      return Features(self.model, None, self.pool)
     if self.layers == features_lib.ALL:
-      return Features(self.model, features_lib.ALL, pool)
+      return Features(self.model, features_lib.ALL, self.pool)
     try:
       layers = tuple(int(x) for x in self.layers.split(","))
     except ValueError as e:
@@ -68,7 +64,19 @@ class Wanted:
         f"unknown layers {self.layers!r}; give numbers from 0 on, such as 7 or "
         "7,8 (averaged) or -1 (the last), all, or final."
       ) from e
-    return Features(self.model, layers, pool)
+    return Features(self.model, layers, self.pool)
+
+  def check(self, grid: pooling.Grid) -> None:
+    """Checks that a network's tokens can be pooled so.
+
+    Args:
+      grid: (H, W) of its patches; () for tokens in time.
+
+    Raises:
+      ValueError: they cannot.
+    """
+    if self.pool != TOKENS:
+      self.features.check(grid)
 
 
 def extract(

@@ -94,7 +94,9 @@ def _parse(argv):
   features.add_argument(
     "--layers", type=_layers, help="mean of these, such as 5,11; or all"
   )
-  features.add_argument("--pool", default="mean", choices=("mean", "cls"))
+  features.add_argument(
+    "--pool", default="mean", help="as for `d2v features`: mean, cls, ..."
+  )
   features.add_argument(
     "--length", type=int, help="samples or tokens of all inputs; any"
   )

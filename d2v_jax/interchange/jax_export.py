@@ -58,7 +58,9 @@ def write(
 
   def features(inputs):
     batch = model.encoder.prepare({"inputs": inputs})
-    return pool_features(model.encoder(params, batch), choice)
+    return pool_features(
+      model.encoder(params, batch), choice, model.encoder.grid
+    )
 
   spec = _spec(model, length)
   exported = jax.export.export(jax.jit(features), platforms=PLATFORMS)(spec)

@@ -280,7 +280,7 @@ def _plan(
     health=health or health_lib.Health(),
     profile=profile,
     dataset=dataset,
-    evaluation=evaluation_lib.plan(evaluation, dataset, mesh),
+    evaluation=evaluation_lib.plan(evaluation, dataset, mesh, network.grid),
   )
 
 

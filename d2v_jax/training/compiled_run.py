@@ -41,6 +41,7 @@ class CompiledRun:
       self.to_devices,
       predict=experiment.objective.predict,
       scores=experiment.objective.scores,
+      grid=experiment.objective.encoder.grid,
     )
 
   def to_devices(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:

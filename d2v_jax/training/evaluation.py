@@ -15,7 +15,8 @@ from d2v_jax.data import pipeline
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.dataset import EVALUATION, Dataset
 from d2v_jax.evaluators import EVALUATORS, Evaluator
-from d2v_jax.evaluators.features import Predictions, is_split
+from d2v_jax.evaluators.features import Features, Predictions, is_split
+from d2v_jax.evaluators.pooling import Grid
 
 Batches = Iterator[dict[str, np.ndarray]]
 
@@ -112,13 +113,16 @@ class EvaluationPlan:
     )
 
 
-def plan(spec: Spec, data: Dataset, mesh: jax.sharding.Mesh) -> EvaluationPlan:
+def plan(
+  spec: Spec, data: Dataset, mesh: jax.sharding.Mesh, grid: Grid
+) -> EvaluationPlan:
   """Evaluators and splits of config.evaluation.
 
   Args:
     spec: config.evaluation.
     data: config.data.
     mesh: devices that batches are split over, and the work of evaluators.
+    grid: (H, W) of the network's patches; () for tokens in time.
 
   Raises:
     ConfigError: names the field, what was got and what is allowed.
@@ -138,6 +142,10 @@ def plan(spec: Spec, data: Dataset, mesh: jax.sharding.Mesh) -> EvaluationPlan:
   for split, section in splits.items():
     config_lib.check(section, data.sources, f"{EVALUATION}.{split}")
   evaluators = _evaluators(fields.evaluators, data, mesh)
+  for key, evaluator in evaluators.items():
+    if isinstance(evaluator.features, Features):
+      with config_lib.errors_at(f"{EVALUATION}.evaluators.{key}"):
+        evaluator.features.check(grid)
   needed = _needed_splits(evaluators.values())
   _check_splits(needed, splits)
   batch_size = fields.batch_size or _ROWS * mesh.size

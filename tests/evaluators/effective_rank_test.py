@@ -65,3 +65,12 @@ def test_all_layers_are_another_evaluator_s():
     ValueError, match=r"EffectiveRank: features\.layers is 'all', and"
   ):
     EffectiveRank(features=Features(layers="all"))
+
+
+def test_one_pooling():
+  with pytest.raises(
+    ValueError,
+    match=r"EffectiveRank: features\.pool is \('mean', 'mean_std'\), .* or let "
+    r"LinearProbe \('linear_probe'\) choose on held-out examples",
+  ):
+    EffectiveRank(features=Features(pool=("mean", "mean_std")))

@@ -41,12 +41,15 @@ def make_output(cls=True, dtype=np.float32, seed=0):
 class TestFeatures:
   def test_list_of_layers_from_a_config_is_hashable(self):
     assert hash(Features(layers=[-1, -2])) == hash(Features(layers=(-1, -2)))
+    assert hash(Features(pool=["mean"])) == hash(Features(pool=("mean",)))
 
   @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
       ({"model": "ema"}, "unknown model 'ema'; choose one of: teacher, stud"),
       ({"pool": "max"}, "unknown pool 'max'; choose one of: mean, cls"),
+      ({"pool": ()}, r"pool is \(\); give one, such as 'mean', or several"),
+      ({"pool": ("mean", "max")}, "unknown pool 'max'; choose one of: mean, c"),
       ({"layers": ()}, r"layers is \(\); give at least one layer in a tuple"),
       ({"layers": 3}, r"layers is 3; give at least one layer in a tuple"),
       ({"layers": "best"}, r"layers is 'best'; .* final output, or 'all'"),
@@ -93,7 +96,7 @@ class TestPoolFeatures:
       atol=1e-6,
     )
 
-  @pytest.mark.parametrize("pool", ["mean", "cls"])
+  @pytest.mark.parametrize("pool", ["mean", "cls", "mean_std", "segments:2"])
   @pytest.mark.parametrize("padded", [False, True])
   def test_all_layers_and_the_final_output(self, pool, padded):
     output = make_output()
@@ -106,7 +109,7 @@ class TestPoolFeatures:
     ]
     together = pool_features(output, Features("teacher", "all", pool))
     np.testing.assert_array_equal(together, np.stack(alone, 1))
-    assert together.shape == (3, 7, 4)
+    assert together.shape == (3, 7, 4 if pool in ("mean", "cls") else 8)
 
   @pytest.mark.parametrize("layers", [None, (1, -1)])
   def test_mean_leaves_padding_out(self, layers):
@@ -156,6 +159,8 @@ class TestPoolFeatures:
 
   @pytest.mark.parametrize("layers", [None, (0,)])
   def test_no_cls_token(self, layers):
+    with pytest.raises(ValueError, match=r"pool is \('cls', 'mean'\), and th"):
+      pool_features(make_output(), Features(pool=("cls", "mean")))
     with pytest.raises(ValueError, match="no CLS token; use pool='mean'"):
       pool_features(make_output(cls=False), Features(layers=layers, pool="cls"))
 
@@ -299,6 +304,37 @@ class TestFeatureExtractor:
     x, y = extractor(PARAMS, {}, Features())["test"]
     assert x.shape == (5, 8)
     assert y is None
+
+  def test_several_poolings_of_one_pass(self):
+    traces = []
+
+    def counted(params, batch, rng=None):
+      traces.append(batch["inputs"].shape)
+      return encode(params, batch, rng)
+
+    splits = {"train": make_split(21), "test": make_split(8, seed=1)}
+    extractor = make_extractor(splits, counted)
+    pools = ("mean", "mean_std", "segments:3")
+    together = extractor(PARAMS, TEACHER_PARAMS, Features(pool=pools))
+    assert traces == [(8, 3, 7)]
+    assert list(together) == [f"{s}/{p}" for s in splits for p in pools]
+    for pool in pools:
+      alone = extractor(PARAMS, TEACHER_PARAMS, Features(pool=pool))
+      for split, (x, y) in alone.items():
+        got_x, got_y = together[f"{split}/{pool}"]
+        np.testing.assert_allclose(got_x, x, rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(got_y, y)
+        assert len(x) == len(y)
+
+  def test_images_have_a_grid(self):
+    arrays = {"test": make_split(8)}
+    extractor = make_extractor(arrays, splits=("test",), grid=(1, 3))
+    x, _ = extractor(PARAMS, {}, Features(pool="tokens"))["test"]
+    hidden = np.tanh(arrays["test"]["inputs"].astype(float) @ PARAMS["embed"])
+    expected = (hidden @ PARAMS["encoder"]).reshape(8, -1)
+    np.testing.assert_allclose(x, expected, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match=r"Features: pool 'cells:2' asks for"):
+      extractor(PARAMS, {}, Features(pool="cells:2"))
 
   def test_empty_split(self):
     extractor = make_extractor({"test": make_split(0)}, splits=("test",))

@@ -131,6 +131,10 @@ class TestLayerCurve:
         "LayerCurve: probe.features is .* set LayerCurve's own",
       ),
       (
+        {"features": {"pool": ("mean", "mean_std")}},
+        r"LayerCurve: features.pool is \('mean', 'mean_std'\), .* LinearProbe",
+      ),
+      (
         {"probe": {"name": "nn"}},
         "LayerCurve.probe.name: unknown 'nn'.* choose one of: knn, linear_pro",
       ),

@@ -46,6 +46,20 @@ def separable(n=100):
   return (rng.normal(size=(n, 2)) + 20 * y[:, None]).astype(np.float32), y
 
 
+def read_in_ways(n=240, seed=0):
+  """Four classes that layer 1 of cells:2 tells, and to half layer 0 of mean."""
+  rng = np.random.default_rng(seed)
+  splits = {}
+  for split in ("train", "test"):
+    y = rng.integers(0, 4, n).astype(np.int32)
+    mean, cells = rng.normal(size=(n, 3, 4)), rng.normal(size=(n, 3, 16))
+    mean[:, 0, 0] += 20 * (y // 2)
+    cells[np.arange(n), 1, y] += 20
+    splits[f"{split}/mean"] = mean.astype(np.float32), y
+    splits[f"{split}/cells:2"] = cells.astype(np.float32), y
+  return splits
+
+
 def record_fits(monkeypatch):
   fits, fit = [], LinearProbe.fit
 
@@ -237,13 +251,79 @@ class TestLinearProbe:
       ),
       ({"batch_size": 0}, "batch_size 0 and seeds 1; each must be at least 1"),
       ({"seeds": 0}, "seeds 0; each must be at least 1"),
-      (
-        {"features": Features(layers="all")},
-        "LinearProbe: features.layers is 'all', .* with LayerCurve",
-      ),
       ({"holdout": 1.0}, "holdout is 1.0; choose a share"),
     ],
   )
   def test_arguments(self, kwargs, message):
     with pytest.raises(ValueError, match=message):
       LinearProbe(**kwargs)
+
+
+class TestChoiceOfReading:
+  CHOICES = Features(layers="all", pool=("mean", "cells:2"))
+  PROBE = LinearProbe(
+    learning_rates=(0.3,), weight_decays=(1e-3,), steps=100, features=CHOICES
+  )
+
+  def test_layer_and_pooling_together(self):
+    splits = read_in_ways()
+    results = self.PROBE(splits)
+    assert (results["best_layer"], results["best_pool"]) == (1, 1)
+    assert results["validation_accuracy_cells:2"] == 1
+    assert 0.3 < results["validation_accuracy_mean"] < 0.8
+    # All that is measured is of the chosen ones.
+    alone = {k: splits[f"{k}/cells:2"] for k in ("train", "test")}
+    alone = {k: (x[:, 1], y) for k, (x, y) in alone.items()}
+    expected = dataclasses.replace(self.PROBE, features=Features())(alone)
+    assert expected.items() <= results.items()
+    assert results["accuracy"] > 0.98
+
+  @pytest.mark.parametrize(
+    ("pool", "names"),
+    [("mean", {"best_layer"}), (("mean",), {"best_layer", "best_pool"})],
+  )
+  def test_what_was_no_choice_is_not_told(self, pool, names):
+    splits = read_in_ways()
+    if pool == "mean":
+      splits = {k: splits[f"{k}/mean"] for k in ("train", "test")}
+    features = Features(layers="all", pool=pool)
+    results = dataclasses.replace(self.PROBE, features=features)(splits)
+    assert {k for k in results if k.startswith("best")} == names
+    assert results["best_layer"] == 0
+
+  def test_poolings_of_one_layer(self):
+    splits = {k: (x[:, 1], y) for k, (x, y) in read_in_ways().items()}
+    features = Features(pool=("cells:2", "mean"))
+    results = dataclasses.replace(self.PROBE, features=features)(splits)
+    assert results["best_pool"] == 0 and "best_layer" not in results
+
+  def test_of_equals_the_first(self):
+    splits = read_in_ways()
+    splits |= {f"{k}/cells:2": splits[f"{k}/mean"] for k in ("train", "test")}
+    splits = {k: (np.repeat(x[:, :1], 3, 1), y) for k, (x, y) in splits.items()}
+    results = self.PROBE(splits)
+    assert (results["best_layer"], results["best_pool"]) == (0, 0)
+
+  def test_the_test_split_chooses_nothing(self):
+    splits = read_in_ways()
+    # There, mean tells the classes, and cells:2 nothing.
+    other = read_in_ways(seed=1)
+    x, y = splits["test/mean"]
+    x[np.arange(len(x)), :, y] += 50
+    splits["test/cells:2"] = other["train/cells:2"][0], y
+    results = self.PROBE(splits)
+    assert (results["best_layer"], results["best_pool"]) == (1, 1)
+    assert results["accuracy"] < 0.5
+
+  def test_each_seed_chooses(self):
+    probe = dataclasses.replace(self.PROBE, seeds=3)
+    results = probe(read_in_ways())
+    assert results["best_pool"] == 1
+    assert results["accuracy_low"] <= results["accuracy"]
+
+  def test_features_of_one_layer_where_all_are_asked_for(self):
+    splits = {k: (x[:, 0], y) for k, (x, y) in read_in_ways().items()}
+    with pytest.raises(
+      ValueError, match=r"shape \(240, 4\); \[n, L \+ 1, E\] is needed"
+    ):
+      self.PROBE(splits)

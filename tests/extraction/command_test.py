@@ -194,6 +194,39 @@ def test_model_layers_and_pool(trained, inputs, tmp_path):
   assert len(set(weights.values())) == 1
 
 
+@pytest.mark.parametrize(
+  ("modality", "pool", "parts"),
+  [
+    ("vision", "cells:2", 4),
+    ("speech", "segments:3", 3),
+    ("text", "segments:3", 3),
+    ("text", "mean_std", 2),
+  ],
+)
+def test_poolings_of_each_example_alone(
+  modality, pool, parts, trained, inputs, tmp_path
+):
+  workdir, source = trained[modality], inputs[modality]
+  out = tmp_path / "x.npz"
+  assert run(workdir, source, out, f"--pool={pool}", "--batch_size=8") == 0
+  expected = []
+  for x in alone(workdir, modality, examples_of(modality, source)):
+    n = len(x)
+    if pool == "mean_std":
+      pieces = [x.mean(0), x.std(0)]
+    elif pool == "cells:2":
+      corners = x.reshape(2, 2, 2, 2, -1).mean((1, 3))
+      pieces = corners.reshape(4, -1)
+    else:
+      # From floor(i * n / 3) up to ceil((i + 1) * n / 3).
+      pieces = [x[i * n // 3 : -(-(i + 1) * n // 3)].mean(0) for i in range(3)]
+    expected.append(np.concatenate(list(pieces)))
+  got = read(out)
+  assert got.features.shape == (21, parts * 16)
+  assert got.metadata["pool"] == pool
+  close(got.features, np.stack(expected), 1e-5)
+
+
 def test_without_a_teacher_the_student(trained, inputs, tmp_path, capsys):
   workdir = tmp_path / "run"
   student = pretrained.load(trained["vision"], "student", num_devices=1)
@@ -520,6 +553,9 @@ def test_padded_lengths():
     (("--layers=2", "--pool=tokens"), "layer 2 is out of range; this model"),
     (("--layers=top",), "unknown layers 'top'; give numbers from 0 on"),
     (("--pool=max",), "unknown pool 'max'; choose one of: mean, cls, tokens"),
+    (("--pool=cells:5",), "5 x 5 cells, and images have 4 x 4 patches here"),
+    (("--pool=cells:2", "--image_size=2"), "take at most cells:1"),
+    (("--pool=segments:8",), "is for speech and text; of images take cells"),
     (("--output={tmp}/x.csv",), "unknown format 'csv'; choose one of: npz, "),
     (("--format=csv",), "unknown format 'csv'; choose one of: npz, safetens"),
     (("--output={tmp}/empty", "--format=npz"), "is a folder; give the name o"),
@@ -562,6 +598,8 @@ def test_errors(arguments, message, trained, inputs, tmp_path, capsys):
   ("modality", "argument", "message"),
   [
     ("speech", "--pool=cls", "this model has no CLS token"),
+    ("speech", "--pool=cells:2", "is for images, whose tokens have rows"),
+    ("text", "--pool=cells:2", "of speech and text take segments, such as"),
     (
       "text",
       "--max_tokens=65",

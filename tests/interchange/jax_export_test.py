@@ -71,19 +71,26 @@ def test_function(runs, tmp_path, modality, which, length, sizes):
 
 @pytest.mark.parametrize(
   ("layers", "pool", "width"),
-  [("all", "mean", ", 3"), ((-1, 0), "cls", ""), (None, "cls", "")],
+  [
+    ("all", "mean", ", 3, 16"),
+    ((-1, 0), "cls", ", 16"),
+    (None, "cls", ", 16"),
+    (None, "mean_std", ", 32"),
+    (None, "segments:4", ", 64"),
+  ],
 )
 def test_layers_and_pooling(runs, tmp_path, layers, pool, width):
   model = load(runs("text"))
   path = tmp_path / "deep" / "features.jax"
   (note,) = jax_export.write(path, model, layers=layers, pool=pool)
   assert note == (
-    f"takes int32 [b, n] and gives float32 [b{width}, 16], on cpu, cuda, tpu"
+    f"takes int32 [b, n] and gives float32 [b{width}], on cpu, cuda, tpu"
   )
   x = draw("text", 2, 6)
   truth = pool_features(
     model.encoder(model.params, {"inputs": x}),
     Features("teacher", layers, pool),
+    model.encoder.grid,
   )
   np.testing.assert_allclose(call(path, x), truth, 1e-6, 1e-6)
 
@@ -96,6 +103,17 @@ def test_another_image_size(runs, tmp_path):
   np.testing.assert_allclose(
     call(tmp_path / "f", x), model.features(x), 1e-6, 1e-6
   )
+
+
+def test_cells(runs, tmp_path):
+  model = load(runs("vision"))
+  jax_export.write(tmp_path / "f", model, pool="cells:2")
+  x = draw("vision", 2, 16)
+  got = call(tmp_path / "f", x)
+  np.testing.assert_allclose(got, model.features(x, pool="cells:2"), 1e-6, 1e-6)
+  assert got.shape[1] == 64
+  with pytest.raises(ValueError, match="is for speech and text; of images tak"):
+    jax_export.write(tmp_path / "g", model, pool="segments:2")
 
 
 def test_errors_of_the_function(runs, tmp_path):

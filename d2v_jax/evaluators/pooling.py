@@ -1,0 +1,189 @@
+"""How the tokens of an example become one vector.
+
+A pooling has one name, in configs, on command lines and in Python:
+
+  mean        the mean over the tokens, D numbers
+  cls         the CLS token, D
+  tokens      of images: all tokens side by side, N * D
+  mean_std    mean and standard deviation, 2 * D
+  cells:R     of images: the means of R x R cells, row by row, R * R * D
+  segments:S  of speech and text: the means of S parts in time, S * D
+
+Padding counts nowhere, and segments are those of an example's real length.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+_PLAIN = ("mean", "cls", "tokens", "mean_std")
+_COUNTED = ("cells", "segments")
+_NAMES = (*_PLAIN, "cells:R such as cells:2", "segments:S such as segments:8")
+
+Grid = tuple[int, ...]
+
+
+class Pooling(NamedTuple):
+  """A name, read.
+
+  Attributes:
+    kind: what stands before the colon.
+    parts: what stands behind it; 1 where there is none.
+  """
+
+  kind: str
+  parts: int = 1
+
+
+def parse(name: str) -> Pooling:
+  """Reads the name of a pooling.
+
+  Raises:
+    ValueError: there is none of this name.
+  """
+  if name in _PLAIN:
+    return Pooling(name)
+  counted = re.fullmatch(f"({'|'.join(_COUNTED)}):([1-9][0-9]*)", str(name))
+  if counted is None:
+    raise ValueError(
+      f"unknown pool {name!r}; choose one of: {', '.join(_NAMES)}"
+    )
+  return Pooling(counted[1], int(counted[2]))
+
+
+def check(name: str, grid: Grid) -> None:
+  """Checks that tokens can be pooled so.
+
+  Args:
+    name: of a pooling.
+    grid: (H, W) of the patches of images; () for tokens in time.
+
+  Raises:
+    ValueError: they cannot.
+  """
+  kind, parts = parse(name)
+  if kind == "segments" and grid:
+    raise ValueError(
+      f"pool {name!r} is for speech and text; of images take cells, such as "
+      "'cells:2'"
+    )
+  if kind == "cells" and not grid:
+    raise ValueError(
+      f"pool {name!r} is for images, whose tokens have rows and columns; of "
+      "speech and text take segments, such as 'segments:8'"
+    )
+  if kind == "tokens" and not grid:
+    raise ValueError(
+      "pool 'tokens' makes one vector of all tokens side by side, and of "
+      "speech and text each example has another number of them; take segments, "
+      "such as 'segments:8'"
+    )
+  if kind == "cells" and parts > min(grid):
+    raise ValueError(
+      f"pool {name!r} asks for {parts} x {parts} cells, and images have "
+      f"{grid[0]} x {grid[1]} patches here; take at most cells:{min(grid)}"
+    )
+
+
+def pool(
+  tokens: jax.Array, padding: jax.Array | None, name: str, grid: Grid = ()
+) -> jax.Array:
+  """Makes one vector of the tokens of each example.
+
+  Where parts do not divide the tokens, part i of P covers those from
+  floor(i * N / P) up to ceil((i + 1) * N / P): neighbours share a token, and
+  with fewer tokens than parts some have the same one.
+
+  Args:
+    tokens: [B, N, D]; what stands at padding does not matter.
+    padding: [B, N] bool, True where a token is padding; None: nowhere.
+    name: of a pooling; not 'cls', which is no matter of these tokens.
+    grid: (H, W) of the patches of images; () for tokens in time.
+
+  Returns:
+    [B, E] float32; zeros for an example of padding alone. Parts come one after
+    the other: [B, P, D] in one row.
+
+  Raises:
+    ValueError: tokens cannot be pooled so.
+  """
+  check(name, grid)
+  kind, parts = parse(name)
+  tokens = tokens.astype(jnp.float32)
+  if padding is not None:
+    tokens = jnp.where(padding[..., None], 0, tokens)
+  if kind == "mean":
+    return _mean(tokens, padding)
+  if kind == "mean_std":
+    mean = _mean(tokens, padding)
+    deviation = tokens - mean[:, None]
+    variance = _mean(_real(deviation, padding) ** 2, padding)
+    return jnp.concatenate([mean, jnp.sqrt(variance)], -1)
+  if kind == "cells":
+    return _cells(tokens, parts, grid)
+  if kind == "segments":
+    return _segments(tokens, padding, parts)
+  return _side_by_side(tokens)
+
+
+def _mean(tokens: jax.Array, padding: jax.Array | None) -> jax.Array:
+  """Mean [B, D] of tokens that are 0 at padding."""
+  if padding is None:
+    return tokens.mean(1)
+  # Rows that fill a batch may be all padding.
+  return tokens.sum(1) / jnp.maximum((~padding).sum(1), 1)[:, None]
+
+
+def _real(values: jax.Array, padding: jax.Array | None) -> jax.Array:
+  return values if padding is None else jnp.where(padding[..., None], 0, values)
+
+
+def _cells(tokens: jax.Array, parts: int, grid: Grid) -> jax.Array:
+  batch, _, width = tokens.shape
+  rows, columns = (
+    _shares(jnp.arange(n), jnp.asarray(n), parts) for n in grid
+  )  # [R, H], [R, W]
+  images = tokens.reshape(batch, *grid, width)
+  means = jnp.einsum(
+    "rh,cw,bhwd->brcd", rows, columns, images, precision="highest"
+  )
+  return _side_by_side(means)
+
+
+def _segments(
+  tokens: jax.Array, padding: jax.Array | None, parts: int
+) -> jax.Array:
+  if padding is None:
+    padding = jnp.zeros(tokens.shape[:2], bool)
+  real = ~padding
+  # The place of each token among the real ones; padding is in no segment.
+  place = jnp.where(real, jnp.cumsum(real, 1) - 1, -1)  # [B, N]
+  shares = jax.vmap(_shares, (0, 0, None))(place, real.sum(1), parts)
+  means = jnp.einsum("bsn,bnd->bsd", shares, tokens, precision="highest")
+  return _side_by_side(means)
+
+
+def _shares(place: jax.Array, count: jax.Array, parts: int) -> jax.Array:
+  """What each token weighs in each part's mean.
+
+  Args:
+    place: [N] int, of each token; -1 for none.
+    count: [] int, of places.
+    parts: P.
+
+  Returns:
+    [P, N] float32; rows sum to 1, or are 0 where there is no place.
+  """
+  part = jnp.arange(parts)[:, None]
+  first, end = part * count // parts, -(-(part + 1) * count // parts)
+  members = (place >= first) & (place < end) & (place >= 0)  # [P, N]
+  return members / jnp.maximum(members.sum(1, keepdims=True), 1)
+
+
+def _side_by_side(vectors: jax.Array) -> jax.Array:
+  """[B, ..., D] as [B, E]."""
+  return vectors.reshape(vectors.shape[0], -1)
