@@ -160,7 +160,7 @@ def _segments(
   if padding is None:
     padding = jnp.zeros(tokens.shape[:2], bool)
   real = ~padding
-  # The place of each token among the real ones; padding is in no segment.
+  # Of each token among the real ones.
   place = jnp.where(real, jnp.cumsum(real, 1) - 1, -1)  # [B, N]
   shares = jax.vmap(_shares, (0, 0, None))(place, real.sum(1), parts)
   means = jnp.einsum("bsn,bnd->bsd", shares, tokens, precision="highest")
@@ -171,7 +171,7 @@ def _shares(place: jax.Array, count: jax.Array, parts: int) -> jax.Array:
   """What each token weighs in each part's mean.
 
   Args:
-    place: [N] int, of each token; -1 for none.
+    place: [N] int, of each token from 0; -1 for none, which is in no part.
     count: [] int, of places.
     parts: P.
 
@@ -180,7 +180,7 @@ def _shares(place: jax.Array, count: jax.Array, parts: int) -> jax.Array:
   """
   part = jnp.arange(parts)[:, None]
   first, end = part * count // parts, -(-(part + 1) * count // parts)
-  members = (place >= first) & (place < end) & (place >= 0)  # [P, N]
+  members = (place >= first) & (place < end)  # [P, N]
   return members / jnp.maximum(members.sum(1, keepdims=True), 1)
 
 
