@@ -74,7 +74,7 @@ SETTINGS = list(_settings())
 
 
 @pytest.mark.usefixtures("optimized")
-@pytest.mark.parametrize("path", _networks(slow=("audio",)))
+@pytest.mark.parametrize("path", list(_networks(slow=("audio",))))
 def test_model_in_float32(path):
   network.check_float32(*files.load(path))
 
