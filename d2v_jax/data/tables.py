@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import os
+import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,13 +11,15 @@ from etils import epath
 
 from d2v_jax.data import table_files
 from d2v_jax.data.class_names import check_alike
-from d2v_jax.data.columns import Rows, Texts
+from d2v_jax.data.columns import Below, Made, Rows, Texts
+from d2v_jax.data.files.unreadable import shown
 from d2v_jax.data.table_files import as_text
 
 Value = str | int | float
 Choice = Mapping[str, Value | tuple[Value, ...]]
 
 _SHOWN = 20  # values that an error lists
+_LOOKED_AT = 100  # files, to see whether the paths lead anywhere
 
 
 class Table:
@@ -134,6 +138,28 @@ class Table:
     """
     self._check_column(name, "column")
     return self.rows.columns[name]
+
+  def files(self, root: str | None, owner: str) -> Sequence[str]:
+    """Returns the paths in the column `path` of the chosen rows.
+
+    Args:
+      root: folder that relative paths start from; None for the table's.
+      owner: who reads the files, for errors.
+
+    Raises:
+      ValueError: the table has no such column, or the first files are not
+        there. One or the other may be gone; all of them are a wrong root.
+    """
+    folder = (
+      pathlib.Path(os.fspath(self._path)).parent if root is None else root
+    )
+    files = Made(Below(str(folder)), self.column("path"))
+    if not any(pathlib.Path(file).is_file() for file in files[:_LOOKED_AT]):
+      raise ValueError(
+        f"{owner}: {self.name(0)}: no such file: {shown(files[0])}, nor those "
+        "after it; set root to the folder that the paths start from"
+      )
+    return files
 
   def _choose(
     self,

@@ -1,11 +1,9 @@
 """Image files: given by name, below a folder, or listed in a table."""
 
-import pathlib
 from collections.abc import Sequence
 
-from d2v_jax.data.columns import Below, Made
 from d2v_jax.data.files.class_folders import class_folders
-from d2v_jax.data.files.unreadable import read_bytes, shown
+from d2v_jax.data.files.unreadable import read_bytes
 from d2v_jax.data.source import Record
 from d2v_jax.data.tables import Choice, Table
 
@@ -21,8 +19,6 @@ EXTENSIONS = (
   ".tiff",
   ".webp",
 )
-
-_LOOKED_AT = 100  # files of a table, to see whether its paths lead anywhere
 
 
 class ImageFiles:
@@ -123,12 +119,6 @@ class ImageTable(ImageFiles):
       classes=classes,
       quotes=quotes,
     )
-    folder = pathlib.Path(path).parent if root is None else pathlib.Path(root)
-    files = Made(Below(str(folder)), table.column("path"))
-    if not any(pathlib.Path(file).is_file() for file in files[:_LOOKED_AT]):
-      raise ValueError(
-        f"ImageTable: {table.name(0)}: no such file: {shown(files[0])}, nor "
-        "those after it; set root to the folder that the paths start from"
-      )
+    files = table.files(root, "ImageTable")
     labels = None if table.labels is None else [int(x) for x in table.labels]
     super().__init__(files, labels, table.class_names)

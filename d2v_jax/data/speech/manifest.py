@@ -1,12 +1,8 @@
 """Recordings listed in a table, as files or as records of shards."""
 
-import pathlib
-
 import numpy as np
 from array_record.python import array_record_data_source
 
-from d2v_jax.data.columns import Below, Made
-from d2v_jax.data.files.unreadable import shown
 from d2v_jax.data.speech.audio_files import (
   AudioFiles,
   Header,
@@ -14,8 +10,6 @@ from d2v_jax.data.speech.audio_files import (
   resampled_lengths,
 )
 from d2v_jax.data.tables import Choice, Table
-
-_LOOKED_AT = 100  # files, to see whether the paths lead anywhere
 
 _DIGITS = 18  # of a number, at most
 
@@ -74,15 +68,8 @@ class Manifest(AudioFiles):
       text = None
     if text is not None:
       table.column(text)  # raises when there is none
-    folder = pathlib.Path(path).parent if root is None else pathlib.Path(root)
-    files = Made(Below(str(folder)), table.column("path"))
+    files = table.files(root, "Manifest")
     super().__init__(files, table.rows, table.labels, table.class_names, text)
-    # One or the other may be gone; all of them are a wrong root.
-    if not any(pathlib.Path(file).is_file() for file in files[:_LOOKED_AT]):
-      raise ValueError(
-        f"Manifest: {table.name(0)}: no such file: {shown(files[0])}, nor "
-        "those after it; set root to the folder that the paths start from"
-      )
     counts, rates = _numbers(table, "num_samples"), _numbers(table, "rate")
     if counts is not None and rates is None:
       raise ValueError(
