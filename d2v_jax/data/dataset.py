@@ -14,10 +14,11 @@ import numpy as np
 from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError
 from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.checking.look import Look, at_anything
 from d2v_jax.data.labels import Labels, RecordLabel
 from d2v_jax.data.pipeline import check_reading
+from d2v_jax.data.source import Example, Record
 
-Example = dict[str, Any]
 Section = Mapping[str, Any]
 
 DATA, EVALUATION = "config.data", "config.evaluation"
@@ -126,12 +127,26 @@ class Dataset(abc.ABC):
     """
 
   @abc.abstractmethod
-  def training(self) -> TrainingExamples:
-    """Opens config.data.source.
+  def training(self, records: Any = None) -> TrainingExamples:
+    """Makes the records of config.data.source ready to train on.
+
+    Args:
+      records: from `records`; None opens them.
 
     Raises:
       ConfigError: names the field, what was got and what is allowed.
     """
+
+  def look(self, record: Record) -> Look:
+    """What is seen of a record when data are checked.
+
+    Args:
+      record: of one of `sources`.
+
+    Raises:
+      Unreadable: why it cannot be used.
+    """
+    return at_anything(record)
 
   @abc.abstractmethod
   def evaluation(
@@ -160,7 +175,12 @@ class Dataset(abc.ABC):
     """
     return config_lib.build(section, self.sources, where)
 
-  def _training_source(self) -> Any:
+  def records(self) -> Any:
+    """Opens config.data.source.
+
+    Raises:
+      ConfigError: names the field, what was got and what is allowed.
+    """
     if self.source is None:
       raise ConfigError(
         f"{DATA}.source: missing; give a section with a name, one of: "

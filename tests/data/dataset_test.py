@@ -188,3 +188,39 @@ def test_an_example_of_one_frame_is_found_before_training():
     ConfigError, match=r"lengths=4800: SpanMask: one frame has to stay visible"
   ):
     dataset.training()
+
+
+@pytest.mark.parametrize("modality", sorted(DATA))
+def test_labels_are_known_without_reading(modality):
+  dataset, _ = build(modality)
+  records = dataset.records()
+  assert [records[i]["label"] for i in range(50)] == list(records.labels[:50])
+  assert len(records.labels) == len(records)
+
+
+@pytest.mark.parametrize("modality", sorted(DATA))
+def test_records_can_be_looked_at(modality):
+  dataset, _ = build(modality)
+  records = dataset.records()
+  looks = [dataset.look(records[i]) for i in range(10)]
+  assert len({look.digest for look in looks}) == 10
+  assert all(look.numbers and not look.oddity for look in looks)
+
+
+def test_records_that_are_open_are_taken():
+  dataset, examples = build("vision")
+  few = First(dataset.records(), 5)
+  assert len(dataset.training(few).source) == 5 < len(examples.source)
+
+
+class First:
+  """The first records of a source."""
+
+  def __init__(self, source, count):
+    self._source, self._count = source, count
+
+  def __len__(self):
+    return self._count
+
+  def __getitem__(self, index):
+    return self._source[index]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from d2v_jax import config as config_lib
 from d2v_jax.config import Choices, ConfigError, FromRun
+from d2v_jax.data.checking.look import Look
 from d2v_jax.data.dataset import (
   DATA,
   EVALUATION,
@@ -15,6 +16,7 @@ from d2v_jax.data.dataset import (
   Section,
   TrainingExamples,
 )
+from d2v_jax.data.images import look as image_look
 from d2v_jax.data.images.examples import DecodedImages
 from d2v_jax.data.images.pixels import MAX_PIXELS, Form
 from d2v_jax.data.images.sources import SOURCES
@@ -25,6 +27,7 @@ from d2v_jax.data.images.transform import (
 from d2v_jax.data.layout import ImageInputs
 from d2v_jax.data.masks.image import MASKS
 from d2v_jax.data.masks.mask import Mask
+from d2v_jax.data.source import Record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,11 +88,16 @@ class ImageData(Dataset):
     black = self.inputs.example(channels=self.channels)["inputs"][0]
     return {"image": black, "label": 0, "requested": 0, "record": 0}
 
-  def training(self) -> TrainingExamples:
+  def training(self, records: Any = None) -> TrainingExamples:
     """See `Dataset.training`."""
-    transform, records = self.transform(), self._training_source()
+    transform = self.transform()
+    records = self.records() if records is None else records
     with config_lib.errors_at(DATA):
       return TrainingExamples(DecodedImages(records, self.form), transform)
+
+  def look(self, record: Record) -> Look:
+    """See `Dataset.look`."""
+    return image_look.look(record, self.form)
 
   def evaluation(
     self, records: Any, transform: Section, where: str

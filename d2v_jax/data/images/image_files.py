@@ -28,6 +28,10 @@ class ImageFiles:
     files: paths.
     labels: class numbers, or None.
     class_names: the classes; empty when unlabelled.
+
+  Attributes:
+    labels: as given.
+    class_names: as given.
   """
 
   def __init__(
@@ -37,7 +41,7 @@ class ImageFiles:
     class_names: tuple[str, ...] = (),
   ):
     self._files = files
-    self._labels = labels
+    self.labels = labels
     self.class_names = class_names
 
   def __len__(self) -> int:
@@ -45,8 +49,8 @@ class ImageFiles:
 
   def __getitem__(self, index: int) -> Record:
     record: Record = {"image": read_bytes(self._files[index])}
-    if self._labels is not None:
-      record["label"] = self._labels[index]
+    if self.labels is not None:
+      record["label"] = self.labels[index]
     return record
 
   def record_name(self, index: int) -> str:

@@ -34,14 +34,14 @@ class Digits:
     # The pixels are counts 0 to 16.
     images = np.rint(data.images[rows] * (255 / 16)).astype(np.uint8)
     self._images = images[..., None]
-    self._labels = data.target[rows]
+    self.labels = data.target[rows]
     self._split = split
 
   def __len__(self) -> int:
     return len(self._images)
 
   def __getitem__(self, index: int) -> Record:
-    return {"image": self._images[index], "label": int(self._labels[index])}
+    return {"image": self._images[index], "label": int(self.labels[index])}
 
   def record_name(self, index: int) -> str:
     """Returns for example 'digits/train[3]'."""

@@ -50,8 +50,7 @@ def decode(data: bytes, form: Form) -> np.ndarray:
   try:
     tags = _only_page(data)
     form.check_size(int(tags[_WIDTH]), int(tags[_HEIGHT]))
-    samples = int(tags.get(_SAMPLES, 1))
-    bits = max(tags.get(_BITS, (1,)))
+    samples, bits = _samples_and_bits(tags)
     formats = set(tags.get(_FORMAT, (1,)))
     _check_places(tags, len(data))
   except Unreadable:
@@ -79,6 +78,15 @@ def decode(data: bytes, form: Form) -> np.ndarray:
       f"{bits} bits, compression {name}"
     )
   return image
+
+
+def samples_and_bits(data: bytes) -> tuple[int, int]:
+  """Returns the channels of a TIFF that `decode` decodes, and their depth."""
+  return _samples_and_bits(_only_page(data))
+
+
+def _samples_and_bits(tags: Tags) -> tuple[int, int]:
+  return int(tags.get(_SAMPLES, 1)), max(tags.get(_BITS, (1,)))
 
 
 def _only_page(data: bytes) -> Tags:

@@ -130,14 +130,25 @@ class ImageTrainTransform:
       out["label"] = np.int32(example["label"])
     return out | {k: example[k] for k in ("requested", "record")}
 
+  def kept(self, example: Example, rng: np.random.Generator) -> float:
+    """Returns the share of an image that a view shows, for one draw."""
+    _, _, height, width = self._box(example["image"], rng)
+    rows, columns = example["image"].shape[:2]
+    return height * width / (rows * columns)
+
+  def _box(
+    self, whole: np.ndarray, rng: np.random.Generator
+  ) -> tuple[int, int, int, int]:
+    """Returns top, left, height and width of what is cut out."""
+    if self.crop_scale is None:
+      return 0, 0, *whole.shape[:2]
+    return crop_box(rng, whole.shape[:2], self.crop_scale, self.crop_ratio)
+
   def _view(
     self, whole: np.ndarray, rng: np.random.Generator, view: int
   ) -> np.ndarray:
     """Returns one augmented image, uint8 [S, S, C]."""
-    box = (0, 0, *whole.shape[:2])
-    if self.crop_scale is not None:
-      box = crop_box(rng, whole.shape[:2], self.crop_scale, self.crop_ratio)
-    top, left, height, width = box
+    top, left, height, width = self._box(whole, rng)
     crop = whole[top : top + height, left : left + width]
     image = resize(crop, (self.image_size, self.image_size))
     if rng.random() < self.flip:

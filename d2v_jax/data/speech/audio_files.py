@@ -21,6 +21,7 @@ class AudioFiles:
   Attributes:
     files: paths, or for records of array_record shards the shards' paths.
     rows: what is known of each file, column -> text.
+    labels: class number or score of each file; None when unlabelled.
     class_names: the classes, empty when unlabelled or labelled by numbers.
   """
 
@@ -35,7 +36,7 @@ class AudioFiles:
     self.files = files
     self.rows = rows
     self.class_names = class_names
-    self._labels = labels
+    self.labels = labels
     self._text = text
 
   def __len__(self) -> int:
@@ -45,8 +46,8 @@ class AudioFiles:
     record: Record = {"audio": self.read(index)}
     if self._text is not None and self.rows[index][self._text]:
       record["text"] = self.rows[index][self._text]
-    if self._labels is not None:
-      record["label"] = self._labels[index]
+    if self.labels is not None:
+      record["label"] = self.labels[index]
     return record
 
   def read(self, index: int) -> bytes:

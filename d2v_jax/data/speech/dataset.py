@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 from d2v_jax import config as config_lib
 from d2v_jax.config import Choices, ConfigError, FromRun
 from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.checking.look import Look
 from d2v_jax.data.dataset import (
   DATA,
   EVALUATION,
@@ -21,6 +22,8 @@ from d2v_jax.data.layout import WaveformInputs
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.speech import MASKS
 from d2v_jax.data.ranges import check_range
+from d2v_jax.data.source import Record
+from d2v_jax.data.speech import look as speech_look
 from d2v_jax.data.speech.decoding import MAX_SECONDS
 from d2v_jax.data.speech.examples import (
   evaluation_utterances,
@@ -92,9 +95,10 @@ class SpeechData(Dataset):
       "record": 0,
     }
 
-  def training(self) -> TrainingExamples:
+  def training(self, records: Any = None) -> TrainingExamples:
     """See `Dataset.training`."""
-    transform, records = self.transform(), self._training_source()
+    transform = self.transform()
+    records = self.records() if records is None else records
     assert self.buckets is not None  # as there are records
     with config_lib.errors_at(DATA):
       source = training_utterances(
@@ -107,6 +111,10 @@ class SpeechData(Dataset):
       )
     self.check_lengths(transform, int(source.lengths.min()))
     return TrainingExamples(source, transform)
+
+  def look(self, record: Record) -> Look:
+    """See `Dataset.look`."""
+    return speech_look.look(record, self.max_seconds)
 
   def evaluation(
     self, records: Any, transform: Section, where: str

@@ -57,7 +57,7 @@ def decode(
 
   Source: data2vec's code averages channels, too, and refuses other rates.
   """
-  return _decoded(data, rate, sample_rate, max_seconds)[0]
+  return converted(*stored(data, rate, max_seconds), sample_rate)
 
 
 def measured(data: bytes, max_seconds: float = MAX_SECONDS) -> tuple[int, int]:
@@ -75,18 +75,30 @@ def measured(data: bytes, max_seconds: float = MAX_SECONDS) -> tuple[int, int]:
   Raises:
     Unreadable: as `decode`, or it is silent.
   """
-  samples, count, rate = _decoded(data, None, SAMPLE_RATE, max_seconds)
-  check_sound(samples)
-  return count, rate
+  samples, rate = stored(data, None, max_seconds)
+  check_sound(converted(samples, rate))
+  return len(samples), rate
 
 
-def _decoded(
+def stored(
   data: bytes | np.ndarray,
-  rate: int | None,
-  sample_rate: int,
-  max_seconds: float,
-) -> tuple[np.ndarray, int, int]:
-  """Returns what `decode` does, and samples per channel and second before."""
+  rate: int | None = None,
+  max_seconds: float = MAX_SECONDS,
+) -> tuple[np.ndarray, int]:
+  """Decodes an utterance, and leaves its channels and rate as they are.
+
+  Args:
+    data: as of `decode`.
+    rate: as of `decode`.
+    max_seconds: as of `decode`.
+
+  Returns:
+    Floating-point [n] or [n, channels], and samples per second.
+
+  Raises:
+    Unreadable: as `decode`.
+    ValueError: as `decode`.
+  """
   if isinstance(data, np.ndarray):
     if not np.issubdtype(data.dtype, np.floating) or data.ndim not in (1, 2):
       raise ValueError(
@@ -100,11 +112,29 @@ def _decoded(
     samples = data
   else:
     samples, rate = _read(data, max_seconds)
-  count = len(samples)
   if not samples.size:
     raise Unreadable("empty: no samples")
   if not np.isfinite(samples).all():
     raise Unreadable("its samples are not all finite")
+  return samples, rate
+
+
+def converted(
+  samples: np.ndarray, rate: int, sample_rate: int = SAMPLE_RATE
+) -> np.ndarray:
+  """Brings a decoded utterance to one channel and rate, as `decode` does.
+
+  Args:
+    samples: from `stored`.
+    rate: their number in a second.
+    sample_rate: samples per second of the result.
+
+  Returns:
+    float32 [n], full scale is -1 to 1.
+
+  Raises:
+    Unreadable: no samples are left.
+  """
   if samples.ndim == 2:
     samples = _one_channel(samples)
   samples = np.ascontiguousarray(samples, np.float32)
@@ -112,7 +142,7 @@ def _decoded(
     samples = soxr.resample(samples, rate, sample_rate, quality="HQ")
   if not samples.size:
     raise Unreadable("empty: no samples are left after resampling")
-  return samples, count, rate
+  return samples
 
 
 def normalise(samples: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ class Tones:
       )
     table = Table(_TABLE, split=split, label="tone")
     self._bounds = [(int(r["start"]), int(r["end"])) for r in table.rows]
-    self._labels = table.labels or []
+    self.labels = table.labels or []
     self._split = split
     self.class_names = table.class_names
 
@@ -44,7 +44,7 @@ class Tones:
   def __getitem__(self, index: int) -> Record:
     start, end = self._bounds[index]
     samples = _tones_audio()[start:end]
-    label = self._labels[index]
+    label = self.labels[index]
     return {"audio": samples, "rate": decoding.SAMPLE_RATE, "label": label}
 
   def record_name(self, index: int) -> str:

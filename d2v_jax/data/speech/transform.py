@@ -125,13 +125,23 @@ class SpeechTrainTransform:
       out["label"] = self.labels(example)
     return out | {k: example[k] for k in ("requested", "record")}
 
+  def kept(self, example: Example, rng: np.random.Generator) -> float:
+    """Returns the share of an utterance that a view holds, for one draw."""
+    total = len(example["audio"])
+    return self._size(total, int(example["length"]), rng) / total
+
+  def _size(self, total: int, length: int, rng: np.random.Generator) -> int:
+    """Returns how many of `total` samples a view holds."""
+    size = min(total, length)
+    if self.wave_augment is None:
+      return size
+    return self.wave_augment.size(rng, size, self._least)
+
   def _view(
     self, samples: np.ndarray, length: int, rng: np.random.Generator
   ) -> Example:
     """Returns 'inputs' float32 [length] and 'padding' bool [N]."""
-    size, start = min(len(samples), length), 0
-    if self.wave_augment is not None:
-      size = self.wave_augment.size(rng, size, self._least)
+    size, start = self._size(len(samples), length, rng), 0
     if len(samples) > size:
       start = int(rng.integers(0, len(samples) - size, endpoint=True))
     samples = samples[start : start + size]

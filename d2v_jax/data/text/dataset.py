@@ -9,6 +9,7 @@ import numpy as np
 from d2v_jax import config as config_lib
 from d2v_jax.config import Choices, ConfigError, FromRun
 from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.checking.look import Look
 from d2v_jax.data.dataset import (
   DATA,
   EVALUATION,
@@ -22,7 +23,9 @@ from d2v_jax.data.labels import LABELS, Labels
 from d2v_jax.data.layout import TokenInputs
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.text import MASKS
+from d2v_jax.data.source import Record
 from d2v_jax.data.text import examples
+from d2v_jax.data.text import look as text_look
 from d2v_jax.data.text.sources import SOURCES
 from d2v_jax.data.text.transform import (
   TextEvalTransform,
@@ -88,9 +91,10 @@ class TextData(Dataset):
       "record": 0,
     }
 
-  def training(self) -> TrainingExamples:
+  def training(self, records: Any = None) -> TrainingExamples:
     """See `Dataset.training`."""
-    transform, records = self.transform(), self._training_source()
+    transform = self.transform()
+    records = self.records() if records is None else records
     tokenizer = self._tokenizer()
     with config_lib.errors_at(DATA):
       source = examples.training_texts(
@@ -102,6 +106,10 @@ class TextData(Dataset):
       )
     self.check_lengths(transform, int(np.min(source.lengths)))
     return TrainingExamples(source, transform)
+
+  def look(self, record: Record) -> Look:
+    """See `Dataset.look`."""
+    return text_look.look(record)
 
   def evaluation(
     self, records: Any, transform: Section, where: str

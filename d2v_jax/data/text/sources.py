@@ -79,14 +79,15 @@ class TextTable:
       if column is not None
     }
     self.class_names = self._table.class_names
+    self.labels = self._table.labels
 
   def __len__(self) -> int:
     return len(self._table)
 
   def __getitem__(self, index: int) -> Record:
     record: Record = {k: texts[index] for k, texts in self._texts.items()}
-    if self._table.labels is not None:
-      record["label"] = self._table.labels[index]
+    if self.labels is not None:
+      record["label"] = self.labels[index]
     return record
 
   def record_name(self, index: int) -> str:

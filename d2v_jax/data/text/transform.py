@@ -72,6 +72,12 @@ class TextTrainTransform:
       out["label"] = self.labels(example)
     return out | {k: example[k] for k in ("requested", "record")}
 
+  def kept(self, example: Example, rng: np.random.Generator) -> float:
+    """Returns the share of a sequence that fits into the batch's length."""
+    del rng  # nothing is drawn: it is cut at the end
+    total = len(example["tokens"])
+    return min(total, int(example["length"])) / total
+
 
 @dataclasses.dataclass(frozen=True)
 class TextEvalTransform:

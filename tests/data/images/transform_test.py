@@ -238,3 +238,16 @@ def test_errors(changes, message):
     plain(**changes)
   with pytest.raises(ValueError, match="resize_ratio must be None or 1 to"):
     image_transform.ImageEvalTransform(32, resize_ratio=0.5)
+
+
+def test_what_a_crop_keeps():
+  image = picture()
+  example = {"image": image, **MARKS}
+  assert plain().kept(example, np.random.default_rng(0)) == 1.0
+  # What is drawn is what a view is made of: the same draws, the same box.
+  cropped = plain(crop_scale=(0.25, 0.25), crop_ratio=(1.0, 1.0))
+  kept = cropped.kept(example, np.random.default_rng(3))
+  assert kept == pytest.approx(0.25, rel=0.1)
+  rows, columns, _ = image.shape
+  side = round((rows * columns / 4) ** 0.5)
+  assert kept == side**2 / (rows * columns)

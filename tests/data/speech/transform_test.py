@@ -252,3 +252,14 @@ def test_errors():
     SpeechTrainTransform().check_length(399)
   with pytest.raises(ValueError, match="no frame of a batch's length=399"):
     SpeechEvalTransform()(example(399, 399))
+
+
+@pytest.mark.parametrize(
+  ("samples", "piece", "kept"),
+  [(100, None, 1.0), (400, None, 0.5), (400, (0.6, 0.6), 0.3)],
+)
+def test_what_a_batch_keeps(samples, piece, kept):
+  augment = None if piece is None else WaveAugment(piece)
+  made = SpeechTrainTransform(LAYERS, wave_augment=augment)
+  rng = np.random.default_rng(0)
+  assert made.kept(example(samples, 200), rng) == kept

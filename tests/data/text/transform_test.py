@@ -165,3 +165,10 @@ def test_transform_errors():
       ValueError, match=r"has the token id 14, but encoder.vocab_size is 14"
     ):
       made(EXAMPLE, *([np.random.default_rng(0)] * ("Train" in str(made))))
+
+
+@pytest.mark.parametrize(("length", "kept"), [(3, 0.5), (6, 1.0), (8, 1.0)])
+def test_what_a_batch_keeps(length, kept):
+  made = text_transform.TextTrainTransform(100)
+  rng = np.random.default_rng(0)
+  assert made.kept({**EXAMPLE, "length": length}, rng) == kept
