@@ -9,6 +9,7 @@ import collections.abc
 import contextlib
 import dataclasses
 import difflib
+import fnmatch
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -302,8 +303,14 @@ def plain(config: Any) -> Any:
 
 
 def flatten(config: Spec, prefix: str = "") -> Iterator[tuple[str, Any]]:
-  """('objective.loss_beta', 2.0), ... for each leaf of nested dicts."""
+  """('objective.loss_beta', 2.0), ... for each leaf of nested dicts.
+
+  Sections in a list have their position for a name.
+  """
   for key, value in config.items():
+    listed = value if isinstance(value, list | tuple) else ()
+    if listed and all(isinstance(section, Mapping) for section in listed):
+      value = {str(k): section for k, section in enumerate(listed)}
     if isinstance(value, Mapping) and value:
       yield from flatten(value, f"{prefix}{key}.")
     else:
@@ -311,13 +318,22 @@ def flatten(config: Spec, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def differences(old: Spec, new: Spec, ignored: tuple[str, ...]) -> list[str]:
-  """Lines 'key: old -> new' of leaves that differ, ignored prefixes apart."""
+  """Lines 'key: old -> new' of leaves that differ.
+
+  Args:
+    old: one config.
+    new: the other.
+    ignored: keys, and sections, that may differ; '*' stands for anything.
+  """
   old, new = dict(flatten(old)), dict(flatten(new))
   return [
     f"{key}: {old.get(key, '(absent)')!r} -> {new.get(key, '(absent)')!r}"
     for key in sorted(old.keys() | new.keys())
     if old.get(key) != new.get(key)
-    and not any(key == i or key.startswith(f"{i}.") for i in ignored)
+    and not any(
+      fnmatch.fnmatchcase(key, i) or fnmatch.fnmatchcase(key, f"{i}.*")
+      for i in ignored
+    )
   ]
 
 

@@ -52,6 +52,10 @@ def test_differences():
     "b.d: 3 -> '(absent)'",
     "every: 7 -> 9",
   ]
+  old = {"a": [{"x": 1, "path": "p"}, {"x": 2}], "b": [1, 2]}
+  new = {"a": [{"x": 1, "path": "q"}, {"x": 3}], "b": [1, 3]}
+  found = config_lib.differences(old, new, ("a.*.path",))
+  assert found == ["a.1.x: 2 -> 3", "b: [1, 2] -> [1, 3]"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,15 +3,14 @@
 import dataclasses
 import logging
 import sys
-import threading
+from typing import Any
 
 import numpy as np
 
 from d2v_jax.data.corrupt import problem
+from d2v_jax.data.epochs import kept
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example, Source
-
-_EPOCH_LOCK = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +97,8 @@ class BucketStream:
 
   Item g is row g % batch_size of batch g // batch_size: an example of the
   source with 'length', the batch's. It depends on the source, `buckets`,
-  `batch_size`, `seed` and g alone.
+  `batch_size`, `seed` and g alone. An epoch has every example of the source
+  once, or those that a mixture draws for it.
 
   Args:
     source: examples with `lengths`, int [n].
@@ -111,9 +111,7 @@ class BucketStream:
       no lengths.
   """
 
-  def __init__(
-    self, source: Source, buckets: Buckets, batch_size: int, seed: int
-  ):
+  def __init__(self, source: Any, buckets: Buckets, batch_size: int, seed: int):
     lengths = _lengths(source)
     if len(lengths) < batch_size:
       raise ValueError(
@@ -145,22 +143,22 @@ class BucketStream:
   def __getitem__(self, index: int) -> Example:
     batch, row = divmod(int(index), self._batch_size)
     epoch, batch = divmod(batch, len(self._assigned) // self._batch_size)
-    examples, buckets = self._epoch(epoch)
+    examples, buckets = kept(self._epochs, epoch, self._order)
     length = self._buckets.lengths[buckets[batch]]
     return self._source[int(examples[batch, row])] | {"length": length}
 
-  def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    # One lock for all, since a lock cannot be pickled with its stream. The
-    # previous epoch stays, as other threads may still be reading it.
-    with _EPOCH_LOCK:
-      if epoch not in self._epochs:
-        previous = dict(list(self._epochs.items())[-1:])
-        self._epochs = previous | {
-          epoch: epoch_batches(
-            self._assigned, self._batch_size, self._seed, epoch
-          )
-        }
-      return self._epochs[epoch]
+  def batch(self, number: int) -> np.ndarray:
+    """Returns the examples of a global batch, int32 [batch_size]."""
+    epoch, batch = divmod(number, len(self._assigned) // self._batch_size)
+    return kept(self._epochs, epoch, self._order)[0][batch]
+
+  def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    size, seed = self._batch_size, self._seed
+    if not hasattr(self._source, "drawn"):
+      return epoch_batches(self._assigned, size, seed, epoch)
+    drawn = self._source.drawn(seed, epoch)
+    places, buckets = epoch_batches(self._assigned[drawn], size, seed, epoch)
+    return drawn[places], buckets
 
 
 class SortedByLength:

@@ -43,10 +43,11 @@ class CorruptRecords:
 
   def note(self, requested: np.ndarray, record: np.ndarray) -> None:
     """Counts what was passed over between `requested` and `record`, [B]."""
-    total = len(self._source)
     for row in np.flatnonzero(requested != record):
-      first, length = requested[row], (record[row] - requested[row]) % total
-      passed = {int(first + k) % total for k in range(length)}
+      start, end = _span(self._source, int(requested[row]))
+      first, total = requested[row] - start, end - start
+      length = (record[row] - requested[row]) % total
+      passed = {start + int(first + k) % total for k in range(length)}
       for index in sorted(passed - self._indices):
         self._indices.add(index)
         name = shown(self._source.record_name(index))
@@ -73,6 +74,13 @@ class CorruptRecords:
         f"max_corrupt={self._budget}; the first are {first}{where}; repair or "
         "remove them, or raise max_corrupt"
       )
+
+
+def _span(source: Source, index: int) -> tuple[int, int]:
+  """The records, from the first to the end, among which one stands in."""
+  if hasattr(source, "span"):
+    return source.span(index)
+  return 0, len(source)
 
 
 def problem(source: Source, index: int) -> str:

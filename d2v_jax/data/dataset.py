@@ -13,9 +13,12 @@ import numpy as np
 
 from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError
+from d2v_jax.data import mixture as mixture_lib
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.checking.look import Look, at_anything
 from d2v_jax.data.labels import Labels, RecordLabel
+from d2v_jax.data.mixed_examples import MixedExamples, MixedRecords
+from d2v_jax.data.mixture import Mixture
 from d2v_jax.data.pipeline import check_reading
 from d2v_jax.data.source import Example, Record
 
@@ -53,7 +56,7 @@ class Dataset(abc.ABC):
   """config.data. Nothing is opened before it is asked for.
 
   Attributes:
-    source: section of one of `sources`, to train on.
+    source: section of one of `sources`, or of a mixture of them, to train on.
     augment: further arguments of the training transform.
     num_threads: threads that read and augment, over all workers.
     num_workers: worker processes; 0 reads in the main one.
@@ -102,8 +105,31 @@ class Dataset(abc.ABC):
       ConfigError: names the field, what was got and what is allowed.
     """
     if self.source is not None:
-      config_lib.check(self.source, self.sources, f"{DATA}.source")
+      self._check_training_source(self.source)
     self.check_lengths(self.transform())
+
+  def check_source(self, section: Section, where: str) -> None:
+    """Raises ConfigError unless a section is one of a source of records.
+
+    Args:
+      section: of a split to evaluate.
+      where: its path in the config.
+    """
+    if _is_mixture(section):
+      raise ConfigError(
+        f"{where}: a mixture draws from its sources by their shares, but an "
+        "evaluation takes every record once; give each source a split of its "
+        "own, such as test_one and test_two."
+      )
+    config_lib.check(section, self.sources, where)
+
+  def _check_training_source(self, section: Section) -> None:
+    if not _is_mixture(section):
+      every = {**self.sources, mixture_lib.NAME: Mixture}
+      config_lib.check(section, every, f"{DATA}.source")
+      return
+    for k, part in enumerate(_mixture(section).sources):
+      config_lib.check(part, self.sources, _part(k))
 
   def check_lengths(self, transform: Any, shortest: int | None = None) -> None:
     """Raises ConfigError where examples of a bucket could not be masked.
@@ -126,7 +152,6 @@ class Dataset(abc.ABC):
       length: in samples or tokens; None for images, which have one size.
     """
 
-  @abc.abstractmethod
   def training(self, records: Any = None) -> TrainingExamples:
     """Makes the records of config.data.source ready to train on.
 
@@ -135,6 +160,27 @@ class Dataset(abc.ABC):
 
     Raises:
       ConfigError: names the field, what was got and what is allowed.
+    """
+    transform = self.transform()
+    records = self.records() if records is None else records
+    if isinstance(records, MixedRecords):
+      source = self._mixed(records, transform)
+    else:
+      with config_lib.errors_at(DATA):
+        source = self.training_examples(records)
+    if self.needs_buckets:
+      self.check_lengths(transform, int(np.min(source.lengths)))
+    return TrainingExamples(source, transform)
+
+  @abc.abstractmethod
+  def training_examples(self, records: Any) -> Any:
+    """Makes of records the examples to train on.
+
+    Args:
+      records: a source, such as one of `sources`.
+
+    Raises:
+      ValueError: they do not fit.
     """
 
   def look(self, record: Record) -> Look:
@@ -184,17 +230,66 @@ class Dataset(abc.ABC):
     if self.source is None:
       raise ConfigError(
         f"{DATA}.source: missing; give a section with a name, one of: "
-        f"{', '.join(sorted(self.sources))}."
+        f"{', '.join(sorted([*self.sources, mixture_lib.NAME]))}."
       )
     if self.needs_buckets and self.buckets is None:
       raise ConfigError(
         f"{DATA}.buckets: examples differ in length; give the lengths of "
         "batches, such as buckets=dict(lengths=(...,)), in samples or tokens."
       )
-    return self.open(self.source, f"{DATA}.source")
+    if not _is_mixture(self.source):
+      return self.open(self.source, f"{DATA}.source")
+    mixture = _mixture(self.source)
+    parts = [
+      self.open(section, _part(k)) for k, section in enumerate(mixture.sources)
+    ]
+    return MixedRecords(parts, mixture)
+
+  def _mixed(self, records: MixedRecords, transform: Callable) -> MixedExamples:
+    parts, rows = [], []
+    for k, part in enumerate(records.parts):
+      with config_lib.errors_at(_part(k)):
+        parts.append(self.training_examples(part))
+        rows.append(self._row(parts[-1], transform))
+        if rows[-1] != rows[0]:
+          raise ConfigError(
+            f"{_part(k)}: its examples become {rows[-1]}, but those of "
+            f"sources[0] {rows[0]}; a batch needs the same of all."
+          )
+    with config_lib.errors_at(f"{DATA}.source"):
+      return MixedExamples(parts, records.mixture)
+
+  def _row(self, source: Any, transform: Callable) -> dict[str, Any]:
+    """What a row of a batch has: name -> its dtype and shape."""
+    example = source[0]
+    if self.buckets is not None:
+      example = {**example, "length": self.buckets.lengths[-1]}
+    row = transform(example, np.random.default_rng(0))
+    return {
+      k: f"{x.dtype}{list(x.shape)}"
+      for k, x in row.items()
+      if k not in ("requested", "record")
+    }
 
   def _labels_of(self, records: Any) -> Labels | None:
     """The labels of records; their classes where nothing else is said."""
     if self.labels is None and getattr(records, "class_names", None):
       return RecordLabel()
     return self.labels
+
+
+def _is_mixture(section: Section) -> bool:
+  return (
+    isinstance(section, Mapping) and section.get("name") == mixture_lib.NAME
+  )
+
+
+def _mixture(section: Section) -> Mixture:
+  """The fields of a mixture; its sources are not opened."""
+  table = {mixture_lib.NAME: Mixture}
+  return config_lib.build(section, table, f"{DATA}.source")
+
+
+def _part(index: int) -> str:
+  """Path in the config of a source of a mixture."""
+  return f"{DATA}.source.sources[{index}]"

@@ -12,6 +12,8 @@ from etils import epath
 from d2v_jax.data.buckets import Buckets, BucketStream, SortedByLength
 from d2v_jax.data.corrupt import CorruptRecords, problem
 from d2v_jax.data.files.unreadable import shown
+from d2v_jax.data.mixed_examples import MixedExamples
+from d2v_jax.data.mixed_stream import MixedShares, MixedStream
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.reading_times import (
   ReadingTimes,
@@ -47,15 +49,16 @@ def train_batches(
 ) -> "TrainBatches":
   """Returns this process's share of an endless stream of training batches.
 
-  The examples are shuffled anew in each epoch, and an epoch need not end with
-  a batch. With `buckets` it does: examples of similar length share a batch and
-  its 'length', which each then has, and fewer than `batch_size` are left out of
-  the epoch. Batch t depends on `seed`, `batch_size`, `buckets` and t alone: the
-  example at position g of the stream, with its augmentation and mask, is row g
-  of the global order, and process p has rows p, p + process_count, ... of each
-  global batch. So threads, workers, the number of processes and `start_step`
-  (where a run resumes) change nothing. For that the randomness comes before the
-  division among processes; after it each process would draw the same masks.
+  The examples are shuffled anew in each epoch, which a mixture draws by its
+  shares, and an epoch need not end with a batch. With `buckets` it does:
+  examples of similar length share a batch and its 'length', which each then
+  has, and fewer than `batch_size` are left out of the epoch. Batch t depends on
+  `seed`, `batch_size`, `buckets` and t alone: the example at position g of the
+  stream, with its augmentation and mask, is row g of the global order, and
+  process p has rows p, p + process_count, ... of each global batch. So threads,
+  workers, the number of processes and `start_step` (where a run resumes) change
+  nothing. For that the randomness comes before the division among processes;
+  after it each process would draw the same masks.
 
   Args:
     source: decoded examples, with `lengths` where there are buckets.
@@ -89,12 +92,15 @@ def train_batches(
   check_range("train_batches", "seed", seed, 0, 2**32 - 1)  # Grain's range
   check_range("train_batches", "start_step", start_step, 0, 2**63 - 1)
   corrupt = CorruptRecords(source, max_corrupt, corrupt_log)
-  if buckets is None:
-    timed = TimedSource(source)
-    examples = grain.MapDataset.source(timed).seed(seed).shuffle().repeat(None)
-  else:
+  order: BucketStream | MixedStream | None = None
+  if buckets is not None:
     order = BucketStream(source, buckets, batch_size, seed)
-    examples = grain.MapDataset.source(TimedSource(order)).seed(seed)
+  elif isinstance(source, MixedExamples):
+    order = MixedStream(source, batch_size, seed)
+  timed = TimedSource(source if order is None else order)
+  examples = grain.MapDataset.source(timed).seed(seed)
+  if order is None:
+    examples = examples.shuffle().repeat(None)
   batches = (
     examples.random_map(TimedTransform(transform))
     .slice(slice(process_index, None, process_count))
@@ -108,7 +114,11 @@ def train_batches(
       # Grain reads a flag; outside of absl's app.run nobody has parsed any.
       flags.FLAGS.mark_as_parsed()
     stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers))
-  return TrainBatches(iter(stream), corrupt)
+  mixed = None
+  if isinstance(source, MixedExamples):
+    assert order is not None
+    mixed = MixedShares(source, order)
+  return TrainBatches(iter(stream), corrupt, mixed)
 
 
 class TrainBatches:
@@ -116,10 +126,17 @@ class TrainBatches:
 
   Attributes:
     times: what the batches that were returned so far have cost.
+    mixed: what batches of a mixture are made of; None for other sources.
   """
 
-  def __init__(self, batches: Any, corrupt: "CorruptRecords"):
+  def __init__(
+    self,
+    batches: Any,
+    corrupt: "CorruptRecords",
+    mixed: MixedShares | None = None,
+  ):
     self._batches = batches
+    self.mixed = mixed
     self._corrupt = corrupt
     self.times = ReadingTimes()
 

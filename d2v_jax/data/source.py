@@ -14,8 +14,10 @@ class Source(Protocol):
   asked for is corrupt. Examples that differ in length have the attribute
   `lengths`, int [n], in samples or tokens, and those that find records corrupt
   have `problem(index)`, the reason. A source that knows classes has the
-  attribute `class_names`, and one that knows all labels without reading records
-  has `labels`, one for each, or None where there are none.
+  attribute `class_names`, one that knows all labels without reading records
+  `labels`, one for each, or None where there are none, and one whose content
+  could change unnoticed between a run and its continuation `identity`, name ->
+  what must be found again.
   """
 
   def __len__(self) -> int: ...

@@ -124,7 +124,7 @@ def _write(
   with contextlib.closing(checkpoints):
     trees = ("params", "teacher_params")
     items = {item: getattr(model, item) for item in trees}
-    loop = {"config": config, "num_examples": 0}
+    loop = {"config": config, "num_examples": 0, "identity": {}}
     checkpoints.save(0, jax.tree.map(jnp.array, items), loop)
   provenance.record_start(folder, config, 0)
   record = {**provenance.read(folder), "origin": origin}

@@ -44,6 +44,8 @@ RESUMABLE = (
   "encoder.remat",
   "data.source.path",
   "data.source.data_dir",
+  "data.source.sources.*.path",
+  "data.source.sources.*.data_dir",
   "data.num_threads",
   "data.num_workers",
   "data.max_corrupt",
@@ -99,6 +101,7 @@ class Experiment(Settings):
 
   Attributes:
     num_examples: to train on.
+    identity: name -> what else must be found again to go on with the run.
     example_batch: shapes and dtypes of a global batch, of the longest ones.
     batch_kinds: those of each length that batches have.
     batches: (start_step, corrupt_log) -> this process's training batches.
@@ -106,6 +109,7 @@ class Experiment(Settings):
   """
 
   num_examples: int
+  identity: dict[str, Any]
   example_batch: dict[str, jax.ShapeDtypeStruct]
   batch_kinds: list[dict[str, jax.ShapeDtypeStruct]]
   batches: Callable[..., pipeline.TrainBatches]
@@ -168,6 +172,7 @@ def open_data(plan: RunPlan) -> Experiment:
       learned_from=examples.source if supervised else None
     ),
     num_examples=len(examples.source),
+    identity=getattr(examples.source, "identity", {}),
     example_batch=batch_shapes.longest(examples, dataset, plan.batch_size),
     batch_kinds=batch_shapes.of_each_length(examples, dataset, plan.batch_size),
     batches=functools.partial(

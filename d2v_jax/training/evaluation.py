@@ -140,7 +140,7 @@ def plan(
     )
   data.check_evaluation(fields.transform)
   for split, section in splits.items():
-    config_lib.check(section, data.sources, f"{EVALUATION}.{split}")
+    data.check_source(section, f"{EVALUATION}.{split}")
   evaluators = _evaluators(fields.evaluators, data, mesh)
   for key, evaluator in evaluators.items():
     if isinstance(evaluator.features, Features):

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from d2v_jax.data.mixed_stream import MixedShares
 from d2v_jax.data.pipeline import Batch
 from d2v_jax.data.reading_times import ReadingTimes
 
@@ -51,6 +52,12 @@ class Feed:
     """What the batches so far have cost."""
     times: ReadingTimes = self._batches.times
     return times
+
+  @property
+  def mixed(self) -> MixedShares | None:
+    """What batches of a mixture are made of; None for other sources."""
+    mixed: MixedShares | None = self._batches.mixed
+    return mixed
 
   def close(self) -> None:
     """Stops the thread and what makes the batches."""

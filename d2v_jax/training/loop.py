@@ -101,6 +101,8 @@ def _loop(
   programs = Programs(compiled.step, compiled.abstract_state)
   programs.prepare(run.batch_kinds, terminal.message)
   feed = Feed(run.batches(start_step=start, corrupt_log=workdir / corrupt))
+  if feed.mixed is not None:
+    terminal.message(feed.mixed.described())
   log = RunLog(run, workdir, start, terminal, feed)
   profiler = Profiler(run.profile, workdir, log.pause)
   unread = None  # metrics of the step before, read while the next one runs
@@ -148,18 +150,22 @@ def _loop(
 
 
 def _loop_item(run: Experiment) -> dict[str, Any]:
-  return {"config": _as_json(run.config), "num_examples": run.num_examples}
+  return {
+    "config": _as_json(run.config),
+    "num_examples": run.num_examples,
+    "identity": run.identity,
+  }
 
 
 def _check_resumable(run: Experiment, loop: dict[str, Any]) -> None:
   lines = config_lib.differences(
     loop["config"], _as_json(run.config), RESUMABLE
   )
-  if loop["num_examples"] != run.num_examples:
-    lines.append(
-      f"number of training examples: {loop['num_examples']} -> "
-      f"{run.num_examples}"
-    )
+  lines += config_lib.differences(
+    {"number of training examples": loop["num_examples"], **loop["identity"]},
+    {"number of training examples": run.num_examples, **run.identity},
+    (),
+  )
   if lines:
     raise CheckpointMismatch(
       "the workdir holds a run of another config, which cannot be continued "

@@ -60,6 +60,7 @@ class RunLog:
         warning = self._input.check(
           speed.input_wait, speed.seconds, self._feed.times
         )
+      numbers |= self._shares(step)
       eta = self._throughput.eta(self._run.total_steps - step)
       self._terminal.progress(step, numbers, eta)
       if warning:
@@ -72,6 +73,16 @@ class RunLog:
     if results:
       self._terminal.evaluation(step, results)
       self._add(step, results)
+
+  def _shares(self, step: int) -> metrics.Values:
+    """Of a mixture's sources, in the steps since one was logged.
+
+    Those before a run was continued count, too, so that a line is the same.
+    """
+    if self._feed.mixed is None:
+      return {}
+    every = self._run.log_every
+    return self._feed.mixed.shares((step - 1) // every * every, step)
 
   def _add(self, step: int, numbers: metrics.Values) -> None:
     if step != self._step:

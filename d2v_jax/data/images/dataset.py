@@ -14,7 +14,6 @@ from d2v_jax.data.dataset import (
   EvaluationExamples,
   Example,
   Section,
-  TrainingExamples,
 )
 from d2v_jax.data.images import look as image_look
 from d2v_jax.data.images.examples import DecodedImages
@@ -88,12 +87,9 @@ class ImageData(Dataset):
     black = self.inputs.example(channels=self.channels)["inputs"][0]
     return {"image": black, "label": 0, "requested": 0, "record": 0}
 
-  def training(self, records: Any = None) -> TrainingExamples:
-    """See `Dataset.training`."""
-    transform = self.transform()
-    records = self.records() if records is None else records
-    with config_lib.errors_at(DATA):
-      return TrainingExamples(DecodedImages(records, self.form), transform)
+  def training_examples(self, records: Any) -> DecodedImages:
+    """See `Dataset.training_examples`."""
+    return DecodedImages(records, self.form)
 
   def look(self, record: Record) -> Look:
     """See `Dataset.look`."""

@@ -15,7 +15,6 @@ from d2v_jax.data.dataset import (
   EvaluationExamples,
   Example,
   Section,
-  TrainingExamples,
 )
 from d2v_jax.data.labels import LABELS, Labels
 from d2v_jax.data.layout import WaveformInputs
@@ -26,6 +25,7 @@ from d2v_jax.data.source import Record
 from d2v_jax.data.speech import look as speech_look
 from d2v_jax.data.speech.decoding import MAX_SECONDS
 from d2v_jax.data.speech.examples import (
+  Utterances,
   evaluation_utterances,
   training_utterances,
 )
@@ -95,22 +95,17 @@ class SpeechData(Dataset):
       "record": 0,
     }
 
-  def training(self, records: Any = None) -> TrainingExamples:
-    """See `Dataset.training`."""
-    transform = self.transform()
-    records = self.records() if records is None else records
+  def training_examples(self, records: Any) -> Utterances:
+    """See `Dataset.training_examples`."""
     assert self.buckets is not None  # as there are records
-    with config_lib.errors_at(DATA):
-      source = training_utterances(
-        records,
-        buckets=self.buckets,
-        labels=self.labels,
-        min_samples=self.min_samples,
-        max_seconds=self.max_seconds,
-        conv_layers=self.inputs.conv_layers,
-      )
-    self.check_lengths(transform, int(source.lengths.min()))
-    return TrainingExamples(source, transform)
+    return training_utterances(
+      records,
+      buckets=self.buckets,
+      labels=self.labels,
+      min_samples=self.min_samples,
+      max_seconds=self.max_seconds,
+      conv_layers=self.inputs.conv_layers,
+    )
 
   def look(self, record: Record) -> Look:
     """See `Dataset.look`."""

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-
 from d2v_jax import config as config_lib
 from d2v_jax.config import Choices, ConfigError, FromRun
 from d2v_jax.data.buckets import Buckets
@@ -17,7 +15,6 @@ from d2v_jax.data.dataset import (
   EvaluationExamples,
   Example,
   Section,
-  TrainingExamples,
 )
 from d2v_jax.data.labels import LABELS, Labels
 from d2v_jax.data.layout import TokenInputs
@@ -91,21 +88,15 @@ class TextData(Dataset):
       "record": 0,
     }
 
-  def training(self, records: Any = None) -> TrainingExamples:
-    """See `Dataset.training`."""
-    transform = self.transform()
-    records = self.records() if records is None else records
-    tokenizer = self._tokenizer()
-    with config_lib.errors_at(DATA):
-      source = examples.training_texts(
-        records,
-        tokenizer,
-        self.inputs.vocab_size,
-        self.inputs.max_tokens,
-        self.packing,
-      )
-    self.check_lengths(transform, int(np.min(source.lengths)))
-    return TrainingExamples(source, transform)
+  def training_examples(self, records: Any) -> Any:
+    """See `Dataset.training_examples`."""
+    return examples.training_texts(
+      records,
+      self._tokenizer(),
+      self.inputs.vocab_size,
+      self.inputs.max_tokens,
+      self.packing,
+    )
 
   def look(self, record: Record) -> Look:
     """See `Dataset.look`."""
