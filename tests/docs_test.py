@@ -53,8 +53,24 @@ SMALL = {
     "--config.log_every=1",
   ),
 }
+_BUCKETS = (
+  "--config.data.buckets.lengths=(40_000, 80_000)",
+  "--config.evaluation.buckets.lengths=(40_000, 80_000)",
+)
+# The same of single configs.
+SMALL_CONFIGS = {
+  "finetune_imagenet": ("--config.objective.mixing.group=None",),
+  "finetune_librispeech:base_960h": _BUCKETS,
+  "speech_base": _BUCKETS,
+}
 # What only probes has the network of a run, which is small already.
 PROBE = ("--config.num_devices=1",)
+# What makes evaluators short, where a page's config has them.
+SHORT = {
+  "linear_probe": ("steps=100",),
+  "layer_curve": ("probe.steps=100",),
+  "low_shot": ("per_class=(1, 5)", "seeds=2"),
+}
 PAGES = ("README", "convert", "speech", "text", "vision")
 ALL_PAGES = sorted(p.stem for p in (runs.ROOT / "docs").glob("*.md"))
 _COMMAND = re.compile("d2v [a-z]|python -m ")
@@ -86,17 +102,34 @@ def call(words, small=()):
   return importlib.import_module(module).main([*arguments, *small])
 
 
+def short_evaluators(words):
+  """What makes the evaluators of a command's config short."""
+  if any(word.startswith("--config.evaluation.evaluators=") for word in words):
+    return ()
+  flags = []
+  evaluation = config_file.load(words[2]).get("evaluation", {})
+  for key, section in evaluation.get("evaluators", {}).items():
+    settings = SHORT.get(section.get("name", key), ())
+    if section.get("seeds", 1) > 1:
+      settings = (*settings, "seeds=2")
+    flags += [f"--config.evaluation.evaluators.{key}.{x}" for x in settings]
+  return tuple(flags)
+
+
 def small(page, words):
   """What makes a command of a page small."""
   command, config = words[1:3]
-  if command == "probe" and config != "probe_attentive":
-    return PROBE
-  if command == "evaluate":
+  if command == "evaluate" and config.startswith("-"):
     return ()  # its run is small already
-  added = SMALL.get((page, "train" if command == "probe" else command), ())
-  if config == "finetune_imagenet":
-    added = (*added, "--config.objective.mixing.group=None")
-  return added
+  if command == "probe" and config != "probe_attentive":
+    return (*PROBE, *short_evaluators(words))
+  if command not in ("train", "probe", "evaluate"):
+    return SMALL.get((page, command), ())
+  return (
+    *SMALL.get((page, "train"), ()),
+    *SMALL_CONFIGS.get(config, ()),
+    *short_evaluators(words),
+  )
 
 
 def write_photos(folder):
@@ -314,8 +347,7 @@ class TestObjectives:
     lines = commands(shell)
     assert len(lines) == 3
     for words in lines:
-      added = SMALL["objectives", "train"]
-      status = call(words, PROBE if words[1] == "probe" else added)
+      status = call(words, small("objectives", words))
       assert status == 0, f"{shlex.join(words)}\n{capsys.readouterr().err}"
     metrics = runs.metrics(tmp_path / "runs/gist")
     steps = [line for line in metrics if "loss" in line]
@@ -334,10 +366,16 @@ class TestObjectives:
     )
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiments").symlink_to(runs.ROOT / "experiments")
+    added = (
+      "--config.num_devices=1",
+      "--config.total_steps=2",
+      "--config.batch_size=4",
+      "--config.schedule={'name': 'constant', 'peak': 1e-3}",
+      "--config.encoder.conv_layers=((8, 10, 5), (8, 8, 8), (8, 4, 4))",
+    )
     for words in commands(block):
-      added = ["--config.num_devices=1", "--config.total_steps=2"]
-      added.append("--config.schedule={'name': 'constant', 'peak': 1e-3}")
-      status = call(words, added if words[0] == "d2v" else ())
+      ours = words[0] == "d2v"
+      status = call(words, (*added, *short_evaluators(words)) if ours else ())
       assert status == 0, f"{shlex.join(words)}\n{capsys.readouterr().err}"
     result = json.loads((tmp_path / "out/result.json").read_text())
     assert set(result["objectives"]) == {"logmel", "data2vec2"}
