@@ -198,7 +198,7 @@ def test_of_each_modality(modality, tmp_path):
     ),
     (
       {"sources": [{"name": "digits"}, {"name": "mixture"}]},
-      "config.data.source.sources[1].name: unknown 'mixture'; choose one of: d",
+      "config.data.source.sources[1].name: unknown 'mixture'; choose one of: a",
     ),
     ({"weight": [1]}, "config.data.source.weight: unknown field (did you mean"),
     (

@@ -6,6 +6,7 @@ when unlabelled)}.
 
 import numpy as np
 
+from d2v_jax.data.images.arrays import ImageArrayFiles
 from d2v_jax.data.images.image_files import ImageFolder, ImageTable
 from d2v_jax.data.source import Record, Source
 
@@ -107,6 +108,7 @@ class TfdsImages:
 
 
 SOURCES: dict[str, type[Source]] = {
+  "arrays": ImageArrayFiles,
   "digits": Digits,
   "folder": ImageFolder,
   "table": ImageTable,

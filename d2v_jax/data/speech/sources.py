@@ -14,6 +14,7 @@ from d2v_jax.data.columns import Rows, Texts
 from d2v_jax.data.files.class_folders import class_folders
 from d2v_jax.data.files.walk import walk
 from d2v_jax.data.source import Source
+from d2v_jax.data.speech.arrays import AudioArrayFiles
 from d2v_jax.data.speech.audio_files import AudioFiles
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.speech.tones import Tones
@@ -126,6 +127,7 @@ class LibriSpeech(AudioFiles):
 
 
 SOURCES: dict[str, type[RecordingSource]] = {
+  "arrays": AudioArrayFiles,
   "folder": AudioFolder,
   "librispeech": LibriSpeech,
   "manifest": Manifest,

@@ -13,7 +13,9 @@ import numpy as np
 
 from d2v_jax.data import tables
 from d2v_jax.data.source import Record, Source
+from d2v_jax.data.text.arrays import TextArrayFiles
 from d2v_jax.data.text.glue import Glue
+from d2v_jax.data.text.lines import each_a_document
 from d2v_jax.data.text.text_files import TextFiles
 from d2v_jax.data.text.token_cache import Tokens
 
@@ -96,7 +98,7 @@ class TextTable:
 
   def documents(self) -> Iterator[list[str]]:
     """Yields the lines of each row, those of its second text last."""
-    return _each_a_document(self)
+    return each_a_document(self)
 
 
 class Kjv(TextTable):
@@ -192,10 +194,11 @@ class TfdsText:
 
   def documents(self) -> Iterator[list[str]]:
     """Yields the lines of each record, those of its second text last."""
-    return _each_a_document(self)
+    return each_a_document(self)
 
 
 SOURCES: dict[str, type[Source]] = {
+  "arrays": TextArrayFiles,
   "glue": Glue,
   "kjv": Kjv,
   "lines": TextFiles,
@@ -203,10 +206,3 @@ SOURCES: dict[str, type[Source]] = {
   "tfds": TfdsText,
   "tokens": Tokens,
 }
-
-
-def _each_a_document(source: TextTable | TfdsText) -> Iterator[list[str]]:
-  for i in range(len(source)):
-    record = source[i]
-    text = f"{record['text']}\n{record.get('text_b', '')}"
-    yield [line for line in map(str.strip, text.split("\n")) if line]

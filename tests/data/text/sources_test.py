@@ -154,6 +154,7 @@ def test_tfds_errors(tfds_dir, tmp_path):
 
 def test_the_table_of_sources():
   assert sorted(sources.SOURCES) == [
+    "arrays",
     "glue",
     "kjv",
     "lines",
