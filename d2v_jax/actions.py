@@ -1,19 +1,24 @@
 """What is done with a config and a workdir: train, evaluate."""
 
 import os
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import ml_collections
 from etils import epath
 
 from d2v_jax import config_file, probe
 from d2v_jax.config import ConfigError
+from d2v_jax.data import given as given_lib
+from d2v_jax.evaluators.features import is_split
 from d2v_jax.training import build, loop, provenance
 
 Config: TypeAlias = str | os.PathLike[str] | ml_collections.ConfigDict
 
 
-def train(config: Config, workdir: epath.PathLike) -> None:
+def train(
+  config: Config, workdir: epath.PathLike, data: Any | None = None
+) -> None:
   """Trains, from the workdir's newest checkpoint on if there is one.
 
   A config of a probe, which trains nothing, is evaluated.
@@ -22,28 +27,38 @@ def train(config: Config, workdir: epath.PathLike) -> None:
     config: one of ours by name, such as 'digits', the path of a file, or what
       `config_file.load` has made of one.
     workdir: where the run lives: a folder, or gs://bucket/path.
+    data: arrays or records to train on, in place of config.data.source; or a
+      dict of such by split: 'train', 'test', 'test_...', which are evaluated,
+      too, and 'source', if that is trained on in place of 'train'. Each is an
+      array or list of examples, a dict of arrays, such as {'image': ...,
+      'label': ...}, {'audio': ..., 'rate': 16000} or {'text': ...}, or a source
+      of such dicts with a length and source[i], as Grain's are. They are not
+      stored: to go on with the run or to evaluate it they are given again.
 
   Raises:
     ValueError: the config, the data or the workdir do not fit.
     health.UnhealthyRun: the run collapsed or diverged.
     loop.Interrupted: after SIGTERM or SIGINT, with the state saved.
   """
-  config = loaded(config)
+  config, given = _with_data(loaded(config), data)
   if probe.is_probe(config):
-    measure(config, workdir)
+    measure(config, workdir, given)
   else:
     workdir = writable(workdir)
-    loop.train(build.from_config(config, workdir), workdir)
+    loop.train(build.from_config(config, workdir, given), workdir)
 
 
 def evaluate(
-  workdir: epath.PathLike, config: Config | None = None
+  workdir: epath.PathLike,
+  config: Config | None = None,
+  data: Any | None = None,
 ) -> dict[str, float]:
   """Measures a run anew, without changing it; writes evaluation.json.
 
   Args:
     workdir: of the run; with the config of a probe, where results go.
     config: another than the run's own, as for `train`.
+    data: as for `train`.
 
   Returns:
     `step` of the checkpoint, and what was measured by name.
@@ -51,18 +66,22 @@ def evaluate(
   Raises:
     ValueError: there is no such run, or the config does not fit it.
   """
-  return measure(to_evaluate(workdir, config), workdir)
+  config, given = _with_data(to_evaluate(workdir, config), data)
+  return measure(config, workdir, given)
 
 
 def measure(
-  config: ml_collections.ConfigDict, workdir: epath.PathLike
+  config: ml_collections.ConfigDict,
+  workdir: epath.PathLike,
+  given: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
   """As `evaluate`, by a config that is used as it is."""
   workdir = writable(workdir)
   if probe.is_probe(config):
-    step, results = probe.run(config, workdir)
+    step, results = probe.run(config, workdir, given)
   else:
-    step, results = loop.evaluate(build.from_config(config, workdir), workdir)
+    run = build.from_config(config, workdir, given)
+    step, results = loop.evaluate(run, workdir)
   return {"step": step, **results}
 
 
@@ -89,6 +108,41 @@ def to_evaluate(
     # The network is the one that lies there.
     given.init_from = str(workdir)
   return given
+
+
+def _with_data(
+  config: ml_collections.ConfigDict, data: Any | None
+) -> tuple[ml_collections.ConfigDict, dict[str, Any] | None]:
+  """A config whose sources stand for what is given, and that by split."""
+  if data is None:
+    return config, None
+  config = config.copy_and_resolve_references()
+  given = given_lib.splits(data)
+  trained_on = "source" if "source" in given else "train"
+  with config.unlocked(), config.ignore_type():
+    if trained_on in given and not probe.is_probe(config):
+      _set(config, "data", "source", trained_on)
+    # One split alone is only trained on: an evaluation compares several.
+    if given_lib.is_splits(data):
+      for split in filter(is_split, given):
+        _set(config, "evaluation", split, split)
+  used = given_lib.mentioned(config.to_dict())
+  if unused := sorted(set(given) - used):
+    raise ConfigError(
+      f"data: nothing reads {unused[0]!r}; splits are called source, train, "
+      "test and test_..., or as in a source dict(name='given', split=...) of "
+      "the config."
+    )
+  return config, given
+
+
+def _set(
+  config: ml_collections.ConfigDict, section: str, field: str, split: str
+) -> None:
+  if config.get(section) is None:
+    config[section] = ml_collections.ConfigDict()
+  given = {"name": given_lib.NAME, "split": split}
+  config[section][field] = ml_collections.ConfigDict(given)
 
 
 def check_frozen(config: ml_collections.ConfigDict, name: str) -> None:

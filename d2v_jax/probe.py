@@ -7,7 +7,7 @@ evaluators. What it does not say is as in the run of its `init_from`.
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -49,10 +49,19 @@ def is_probe(config: Any) -> bool:
   }
 
 
-def run(config: Any, workdir: epath.PathLike) -> tuple[int, dict[str, float]]:
+def run(
+  config: Any,
+  workdir: epath.PathLike,
+  given: Mapping[str, Any] | None = None,
+) -> tuple[int, dict[str, float]]:
   """Runs the evaluators on the networks that they ask for.
 
   Writes run.json and evaluation.json.
+
+  Args:
+    config: of the probe.
+    workdir: where the results go.
+    given: split -> data that stand in no file.
 
   Returns:
     Step of the checkpoint, and metrics by name.
@@ -60,7 +69,7 @@ def run(config: Any, workdir: epath.PathLike) -> tuple[int, dict[str, float]]:
   Raises:
     ValueError: the config, the run or the data do not fit.
   """
-  probe = from_config(config, workdir)
+  probe = from_config(config, workdir, given)
   if jax.process_index() == 0:
     provenance.record_start(epath.Path(workdir), probe.config, probe.step)
   extract = functools.partial(_extract, probe)
@@ -72,18 +81,24 @@ def run(config: Any, workdir: epath.PathLike) -> tuple[int, dict[str, float]]:
   return probe.step, results
 
 
-def from_config(config: Any, workdir: epath.PathLike | None = None) -> Probe:
+def from_config(
+  config: Any,
+  workdir: epath.PathLike | None = None,
+  given: Mapping[str, Any] | None = None,
+) -> Probe:
   """Reads the networks that are needed, and what to evaluate them on.
 
   Raises:
     ConfigError: names the field, what was got and what is allowed.
     ValueError: the networks cannot be read.
   """
-  return plan(config, workdir)()
+  return plan(config, workdir, given)()
 
 
 def plan(
-  config: Any, workdir: epath.PathLike | None = None
+  config: Any,
+  workdir: epath.PathLike | None = None,
+  given: Mapping[str, Any] | None = None,
 ) -> Callable[[], Probe]:
   """What `from_config` checks before it reads anything.
 
@@ -101,12 +116,13 @@ def plan(
       "config.init_from: give the workdir of the run to probe. (A config "
       "without `objective` trains nothing.)"
     )
-  return config_lib.call(_plan, spec, "config", config=spec)
+  return config_lib.call(_plan, spec, "config", config=spec, given=given)
 
 
 def _plan(
   *,
   config: dict[str, Any],
+  given: Mapping[str, Any] | None,
   init_from: str,
   modality: Literal["vision", "speech", "text"],
   encoder: Spec,
@@ -122,7 +138,10 @@ def _plan(
     encoder, row.encoders, "config.encoder", compute_dtype=compute_dtype
   )
   dataset = config_lib.call(
-    row.data, data or {}, "config.data", run={"inputs": network.inputs}
+    row.data,
+    data or {},
+    "config.data",
+    run={"inputs": network.inputs, "given": given},
   )
   dataset.check()
   with config_lib.errors_at("config.num_devices"):

@@ -8,6 +8,7 @@ import json
 import pathlib
 import re
 import shlex
+import types
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from d2v_jax import commands as commands_lib
 from d2v_jax import config_file
 from d2v_jax.data.images.image_files import EXTENSIONS as IMAGES
+from d2v_jax.data.mixture import Mixture
 from d2v_jax.data.speech.sources import EXTENSIONS as AUDIO
 from d2v_jax.data.table_files import ENDINGS as TABLES
 from d2v_jax.data.text.text_files import EXTENSIONS as TEXT
@@ -260,6 +262,25 @@ def test_the_page_on_data_has_every_ending():
   said = {x for cell in cells for x in re.findall(r"`(\.\w+)`", cell)}
   read = {*IMAGES, *AUDIO, *TEXT, *TABLES}
   assert said == {f".{x.split('.')[-1]}" for x in read} - {".gz"}
+
+
+def test_the_python_of_the_page_on_data(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  given, *sections = [
+    block
+    for block in blocks("docs/data.md")
+    if block.startswith(("import ", "c.data"))
+  ]
+  # A run of the same images that takes seconds.
+  assert given.count('"digits"') == 1
+  exec(given.replace('"digits"', repr(str(runs.ROOT / runs.TINY))), {})
+  assert len(runs.losses(tmp_path / "runs/mine")) == 12
+  for section in sections:
+    c = types.SimpleNamespace(data=types.SimpleNamespace())
+    exec(section, {"c": c})
+    source = dict(c.data.source)
+    assert source.pop("name") == "mixture"
+    assert Mixture(**source).labels() == ("sw", "en.tsv")
 
 
 @pytest.mark.parametrize("page", ALL_PAGES)

@@ -12,10 +12,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from d2v_jax import config as config_lib
-from d2v_jax.config import ConfigError
+from d2v_jax.config import ConfigError, FromRun
+from d2v_jax.data import given as given_lib
 from d2v_jax.data import mixture as mixture_lib
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.checking.look import Look, at_anything
+from d2v_jax.data.given import Given
 from d2v_jax.data.labels import Labels, RecordLabel
 from d2v_jax.data.mixed_examples import MixedExamples, MixedRecords
 from d2v_jax.data.mixture import Mixture
@@ -62,10 +64,12 @@ class Dataset(abc.ABC):
     num_workers: worker processes; 0 reads in the main one.
     max_corrupt: different corrupt records that a process passes over before it
       gives up.
+    given: split -> data that stand in no file; None: there are none.
     sources: name -> constructor of a source of records.
     needs_buckets: examples differ in length, so batches need lengths.
   """
 
+  given: FromRun[Mapping[str, Any] | None] = None
   source: Section | None = None
   augment: Section = dataclasses.field(default_factory=dict)
   num_threads: int = 16
@@ -115,21 +119,28 @@ class Dataset(abc.ABC):
       section: of a split to evaluate.
       where: its path in the config.
     """
-    if _is_mixture(section):
+    if _named(section, mixture_lib.NAME):
       raise ConfigError(
         f"{where}: a mixture draws from its sources by their shares, but an "
         "evaluation takes every record once; give each source a split of its "
         "own, such as test_one and test_two."
       )
-    config_lib.check(section, self.sources, where)
+    self._check_section(section, self.sources, where)
+
+  def _check_section(
+    self, section: Section, table: Mapping[str, Callable], where: str
+  ) -> None:
+    if _named(section, given_lib.NAME):
+      table = {given_lib.NAME: Given}
+    config_lib.check(section, table, where)
 
   def _check_training_source(self, section: Section) -> None:
-    if not _is_mixture(section):
+    if not _named(section, mixture_lib.NAME):
       every = {**self.sources, mixture_lib.NAME: Mixture}
-      config_lib.check(section, every, f"{DATA}.source")
+      self._check_section(section, every, f"{DATA}.source")
       return
     for k, part in enumerate(_mixture(section).sources):
-      config_lib.check(part, self.sources, _part(k))
+      self._check_section(part, self.sources, _part(k))
 
   def check_lengths(self, transform: Any, shortest: int | None = None) -> None:
     """Raises ConfigError where examples of a bucket could not be masked.
@@ -219,7 +230,38 @@ class Dataset(abc.ABC):
     Raises:
       ConfigError: names the field, what was got and what is allowed.
     """
+    if _named(section, given_lib.NAME):
+      return self._given(section, where)
     return config_lib.build(section, self.sources, where)
+
+  @abc.abstractmethod
+  def given_records(self, value: Any, name: str) -> Any:
+    """Makes a source of records of what is given in Python.
+
+    Args:
+      value: arrays, or records at random.
+      name: of the split.
+
+    Raises:
+      ValueError: it is of another kind, or wrong in itself.
+    """
+
+  def _given(self, section: Section, where: str) -> Any:
+    split = config_lib.build(section, {given_lib.NAME: Given}, where).split
+    if split not in (self.given or {}):
+      had = ", ".join(sorted(self.given or {}))
+      raise ConfigError(
+        f"{where}: its data were given in Python, and are not stored with the "
+        f"run: give {split!r} (again), as in d2v_jax.train(config, workdir, "
+        f"data={{{split!r}: ...}}) or d2v_jax.evaluate(workdir, data=...)"
+        + (f"; what is given is {had}." if had else ".")
+      )
+    assert self.given is not None
+    with config_lib.errors_at(where):
+      records = self.given_records(self.given[split], split)
+      found = given_lib.fingerprint(records)
+    records.identity = {f"fingerprint of the given data {split!r}": found}
+    return records
 
   def records(self) -> Any:
     """Opens config.data.source.
@@ -237,7 +279,7 @@ class Dataset(abc.ABC):
         f"{DATA}.buckets: examples differ in length; give the lengths of "
         "batches, such as buckets=dict(lengths=(...,)), in samples or tokens."
       )
-    if not _is_mixture(self.source):
+    if not _named(self.source, mixture_lib.NAME):
       return self.open(self.source, f"{DATA}.source")
     mixture = _mixture(self.source)
     parts = [
@@ -278,10 +320,8 @@ class Dataset(abc.ABC):
     return self.labels
 
 
-def _is_mixture(section: Section) -> bool:
-  return (
-    isinstance(section, Mapping) and section.get("name") == mixture_lib.NAME
-  )
+def _named(section: Section, name: str) -> bool:
+  return isinstance(section, Mapping) and section.get("name") == name
 
 
 def _mixture(section: Section) -> Mixture:

@@ -54,12 +54,18 @@ class MixedRecords(_Joined):
 
   Attributes:
     class_names: the classes, if they are the same in all sources, else ().
+    identity: of all sources.
     labels: of all records, if all sources know them; None if they do not.
   """
 
   def __init__(self, parts: Sequence[Source], mixture: Mixture):
     super().__init__(parts)
     self.mixture = mixture
+    self.identity = {
+      name: value
+      for part in parts
+      for name, value in getattr(part, "identity", {}).items()
+    }
     classes = set(self._classes())
     self.class_names = classes.pop() if len(classes) == 1 else ()
     labels: list[Any] = [getattr(part, "labels", None) for part in parts]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -117,7 +117,9 @@ class Experiment(Settings):
 
 
 def from_config(
-  config: Any, workdir: epath.PathLike | None = None
+  config: Any,
+  workdir: epath.PathLike | None = None,
+  given: Mapping[str, Any] | None = None,
 ) -> Experiment:
   """Builds a run from a config, and opens its data.
 
@@ -125,17 +127,19 @@ def from_config(
     config: what it leaves out is as in the run of `init_from`, where one is
       given.
     workdir: where the run lives, if that is known.
+    given: split -> data that stand in no file.
 
   Raises:
     ConfigError: names the field, what was got and what is allowed.
   """
-  return open_data(plan(config, workdir))
+  return open_data(plan(config, workdir, given=given))
 
 
 def plan(
   config: Any,
   workdir: epath.PathLike | None = None,
   devices: Sequence[jax.Device] | None = None,
+  given: Mapping[str, Any] | None = None,
 ) -> RunPlan:
   """What `from_config` builds before it opens the data; see there.
 
@@ -144,12 +148,15 @@ def plan(
     workdir: see `from_config`.
     devices: to run on, which need not exist, in place of those that JAX sees
       and of config.num_devices.
+    given: see `from_config`.
 
   Raises:
     ConfigError: names the field, what was got and what is allowed.
   """
   spec = inherit(config, workdir)
-  return config_lib.call(_plan, spec, "config", config=spec, devices=devices)
+  return config_lib.call(
+    _plan, spec, "config", config=spec, devices=devices, given=given
+  )
 
 
 def open_data(plan: RunPlan) -> Experiment:
@@ -159,7 +166,8 @@ def open_data(plan: RunPlan) -> Experiment:
     ConfigError: names the field, what was got and what is allowed.
   """
   dataset = plan.dataset
-  examples = dataset.training()
+  records = dataset.records()
+  examples = dataset.training(records)
   _check_outputs(plan.config["objective"], dataset, examples.source)
   supervised = plan.objective.predict is not None
   settings = {
@@ -172,7 +180,10 @@ def open_data(plan: RunPlan) -> Experiment:
       learned_from=examples.source if supervised else None
     ),
     num_examples=len(examples.source),
-    identity=getattr(examples.source, "identity", {}),
+    identity={
+      **getattr(records, "identity", {}),
+      **getattr(examples.source, "identity", {}),
+    },
     example_batch=batch_shapes.longest(examples, dataset, plan.batch_size),
     batch_kinds=batch_shapes.of_each_length(examples, dataset, plan.batch_size),
     batches=functools.partial(
@@ -194,6 +205,7 @@ def _plan(
   *,
   config: Spec,
   devices: Sequence[jax.Device] | None,
+  given: Mapping[str, Any] | None,
   seed: int,
   total_steps: int,
   batch_size: int,
@@ -240,7 +252,10 @@ def _plan(
     encoder, row.encoders, "config.encoder", compute_dtype=compute_dtype
   )
   dataset = config_lib.call(
-    row.data, data, "config.data", run={"inputs": network.inputs}
+    row.data,
+    data,
+    "config.data",
+    run={"inputs": network.inputs, "given": given},
   )
   dataset.check()
   learned = config_lib.build(

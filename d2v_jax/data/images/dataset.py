@@ -15,6 +15,7 @@ from d2v_jax.data.dataset import (
   Example,
   Section,
 )
+from d2v_jax.data.images import given as images_given
 from d2v_jax.data.images import look as image_look
 from d2v_jax.data.images.examples import DecodedImages
 from d2v_jax.data.images.pixels import MAX_PIXELS, Form
@@ -94,6 +95,10 @@ class ImageData(Dataset):
   def look(self, record: Record) -> Look:
     """See `Dataset.look`."""
     return image_look.look(record, self.form)
+
+  def given_records(self, value: Any, name: str) -> Any:
+    """See `Dataset.given_records`."""
+    return images_given.images(value, name)
 
   def evaluation(
     self, records: Any, transform: Section, where: str

@@ -83,9 +83,7 @@ class AudioArrays:
     else:
       start = int(self._starts[index])
       samples = np.asarray(recordings[start : start + length])
-    if samples.dtype.kind == "i":
-      samples = samples / np.float32(_FULL_SCALE)
-    record: Record = {"audio": samples, "rate": self._rate}
+    record: Record = {"audio": full_scale(samples), "rate": self._rate}
     if self._texts is not None and self._texts[index]:
       record["text"] = self._texts[index]
     if self.labels is not None:
@@ -145,6 +143,17 @@ class AudioArrayFiles(AudioArrays):
       numeric=numeric,
       text=text,
     )
+
+
+def full_scale(samples: np.ndarray) -> np.ndarray:
+  """Returns floats of full scale -1 to 1.
+
+  Args:
+    samples: such floats, or integers of 16 bits.
+  """
+  if samples.dtype == np.int16:
+    return samples / np.float32(_FULL_SCALE)
+  return samples
 
 
 def _bounds(

@@ -22,6 +22,7 @@ from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.speech import MASKS
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Record
+from d2v_jax.data.speech import given as speech_given
 from d2v_jax.data.speech import look as speech_look
 from d2v_jax.data.speech.decoding import MAX_SECONDS
 from d2v_jax.data.speech.examples import (
@@ -110,6 +111,10 @@ class SpeechData(Dataset):
   def look(self, record: Record) -> Look:
     """See `Dataset.look`."""
     return speech_look.look(record, self.max_seconds)
+
+  def given_records(self, value: Any, name: str) -> Any:
+    """See `Dataset.given_records`."""
+    return speech_given.recordings(value, name)
 
   def evaluation(
     self, records: Any, transform: Section, where: str

@@ -22,6 +22,7 @@ from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.text import MASKS
 from d2v_jax.data.source import Record
 from d2v_jax.data.text import examples
+from d2v_jax.data.text import given as text_given
 from d2v_jax.data.text import look as text_look
 from d2v_jax.data.text.sources import SOURCES
 from d2v_jax.data.text.transform import (
@@ -101,6 +102,10 @@ class TextData(Dataset):
   def look(self, record: Record) -> Look:
     """See `Dataset.look`."""
     return text_look.look(record)
+
+  def given_records(self, value: Any, name: str) -> Any:
+    """See `Dataset.given_records`."""
+    return text_given.texts(value, name)
 
   def evaluation(
     self, records: Any, transform: Section, where: str
