@@ -10,6 +10,7 @@ COMMANDS = {
   "train": ("main:train", "pretrain or fine-tune, or go on with a run"),
   "evaluate": ("main:evaluate", "measure what a run has learned"),
   "probe": ("main:probe", "measure what the frozen network of a run knows"),
+  "check": ("check:main", "what is in the data, and what is wrong with them"),
   "plan": ("planning.command:main", "what a run needs, before it runs"),
   "features": ("extraction.command:main", "features of images, audio or text"),
   "convert": ("interchange.command:main", "models from and to other software"),

@@ -17,6 +17,7 @@ from etils import epath
 from d2v_jax import config as config_lib
 from d2v_jax import pretrained
 from d2v_jax.config import ConfigError, Spec
+from d2v_jax.data.dataset import Dataset
 from d2v_jax.evaluators import evaluate
 from d2v_jax.evaluators.feature_extractor import FeatureExtractor
 from d2v_jax.evaluators.features import Features, Predictions, SplitFeatures
@@ -40,6 +41,21 @@ class Probe:
   def step(self) -> int:
     """Of the checkpoint."""
     return next(iter(self.models.values())).step
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbePlan:
+  """A probe, built from its config alone.
+
+  Attributes:
+    dataset: config.data.
+    evaluation: config.evaluation.
+    read: reads the networks and opens the data.
+  """
+
+  dataset: Dataset
+  evaluation: evaluation_lib.EvaluationPlan
+  read: Callable[[], Probe]
 
 
 def is_probe(config: Any) -> bool:
@@ -92,18 +108,15 @@ def from_config(
     ConfigError: names the field, what was got and what is allowed.
     ValueError: the networks cannot be read.
   """
-  return plan(config, workdir, given)()
+  return plan(config, workdir, given).read()
 
 
 def plan(
   config: Any,
   workdir: epath.PathLike | None = None,
   given: Mapping[str, Any] | None = None,
-) -> Callable[[], Probe]:
+) -> ProbePlan:
   """What `from_config` checks before it reads anything.
-
-  Returns:
-    What reads the networks and opens the data.
 
   Raises:
     ConfigError: names the field, what was got and what is allowed.
@@ -132,7 +145,7 @@ def _plan(
   sharding: Literal["replicated", "fsdp"] = "replicated",
   num_devices: int | None = None,
   compute_dtype: str = "float32",
-) -> Callable[[], Probe]:
+) -> ProbePlan:
   row = MODALITIES[modality]
   network = config_lib.build(
     encoder, row.encoders, "config.encoder", compute_dtype=compute_dtype
@@ -175,7 +188,7 @@ def _plan(
     }
     return Probe(config, networks, measured.open())
 
-  return read
+  return ProbePlan(dataset, measured, read)
 
 
 def _extract(probe: Probe, features: Features) -> SplitFeatures:

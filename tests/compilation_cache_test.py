@@ -66,7 +66,8 @@ def test_a_restart_compiles_nothing(tmp_path):
   assert first["status"] == 143
   assert first["end"]["cache_misses"] > 5
   assert "cache_hits" not in first["end"]
-  assert out.splitlines()[:2] == [
+  begin, _, _ = out.partition("step 1/8")
+  assert begin.splitlines()[-2:] == [
     "compiling the step for inputs of 16 x 32 (1 of 2)",
     "compiling the step for inputs of 16 x 64 (2 of 2)",
   ]

@@ -366,6 +366,8 @@ def test_a_run_in_plain_lines(tmp_path):
   assert err == ""
   lines = out.splitlines()
   assert [line.split("  ")[0] for line in lines] == [
+    "looked at 64 of 1,297 records of config.data.source, 64 of 500 records of "
+    "config.evaluation.test: 0 findings",
     "compiling the step for inputs of 16 x 8 x 8 x 1",
     "evaluation at step 0:",
     "step 2/4",

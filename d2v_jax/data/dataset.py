@@ -58,6 +58,7 @@ class Dataset(abc.ABC):
   """config.data. Nothing is opened before it is asked for.
 
   Attributes:
+    inputs: what the encoder takes, of `layout`.
     source: section of one of `sources`, or of a mixture of them, to train on.
     augment: further arguments of the training transform.
     num_threads: threads that read and augment, over all workers.
@@ -69,6 +70,7 @@ class Dataset(abc.ABC):
     needs_buckets: examples differ in length, so batches need lengths.
   """
 
+  inputs: Any
   given: FromRun[Mapping[str, Any] | None] = None
   source: Section | None = None
   augment: Section = dataclasses.field(default_factory=dict)
@@ -101,6 +103,11 @@ class Dataset(abc.ABC):
     Raises:
       ConfigError: names the field, what was got and what is allowed.
     """
+
+  @property
+  def by_record(self) -> bool:
+    """Whether each example to train on is made of one record."""
+    return True
 
   def check(self) -> None:
     """Raises what can be told before any data are read.
@@ -152,6 +159,15 @@ class Dataset(abc.ABC):
     for length in self.buckets.lengths if self.buckets is not None else ():
       with config_lib.errors_at(f"{DATA}.buckets.lengths={length}"):
         transform.check_length(length, shortest)
+
+  def num_tokens(self, length: int | None = None) -> int:
+    """Tokens N that the network makes of an example.
+
+    Args:
+      length: in samples or tokens; None for images, which have one size.
+    """
+    made = self.inputs.num_tokens
+    return int(made if length is None else made(length))
 
   @abc.abstractmethod
   def blank(self, length: int | None = None) -> Example:

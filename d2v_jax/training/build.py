@@ -100,6 +100,8 @@ class Experiment(Settings):
   """A run with its data.
 
   Attributes:
+    records: what examples to train on are made of, for a first look; the
+      examples themselves, where many records make one.
     num_examples: to train on.
     identity: name -> what else must be found again to go on with the run.
     example_batch: shapes and dtypes of a global batch, of the longest ones.
@@ -108,6 +110,7 @@ class Experiment(Settings):
     evaluation: evaluators, and batches of the splits.
   """
 
+  records: Any
   num_examples: int
   identity: dict[str, Any]
   example_batch: dict[str, jax.ShapeDtypeStruct]
@@ -168,7 +171,7 @@ def open_data(plan: RunPlan) -> Experiment:
   dataset = plan.dataset
   records = dataset.records()
   examples = dataset.training(records)
-  _check_outputs(plan.config["objective"], dataset, examples.source)
+  check_outputs(plan.config["objective"], dataset, examples.source)
   supervised = plan.objective.predict is not None
   settings = {
     f.name: getattr(plan, f.name) for f in dataclasses.fields(Settings)
@@ -179,6 +182,7 @@ def open_data(plan: RunPlan) -> Experiment:
     evaluation=plan.evaluation.open(
       learned_from=examples.source if supervised else None
     ),
+    records=records if dataset.by_record else examples.source,
     num_examples=len(examples.source),
     identity={
       **getattr(records, "identity", {}),
@@ -344,8 +348,17 @@ def _check_batch_size(
     )
 
 
-def _check_outputs(objective: Spec, dataset: Dataset, source: Any) -> None:
-  """A supervised head must have as many outputs as there are labels."""
+def check_outputs(objective: Spec, dataset: Dataset, source: Any) -> None:
+  """A supervised head must have as many outputs as there are labels.
+
+  Args:
+    objective: config.objective.
+    dataset: config.data.
+    source: examples to train on.
+
+  Raises:
+    ConfigError: it has another number.
+  """
   outputs = (objective.get("head") or {}).get("num_outputs")
   wanted = getattr(dataset.labels, "num_outputs", None)
   if objective.get("name") == "classification":

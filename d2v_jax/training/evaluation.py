@@ -31,11 +31,13 @@ class Evaluation:
   Attributes:
     evaluators: metric prefix -> evaluator.
     batches: split ('train', 'test', 'test_...') -> its host batches in order.
+    records: split -> its source.
     every: updates between evaluations; 0 leaves only the first and the last.
   """
 
   evaluators: Mapping[str, Evaluator]
   batches: Callable[[str], Batches]
+  records: Mapping[str, Any]
   every: int = 0
 
 
@@ -94,7 +96,7 @@ class EvaluationPlan:
       split: data.open(section, f"{EVALUATION}.{split}")
       for split, section in sorted(self.splits.items())
     }
-    _check_classes({"config.data.source": learned_from, **records})
+    check_classes({"config.data.source": learned_from, **records})
     passes = {
       split: functools.partial(
         pipeline.eval_batches,
@@ -109,7 +111,10 @@ class EvaluationPlan:
       for split, source in records.items()
     }
     return Evaluation(
-      self.evaluators, lambda split: passes[split](), self.fields.every
+      self.evaluators,
+      lambda split: passes[split](),
+      records,
+      self.fields.every,
     )
 
 
@@ -206,8 +211,15 @@ def _check_splits(needed: set[str], splits: Mapping[str, Any]) -> None:
   )
 
 
-def _check_classes(sources: Mapping[str, Any]) -> None:
-  """Class numbers must mean the same in every split."""
+def check_classes(sources: Mapping[str, Any]) -> None:
+  """Class numbers must mean the same in every split.
+
+  Args:
+    sources: path in the config -> source; what has no classes agrees with all.
+
+  Raises:
+    ConfigError: they do not.
+  """
   names = {k: getattr(s, "class_names", ()) for k, s in sources.items()}
   names = {k: n for k, n in names.items() if n}
   if len(set(names.values())) > 1:

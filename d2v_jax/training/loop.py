@@ -9,6 +9,8 @@ import jax
 from etils import epath
 
 from d2v_jax import config as config_lib
+from d2v_jax.data.checking import first_look, opening
+from d2v_jax.data.dataset import EVALUATION
 from d2v_jax.training import checkpoint, metrics, provenance
 from d2v_jax.training.build import RESUMABLE, Experiment
 from d2v_jax.training.checkpoint_leaves import CheckpointMismatch
@@ -48,6 +50,8 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
     for path, reason in checkpoints.damaged:
       terminal.message(f"set aside a damaged checkpoint, {path}: {reason}")
     if restored is None:
+      if jax.process_index() == 0:
+        _look_at_data(experiment, terminal)
       state, start = compiled.init_state(), 0
     else:
       start, items, _ = restored
@@ -85,6 +89,18 @@ def evaluate(
     path = workdir / "evaluation.json"
     path.write_text(json.dumps({"step": step, **results}, indent=2) + "\n")
   return step, results
+
+
+def _look_at_data(experiment: Experiment, terminal: metrics.Terminal) -> None:
+  measured = experiment.evaluation.records
+  first_look.look_at(
+    experiment.dataset,
+    {
+      opening.TRAINING: experiment.records,
+      **{f"{EVALUATION}.{split}": x for split, x in measured.items()},
+    },
+    terminal.message,
+  )
 
 
 def _loop(

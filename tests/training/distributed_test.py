@@ -83,7 +83,10 @@ def test_two_processes_are_one_run(pair, tmp_path, single):
   (step,) = map(int, steps)
   assert 3 <= step < 12
   assert runs.state(workdir)[0] == step
-  compiling, evaluation = stopped[0][1].splitlines()[:2]
+  looked, compiling, evaluation = stopped[0][1].splitlines()[:3]
+  assert looked.startswith(
+    "looked at 64 of 1,297 records of config.data.source"
+  )
   assert compiling == "compiling the step for inputs of 16 x 8 x 8 x 1"
   assert evaluation.startswith("evaluation at step 0:  ")
   assert stopped[1][1] == ""  # process 0 speaks for both

@@ -109,3 +109,13 @@ def test_a_run_that_goes_on_after_the_traced_steps_says_so(train, tmp_path):
   out, _ = train("--config.profile=dict(start=8, steps=1)")
   assert "from step 8\nstep 8 of config.profile is over; there will be" in out
   assert not (tmp_path / "run" / "profile").exists()
+
+
+def test_a_run_looks_at_its_data_when_it_begins(train, tmp_path):
+  seen = "looked at 64 of 1,297 records of config.data.source: 0 findings\n"
+  out, _ = train()
+  assert out.startswith(seen)
+  checkpoints = tmp_path / "run" / "checkpoints"
+  (checkpoints / "12").rename(tmp_path / "12")
+  out, _ = train()
+  assert "from step 8\n" in out and "looked at" not in out

@@ -190,6 +190,7 @@ def test_ctrl_c_in_a_terminal(tmp_path):
     workdir=tmp_path / "run",
   )
   try:
+    assert process.stdout.readline().startswith("looked at 64 of 1,297 ")
     assert process.stdout.readline().startswith("compiling the step ")
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)

@@ -33,7 +33,7 @@ def look(record: Record, max_seconds: float) -> Look:
   level = math.sqrt(np.square(sound, dtype=np.float64).mean())
   numbers = {
     "length, seconds": len(samples) / rate,
-    "level, dB of full scale": 20 * math.log10(level),
+    "level, dBFS": 20 * math.log10(level),
   }
   if "text" in record:
     numbers["transcript, characters"] = len(record["text"])

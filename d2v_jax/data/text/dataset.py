@@ -67,6 +67,11 @@ class TextData(Dataset):
   sources: ClassVar[Mapping[str, Callable]] = SOURCES
   needs_buckets: ClassVar[bool] = True
 
+  @property
+  def by_record(self) -> bool:
+    """See `Dataset.by_record`; blocks are packed of many."""
+    return self.packing is None
+
   def transform(self) -> TextTrainTransform:
     """See `Dataset.transform`."""
     return config_lib.call(

@@ -22,7 +22,7 @@ def test_length_level_and_how_it_is_stored():
   assert seen.numbers == {
     "length, seconds": 0.5,
     # A sine of half the scale: 0.5 / sqrt(2).
-    "level, dB of full scale": pytest.approx(-9.03, abs=0.05),
+    "level, dBFS": pytest.approx(-9.03, abs=0.05),
     "transcript, characters": 5,
   }
   array = look(wave, rate=48_000)

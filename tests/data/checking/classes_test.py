@@ -1,0 +1,60 @@
+import pytest
+
+from d2v_jax.data.checking import classes
+from tests.data.checking.things import surveyed
+
+ANIMALS = ("cat", "dog", "fox")
+
+
+def texts(*surveys):
+  return [finding.text for finding in classes.findings(surveys)]
+
+
+def test_counts_and_shares():
+  found = classes.of(
+    surveyed("x", [1, 2, 3, 4], [1, 0, 1, 1], class_names=ANIMALS)
+  )
+  assert found.counts == {"cat": 1, "dog": 3, "fox": 0}
+  assert found.shares == {"cat": 0.25, "dog": 0.75, "fox": 0.0}
+  assert found.of_all
+
+
+def test_of_a_sample():
+  labels = [0, 1, 1, 1]
+  some = classes.of(surveyed("x", range(4), labels, indices=[0, 1]))
+  assert (some.counts, some.of_all) == ({"0": 1, "1": 1}, False)
+  known = surveyed("x", range(4), labels, indices=[0], known=True)
+  every = classes.of(known)
+  assert (every.counts, every.of_all) == ({"0": 1, "1": 3}, True)
+
+
+@pytest.mark.parametrize("labels", [None, [0.5, 1.0]])
+def test_no_classes(labels):
+  assert classes.of(surveyed("x", [1, 2], labels)) is None
+
+
+def test_a_split_that_lacks_a_class():
+  train = surveyed("train", [1, 2, 3], [0, 1, 2], class_names=ANIMALS)
+  same = surveyed("same", [1, 2, 3], [2, 1, 0], class_names=ANIMALS)
+  assert texts(train, same) == []
+  test = surveyed("test", [1, 2], [0, 1], class_names=ANIMALS[:2])
+  (text,) = texts(train, test)
+  assert text == (
+    "test has no example of 1 of 3 classes (fox), of which train has some: add "
+    "examples, or leave the classes out everywhere."
+  )
+  # In a sample it may only not have been met.
+  part = surveyed("test", [1, 2], [0, 1], [0], class_names=ANIMALS)
+  assert texts(train, part) == []
+
+
+def test_a_class_of_which_nothing_can_be_read():
+  labels = [0, 1, 1, 1]
+  some = surveyed("x", [1, None, None, 2], labels, class_names=ANIMALS)
+  assert not texts(some)
+  none = surveyed("x", [1, None, None, None], labels, class_names=ANIMALS)
+  (text,) = texts(none)
+  assert text == (
+    "x: nothing of the class dog can be read, 3 of 3 looked at (the first is "
+    "thing 1: there are 0 of 3); repair the files, or leave the class out."
+  )
