@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from d2v_jax import commands as commands_lib
+from d2v_jax import config as config_lib
 from d2v_jax import config_file
+from d2v_jax.data.images.hf import HfImages
 from d2v_jax.data.images.image_files import EXTENSIONS as IMAGES
 from d2v_jax.data.mixture import Mixture
 from d2v_jax.data.speech.sources import EXTENSIONS as AUDIO
@@ -278,9 +280,9 @@ def test_the_python_of_the_page_on_data(tmp_path, monkeypatch):
   for section in sections:
     c = types.SimpleNamespace(data=types.SimpleNamespace())
     exec(section, {"c": c})
-    source = dict(c.data.source)
-    assert source.pop("name") == "mixture"
-    assert Mixture(**source).labels() == ("sw", "en.tsv")
+    config_lib.check(
+      c.data.source, {"mixture": Mixture, "hf": HfImages}, "config.data.source"
+    )
 
 
 @pytest.mark.parametrize("page", ALL_PAGES)

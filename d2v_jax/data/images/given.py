@@ -7,11 +7,13 @@ import numpy as np
 
 from d2v_jax.data import given as given_lib
 from d2v_jax.data.given import GivenRecords
+from d2v_jax.data.hf import HfRows, is_dataset
 from d2v_jax.data.images.arrays import ImageArrays
+from d2v_jax.data.images.hf import ImageRows
 from d2v_jax.data.source import Record
 
 
-def images(value: Any, name: str) -> ImageArrays | GivenRecords:
+def images(value: Any, name: str) -> ImageArrays | ImageRows | GivenRecords:
   """Returns images as a source.
 
   Args:
@@ -23,6 +25,8 @@ def images(value: Any, name: str) -> ImageArrays | GivenRecords:
   Raises:
     ValueError: it is none of these, or wrong in itself.
   """
+  if is_dataset(value):
+    return ImageRows(HfRows(value, name))
   if isinstance(value, Mapping):
     arrays, options = given_lib.arrays_and_options(value, ImageArrays)
     return ImageArrays(arrays, name, **options)

@@ -7,6 +7,7 @@ when unlabelled)}.
 import numpy as np
 
 from d2v_jax.data.images.arrays import ImageArrayFiles
+from d2v_jax.data.images.hf import HfImages
 from d2v_jax.data.images.image_files import ImageFolder, ImageTable
 from d2v_jax.data.source import Record, Source
 
@@ -111,6 +112,7 @@ SOURCES: dict[str, type[Source]] = {
   "arrays": ImageArrayFiles,
   "digits": Digits,
   "folder": ImageFolder,
+  "hf": HfImages,
   "table": ImageTable,
   "tfds": TfdsImages,
 }

@@ -3,6 +3,7 @@
 import io
 import os
 import pathlib
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -179,11 +180,11 @@ def check_sound(samples: np.ndarray) -> None:
     raise Unreadable("silent: its standard deviation is below 1e-4")
 
 
-def header(source: bytes | os.PathLike | str) -> tuple[int, int]:
+def header(source: bytes | os.PathLike | str | BinaryIO) -> tuple[int, int]:
   """Returns the length of a file before resampling, without decoding it.
 
   Args:
-    source: bytes of a file, or its path.
+    source: bytes of a file, its path, or the opened file.
 
   Returns:
     Number of samples per channel, and samples per second. An MP3 file may not
@@ -193,9 +194,11 @@ def header(source: bytes | os.PathLike | str) -> tuple[int, int]:
   Raises:
     Unreadable: there is no such file, or no header that can be read.
   """
-  file: io.BytesIO | bytes
+  file: BinaryIO | bytes
   if isinstance(source, bytes):
     file = io.BytesIO(source)
+  elif not isinstance(source, os.PathLike | str):
+    file = source
   else:
     check_file(source)
     file = os.fsencode(source)  # as soundfile itself does, but for any name
@@ -239,8 +242,11 @@ def resampled_length(count: int, rate: int, sample_rate: int) -> int:
   return (2 * count * sample_rate + rate) // (2 * rate)
 
 
-def _content(path: os.PathLike | str) -> bytes:
-  return pathlib.Path(path).read_bytes()
+def _content(source: os.PathLike | str | BinaryIO) -> bytes:
+  if isinstance(source, os.PathLike | str):
+    return pathlib.Path(source).read_bytes()
+  source.seek(0)
+  return source.read()
 
 
 def _one_channel(samples: np.ndarray) -> np.ndarray:

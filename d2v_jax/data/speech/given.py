@@ -8,6 +8,7 @@ import numpy as np
 
 from d2v_jax.data import given as given_lib
 from d2v_jax.data.given import GivenRecords
+from d2v_jax.data.hf import HfRows, is_dataset
 from d2v_jax.data.source import Record
 from d2v_jax.data.speech.arrays import AudioArrays, full_scale
 from d2v_jax.data.speech.audio_files import (
@@ -15,6 +16,7 @@ from d2v_jax.data.speech.audio_files import (
   readable_header,
   resampled_lengths,
 )
+from d2v_jax.data.speech.hf import AudioRows
 
 
 class GivenRecordings(GivenRecords):
@@ -56,7 +58,9 @@ class GivenRecordings(GivenRecords):
     return headers, texts
 
 
-def recordings(value: Any, name: str) -> AudioArrays | GivenRecordings:
+def recordings(
+  value: Any, name: str
+) -> AudioArrays | AudioRows | GivenRecordings:
   """Returns recordings as a source.
 
   Args:
@@ -67,6 +71,8 @@ def recordings(value: Any, name: str) -> AudioArrays | GivenRecordings:
   Raises:
     ValueError: it is none of these, or wrong in itself.
   """
+  if is_dataset(value):
+    return AudioRows(HfRows(value, name))
   if isinstance(value, Mapping) and "rate" in value:
     arrays, options = given_lib.arrays_and_options(value, AudioArrays)
     return AudioArrays(arrays, name, **options)

@@ -16,6 +16,7 @@ from d2v_jax.data.files.walk import walk
 from d2v_jax.data.source import Source
 from d2v_jax.data.speech.arrays import AudioArrayFiles
 from d2v_jax.data.speech.audio_files import AudioFiles
+from d2v_jax.data.speech.hf import HfAudio
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.speech.tones import Tones
 
@@ -129,6 +130,7 @@ class LibriSpeech(AudioFiles):
 SOURCES: dict[str, type[RecordingSource]] = {
   "arrays": AudioArrayFiles,
   "folder": AudioFolder,
+  "hf": HfAudio,
   "librispeech": LibriSpeech,
   "manifest": Manifest,
   "tones": Tones,

@@ -7,8 +7,10 @@ import numpy as np
 
 from d2v_jax.data import given as given_lib
 from d2v_jax.data.given import GivenRecords
+from d2v_jax.data.hf import HfRows, is_dataset
 from d2v_jax.data.source import Record
 from d2v_jax.data.text.arrays import TextArrays
+from d2v_jax.data.text.hf import TextRows
 from d2v_jax.data.text.lines import each_a_document
 
 
@@ -32,7 +34,7 @@ class GivenTexts(GivenRecords):
     return each_a_document(self)
 
 
-def texts(value: Any, name: str) -> TextArrays | GivenTexts:
+def texts(value: Any, name: str) -> TextArrays | TextRows | GivenTexts:
   """Returns texts as a source.
 
   Args:
@@ -43,6 +45,8 @@ def texts(value: Any, name: str) -> TextArrays | GivenTexts:
   Raises:
     ValueError: it is none of these, or wrong in itself.
   """
+  if is_dataset(value):
+    return TextRows(HfRows(value, name))
   if isinstance(value, Mapping):
     arrays, options = given_lib.arrays_and_options(value, TextArrays)
     pairs = "text_b" if "text_b" in arrays else None

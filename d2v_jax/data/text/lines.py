@@ -13,5 +13,9 @@ def each_a_document(source: Source) -> Iterator[list[str]]:
   """
   for i in range(len(source)):
     record = source[i]
-    text = f"{record['text']}\n{record.get('text_b', '')}"
-    yield [line for line in map(str.strip, text.split("\n")) if line]
+    yield sentences(f"{record['text']}\n{record.get('text_b', '')}")
+
+
+def sentences(text: str) -> list[str]:
+  """Returns the lines of a text that are not empty, stripped."""
+  return [line for line in map(str.strip, text.split("\n")) if line]

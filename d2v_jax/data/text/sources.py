@@ -15,6 +15,7 @@ from d2v_jax.data import tables
 from d2v_jax.data.source import Record, Source
 from d2v_jax.data.text.arrays import TextArrayFiles
 from d2v_jax.data.text.glue import Glue
+from d2v_jax.data.text.hf import HfTexts
 from d2v_jax.data.text.lines import each_a_document
 from d2v_jax.data.text.text_files import TextFiles
 from d2v_jax.data.text.token_cache import Tokens
@@ -200,6 +201,7 @@ class TfdsText:
 SOURCES: dict[str, type[Source]] = {
   "arrays": TextArrayFiles,
   "glue": Glue,
+  "hf": HfTexts,
   "kjv": Kjv,
   "lines": TextFiles,
   "table": TextTable,

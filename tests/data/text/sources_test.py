@@ -156,6 +156,7 @@ def test_the_table_of_sources():
   assert sorted(sources.SOURCES) == [
     "arrays",
     "glue",
+    "hf",
     "kjv",
     "lines",
     "table",
