@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import typing
 from typing import ClassVar
 
@@ -93,10 +94,14 @@ class WaveformInputs:
   Attributes:
     conv_layers: (channels, kernel, stride) of each convolution, unpadded.
     width: channels of a token, D, which a channel mask hides.
+    rate: samples per second.
+    channels: of a signal [T, C]; None for speech [T].
   """
 
   conv_layers: ConvLayers
   width: int
+  rate: float = 16_000
+  channels: int | None = None
 
   grid: ClassVar[tuple[int, ...]] = ()
   longest: ClassVar[None] = None
@@ -110,6 +115,11 @@ class WaveformInputs:
       1,
     )
 
+  @property
+  def hop(self) -> int:
+    """Samples from the beginning of a token to that of the next."""
+    return math.prod(stride for _, _, stride in self.conv_layers)
+
   def num_tokens(self, length: int) -> int:
     """Tokens N of so many samples."""
     return num_frames(length, self.conv_layers)
@@ -117,13 +127,14 @@ class WaveformInputs:
   def example(
     self, batch_size: int = 1, length: int | None = None
   ) -> dict[str, np.ndarray]:
-    """A batch of silence, float32 [B, T]; None is the shortest.
+    """A batch of silence, float32 [B, T] or [B, T, C]; None is the shortest.
 
     Raises:
       ValueError: the length is not one that the network takes.
     """
     length = _checked_length(self, length, "samples")
-    return {"inputs": np.zeros((batch_size, length), np.float32)}
+    channels = () if self.channels is None else (self.channels,)
+    return {"inputs": np.zeros((batch_size, length, *channels), np.float32)}
 
 
 @dataclasses.dataclass(frozen=True)

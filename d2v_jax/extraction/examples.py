@@ -156,7 +156,7 @@ class Examples:
 
   def _length(self, index, example):
     # The header of a file may have promised another number of samples.
-    count = len(example["audio" if "audio" in example else "tokens"])
+    count = len(example["samples" if "samples" in example else "tokens"])
     if count > self._longest and not self._cut:
       raise self._too_long(index, count, 1)
     if not self._pad:

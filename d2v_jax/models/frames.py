@@ -1,4 +1,4 @@
-"""Waveforms as frames: wav2vec 2.0's convolutions and the map that follows.
+"""Samples as frames: wav2vec 2.0's convolutions and the map that follows.
 
 Source: Baevski et al. 2020 (arXiv 2006.11477) and the released speech code.
 """
@@ -21,7 +21,7 @@ _EPS = 1e-5
 
 
 class ConvFeatures(nn.Module):
-  """Waveform to frames: convolutions, each with norm and GELU.
+  """Samples to frames: convolutions, each with norm and GELU.
 
   `norm` 'layer' normalises every layer's output over channels; 'group' only the
   first one's, each channel over time. The latter's statistics include padded
@@ -34,9 +34,8 @@ class ConvFeatures(nn.Module):
   compute_dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, audio: jax.Array) -> jax.Array:
-    """Maps samples [B, T] to frames [B, N, C]."""
-    x = audio[..., None]  # [B, T, 1]
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps samples of S channels [B, T, S] to frames [B, N, C]."""
     for i, (channels, kernel, stride) in enumerate(self.layers):
       x = nn.Conv(
         channels,
@@ -82,7 +81,10 @@ class FeatureProjection(nn.Module):
 
 
 class Frames(nn.Module):
-  """Waveform [B, T] to projected frames [B, N, D]: what is below the mask."""
+  """Samples to projected frames [B, N, D]: what is below the mask.
+
+  They are those of a waveform [B, T], or of `channels` [B, T, channels].
+  """
 
   conv_layers: ConvLayers
   conv_norm: str
@@ -91,14 +93,22 @@ class Frames(nn.Module):
   width: int
   norm_eps: float
   compute_dtype: DTypeLike
+  channels: int | None = None
 
   @nn.compact
   def __call__(self, batch: Batch) -> jax.Array:
-    """Maps `inputs` [B, T] to frames [B, N, D]."""
-    audio = batch["inputs"]
-    if audio.ndim != 2:
+    """Maps `inputs` [B, T] or [B, T, channels] to frames [B, N, D]."""
+    samples = batch["inputs"]
+    if self.channels is None and samples.ndim != 2:
       raise ValueError(
-        f"speech: inputs must be samples [B, T], got {audio.shape}."
+        f"speech: inputs must be samples [B, T], got {samples.shape}."
+      )
+    if self.channels is None:
+      samples = samples[..., None]
+    elif samples.ndim != 3 or samples.shape[2] != self.channels:
+      raise ValueError(
+        f"signal: inputs must be samples [B, T, {self.channels}], got "
+        f"{samples.shape}."
       )
     x = ConvFeatures(
       self.conv_layers,
@@ -106,7 +116,7 @@ class Frames(nn.Module):
       self.conv_bias,
       self.compute_dtype,
       name="feature_encoder",
-    )(audio)  # [B, N, C]
+    )(samples)  # [B, N, C]
     return FeatureProjection(
       self.width, self.norm_eps, self.compute_dtype, name="feature_projection"
     )(_scale_gradient(x, self.grad_scale))

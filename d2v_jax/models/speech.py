@@ -20,10 +20,11 @@ from d2v_jax.models.frames import FRAME_PARTS, Frames, check_frames
 from d2v_jax.models.initializers import bert_init
 from d2v_jax.models.layer_average import LayerAverage
 from d2v_jax.models.layers import dropout, layer_norm
+from d2v_jax.models.named import named
 
 
 class _Speech(nn.Module):
-  frames: Frames
+  features: Frames
   conv_positions: Callable[[], positions.ConvPositions]
   depth: int
   num_heads: int
@@ -48,8 +49,8 @@ class _Speech(nn.Module):
     average: LayerAverage | None = None,
   ) -> EncoderOutput:
     if features is None:
-      nn.share_scope(self, self.frames)
-      features = self.frames(batch)
+      nn.share_scope(self, self.features)
+      features = self.features(batch)
     padding = batch.get("padding")  # [B, N]
     x = self._masked(features, mask, batch)  # [B, N, D]
     if padding is not None:
@@ -100,7 +101,7 @@ class _Speech(nn.Module):
     for name, array in (("mask", mask), ("padding", batch.get("padding"))):
       if array is not None and array.shape != x.shape[:2]:
         raise ValueError(
-          f"speech: {name} {array.shape} does not fit the frames "
+          f"{name} {array.shape} does not fit the frames "
           f"{x.shape[:2]} of samples {batch['inputs'].shape}."
         )
     if mask is None:
@@ -111,7 +112,8 @@ class _Speech(nn.Module):
     return x
 
 
-def speech(
+def network(
+  where: str,
   *,
   conv_layers: ConvLayers = CONV_LAYERS,
   conv_norm: str = "layer",
@@ -142,6 +144,7 @@ def speech(
   teacher and shares the rest.
 
   Args:
+    where: name of the constructor, for errors.
     conv_layers: (channels, kernel, stride) of each convolution.
     conv_norm: 'layer' (data2vec) or 'group' (wav2vec 2.0 Base).
     conv_bias: whether the convolutions have biases.
@@ -183,13 +186,13 @@ def speech(
   Source: data2vec section 4.2, released speech code.
   """
   check_frames(
-    "speech",
+    where,
     conv_layers=conv_layers,
     conv_norm=conv_norm,
     grad_scale=feature_grad_scale,
   )
   transformer.check_layers(
-    "speech",
+    where,
     width=width,
     depth=depth,
     num_heads=num_heads,
@@ -203,7 +206,7 @@ def speech(
     layer_drop=layer_drop,
   )
   positions.check_convolutions(
-    "speech",
+    where,
     width=width,
     position_depth=position_depth,
     position_width=position_width,
@@ -259,3 +262,6 @@ def speech(
       log_mel.raw_targets, conv_layers=frames.conv_layers
     ),
   )
+
+
+speech = named(network, "speech")

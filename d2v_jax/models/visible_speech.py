@@ -11,9 +11,11 @@ from d2v_jax.data.layout import CONV_LAYERS, ConvLayers, WaveformInputs
 from d2v_jax.models import log_mel, positions, visible
 from d2v_jax.models.encoder import Encoder
 from d2v_jax.models.frames import FRAME_PARTS, Frames, check_frames
+from d2v_jax.models.named import named
 
 
-def visible_speech(
+def network(
+  where: str,
   *,
   conv_layers: ConvLayers = CONV_LAYERS,
   conv_norm: str = "layer",
@@ -45,6 +47,7 @@ def visible_speech(
   prenet_norm, prenet (unless prenet_depth is 0) and blocks, which it averages.
 
   Args:
+    where: name of the constructor, for errors.
     conv_layers: (channels, kernel, stride) of each convolution.
     conv_norm: 'layer' (data2vec) or 'group' (wav2vec 2.0 Base).
     conv_bias: whether the convolutions have biases.
@@ -87,13 +90,13 @@ def visible_speech(
   Source: data2vec 2.0's released speech code.
   """
   check_frames(
-    "visible_speech",
+    where,
     conv_layers=conv_layers,
     conv_norm=conv_norm,
     grad_scale=feature_grad_scale,
   )
   visible.check_layers(
-    "visible_speech",
+    where,
     width=width,
     prenet_depth=prenet_depth,
     depth=depth,
@@ -108,7 +111,7 @@ def visible_speech(
     layer_drop=layer_drop,
   )
   positions.check_convolutions(
-    "visible_speech",
+    where,
     width=width,
     position_depth=position_depth,
     position_width=position_width,
@@ -163,3 +166,6 @@ def visible_speech(
       log_mel.raw_targets, conv_layers=frames.conv_layers
     ),
   )
+
+
+visible_speech = named(network, "visible_speech")

@@ -158,7 +158,7 @@ def test_files_in_records():
   assert source[0]["text"] == "a"
   whole = np.rint(WAVES * 2**15).astype(np.int16)
   source = build("speech", [{"audio": x, "rate": 16_000} for x in whole])
-  assert abs(source[1]["audio"].std() - 1) < 1e-3
+  assert abs(source[1]["samples"].std() - 1) < 1e-3
 
 
 @pytest.mark.parametrize(

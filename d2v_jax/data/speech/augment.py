@@ -82,17 +82,18 @@ class WaveAugment:
     """Changes one piece.
 
     Args:
-      samples: float32 [n].
+      samples: float32 [n], or [n, C] of a signal, whose channels share gain and
+        gap.
       rng: the only source of randomness.
 
     Returns:
-      float32 [n].
+      float32, of the same shape.
     """
     samples = samples * 10 ** (rng.uniform(-self.gain, self.gain) / 20)
     if self.noise is not None:
       power = np.sqrt(np.mean(samples**2))
       ratio = 10 ** (rng.uniform(*self.noise) / 20)
-      samples += power / ratio * rng.standard_normal(len(samples), np.float32)
+      samples += power / ratio * rng.standard_normal(samples.shape, np.float32)
     silent = round(rng.uniform(0, self.gap) * len(samples))
     start = int(rng.integers(0, len(samples) - silent, endpoint=True))
     samples[start : start + silent] = 0.0

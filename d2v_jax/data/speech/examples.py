@@ -1,6 +1,5 @@
 """Utterances ready for training or evaluation: which are used, and decoded."""
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,20 +8,18 @@ import numpy as np
 from d2v_jax.data import layout
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.files.unreadable import Unreadable, shown
-from d2v_jax.data.source import Example, Record
+from d2v_jax.data.source import Example
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.speech.sources import RecordingSource
+from d2v_jax.data.usable_recordings import UNREADABLE, UsableRecordings
 
 Labels = Callable[[Mapping[str, Any]], np.ndarray]
 
-_UNREADABLE = "unreadable or empty"
-_SHOWN = 3  # utterances that an error names
 
-
-class Utterances:
+class Utterances(UsableRecordings):
   """A source's utterances decoded, normalised, and chosen by their length.
 
-  Item i is {'audio': float32 [n] of zero mean and unit variance, 'text' and
+  Item i is {'samples': float32 [n] of zero mean and unit variance, 'text' and
   'label' if the source has them, 'requested': i, 'record': j}: utterance i, or
   when that is corrupt or silent the next one that is not (j = i + 1, ...,
   around the end). So item i is always the same, whatever was read before.
@@ -58,6 +55,10 @@ class Utterances:
   pre-training (2 s) and normalises the whole utterance in front of the crop.
   """
 
+  owner = "Utterances"
+  what = "utterances"
+  remedy = "check the files, or change min_samples, max_samples or the source"
+
   def __init__(
     self,
     source: RecordingSource,
@@ -79,16 +80,14 @@ class Utterances:
         f"Utterances: max_samples={max_samples} is below "
         f"min_samples={min_samples}; change one of them"
       )
-    self._source = source
     self._conv_layers = tuple(conv_layers)
     self._min_samples = min_samples
     self._max_seconds = max_seconds
     self._sample_rate = sample_rate
-    self.class_names = source.class_names
     lengths = source.lengths(sample_rate)
     frames = layout.num_frames(lengths, self._conv_layers)
     reasons = {
-      _UNREADABLE: lengths == 0,
+      UNREADABLE: lengths == 0,
       f"longer than max_seconds={max_seconds:g}": (
         lengths > max_seconds * sample_rate
       ),
@@ -101,49 +100,10 @@ class Utterances:
       needed = _frames_needed(source, labels)
       if fit_labels:
         reasons["fewer frames than their labels need"] = frames < needed
-    self.unreadable = self._why_unreadable(np.flatnonzero(lengths == 0))
-    self._kept = self._choose(reasons, lengths)
-    self.lengths = lengths[self._kept]
+    super().__init__(source, lengths, reasons)
 
-  def __len__(self) -> int:
-    return len(self._kept)
-
-  def __getitem__(self, index: int) -> Example:
-    total = len(self)
-    for offset in range(total):
-      position = (index + offset) % total
-      try:
-        record, samples = self._read(int(self._kept[position]))
-      except Unreadable:
-        continue
-      example: Example = {"audio": decoding.normalise(samples)}
-      example |= {k: record[k] for k in ("text", "label") if k in record}
-      return example | {"requested": index, "record": position}
-    some = "; ".join(
-      f"{shown(self.record_name(i))}: {self.problem(i)}"
-      for i in range(min(_SHOWN, total))
-    )
-    raise ValueError(
-      f"Utterances: none of the {total} utterances can be used ({some})"
-    )
-
-  def record_name(self, index: int) -> str:
-    """Returns the source's name of utterance `index`."""
-    return self._source.record_name(int(self._kept[index]))
-
-  def problem(self, index: int) -> str | None:
-    """Returns why utterance `index` cannot be used; None where it can."""
-    return self._problem(int(self._kept[index]))
-
-  def _problem(self, record: int) -> str | None:
-    try:
-      self._read(record)
-    except Unreadable as error:
-      return str(error)
-    return None
-
-  def _read(self, number: int) -> tuple[Record, np.ndarray]:
-    """Returns a record of the source and its samples, or raises Unreadable."""
+  def read(self, number: int) -> Example:
+    """See `UsableRecordings.read`."""
     record = self._source[number]
     samples = decoding.decode(
       record["audio"],
@@ -156,46 +116,8 @@ class Utterances:
     if few or len(samples) < self._min_samples:
       raise Unreadable(f"too short: {len(samples)} samples")
     decoding.check_sound(samples)
-    return record, samples
-
-  def _why_unreadable(self, records: np.ndarray) -> dict[str, str]:
-    return {
-      self._source.record_name(i): self._problem(i) or "its table says so"
-      for i in records.tolist()
-    }
-
-  def _choose(
-    self, reasons: dict[str, np.ndarray], lengths: np.ndarray
-  ) -> np.ndarray:
-    """Returns the indices kept, and counts the others by their first reason."""
-    total = len(self._source)
-    out = np.zeros(total, bool)
-    self.left_out: dict[str, int] = {}
-    details = []
-    for reason, applies in reasons.items():
-      new = np.flatnonzero(applies & ~out)
-      if len(new):
-        self.left_out[reason] = len(new)
-        first = shown(self._source.record_name(int(new[0])))
-        if reason == _UNREADABLE:
-          first += ": " + next(iter(self.unreadable.values()))
-        details.append(f"{len(new)} {reason} (the first is {first})")
-      out |= applies
-    if out.all():
-      raise ValueError(
-        f"Utterances: none of {total} utterances is left: "
-        f"{'; '.join(details) or 'the source is empty'}; check the files, or "
-        "change min_samples, max_samples or the source"
-      )
-    if details:
-      logging.warning(
-        "Utterances: left out %d of %d utterances, %.0f %% of the audio: %s",
-        out.sum(),
-        total,
-        100 * int(lengths[out].sum()) / max(1, int(lengths.sum())),
-        "; ".join(details),
-      )
-    return np.flatnonzero(~out)
+    example: Example = {"samples": decoding.normalise(samples)}
+    return example | {k: record[k] for k in ("text", "label") if k in record}
 
 
 def training_utterances(

@@ -1,4 +1,4 @@
-"""Crop, padding and masks of utterances of a batch's length."""
+"""Crop, padding and masks of recordings, brought to a batch's length."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,7 +16,9 @@ Labels = Callable[[Example], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class SpeechTrainTransform:
-  """Random crop or padding, changes of sound, and masks of one utterance.
+  """Random crop or padding, changes of sound, and masks of one recording.
+
+  Of an utterance, or of a signal, whose channels share all of it.
 
   Args:
     conv_layers: (channels, kernel, stride) of the model's convolutions, which
@@ -98,19 +100,19 @@ class SpeechTrainTransform:
     """Prepares one utterance.
 
     Args:
-      example: 'audio' float32 [n], 'length' T in samples; 'requested' and
-        'record' are handed on.
+      example: 'samples' float32 [n], or [n, C] of a signal; 'length' T in
+        samples; 'requested' and 'record' are handed on.
       rng: the only source of randomness.
 
     Returns:
-      'inputs' float32 [T], zero where padded; 'padding' bool [N], True where a
-      frame is padding; 'inputs_b' and 'padding_b' like them, the second view;
-      and if they are drawn 'mask' bool [N], 'channel_mask' bool [D], True =
-      hidden, and 'label'. Of M masks 'mask' is bool [M, N], and with them comes
-      'keep_ids' int32 [M, V]: all visible frames, then as much padding as makes
-      them V.
+      'inputs' float32 [T], or [T, C], zero where padded; 'padding' bool [N],
+      True where a frame is padding; 'inputs_b' and 'padding_b' like them, the
+      second view; and if they are drawn 'mask' bool [N], 'channel_mask' bool
+      [D], True = hidden, and 'label'. Of M masks 'mask' is bool [M, N], and
+      with them comes 'keep_ids' int32 [M, V]: all visible frames, then as much
+      padding as makes them V.
     """
-    samples, length = example["audio"], int(example["length"])
+    samples, length = example["samples"], int(example["length"])
     out = self._view(samples, length, rng)
     if self.views == 2:
       second = self._view(samples, length, rng)
@@ -127,7 +129,7 @@ class SpeechTrainTransform:
 
   def kept(self, example: Example, rng: np.random.Generator) -> float:
     """Returns the share of an utterance that a view holds, for one draw."""
-    total = len(example["audio"])
+    total = len(example["samples"])
     return self._size(total, int(example["length"]), rng) / total
 
   def _size(self, total: int, length: int, rng: np.random.Generator) -> int:
@@ -140,7 +142,7 @@ class SpeechTrainTransform:
   def _view(
     self, samples: np.ndarray, length: int, rng: np.random.Generator
   ) -> Example:
-    """Returns 'inputs' float32 [length] and 'padding' bool [N]."""
+    """Returns 'inputs' float32 [length, ...] and 'padding' bool [N]."""
     size, start = self._size(len(samples), length, rng), 0
     if len(samples) > size:
       start = int(rng.integers(0, len(samples) - size, endpoint=True))
@@ -160,7 +162,7 @@ class SpeechTrainTransform:
 
 @dataclasses.dataclass(frozen=True)
 class SpeechEvalTransform:
-  """The beginning of an utterance, or all of it with padding.
+  """The beginning of a recording, or all of it with padding.
 
   Args:
     conv_layers: (channels, kernel, stride) of the model's convolutions.
@@ -177,26 +179,26 @@ class SpeechEvalTransform:
     layout.num_frames(0, self.conv_layers)  # raises when they are wrong
 
   def __call__(self, example: Example) -> Example:
-    """Prepares one utterance.
+    """Prepares one recording.
 
     Args:
-      example: 'audio' float32 [n] and 'length' T in samples.
+      example: 'samples' float32 [n] or [n, C], and 'length' T in samples.
 
     Returns:
-      'inputs' float32 [T], zero where padded, 'padding' bool [N], True where
-      a frame is padding, and 'label' if there are labels.
+      'inputs' float32 [T] or [T, C], zero where padded, 'padding' bool [N],
+      True where a frame is padding, and 'label' if there are labels.
     """
     length = int(example["length"])
-    out = _fit(example["audio"][:length], length, self.conv_layers)
+    out = _fit(example["samples"][:length], length, self.conv_layers)
     if self.labels is not None:
       out["label"] = self.labels(example)
     return out
 
 
 def _fit(samples: np.ndarray, length: int, conv_layers: ConvLayers) -> Example:
-  """Returns 'inputs' float32 [length] and 'padding' bool [N]."""
+  """Returns 'inputs' float32 [length, ...] and 'padding' bool [N]."""
   total = _num_frames(length, conv_layers)
-  inputs = np.zeros(length, np.float32)
+  inputs = np.zeros((length, *samples.shape[1:]), np.float32)
   inputs[: len(samples)] = samples
   frames = layout.num_frames(len(samples), conv_layers)
   return {"inputs": inputs, "padding": np.arange(total) >= frames}
@@ -207,7 +209,7 @@ def _num_frames(length: int, conv_layers: ConvLayers) -> int:
   total = layout.num_frames(length, conv_layers)
   if total < 1:
     raise ValueError(
-      f"speech: conv_layers make no frame of a batch's length={length} "
-      "samples; raise the lengths of the buckets"
+      f"the convolutions make no frame of a batch's length={length} samples; "
+      "raise the lengths of the buckets"
     )
   return total

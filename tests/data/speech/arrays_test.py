@@ -43,7 +43,7 @@ def test_labels_texts_and_16_bits(tmp_path):
   np.testing.assert_allclose(source[1]["audio"], ROWS[1], atol=2**-15)
   used = Utterances(source)
   assert len(used) == 2 and used[1]["label"] == 1
-  assert abs(used[1]["audio"].std() - 1) < 1e-3
+  assert abs(used[1]["samples"].std() - 1) < 1e-3
 
 
 @pytest.mark.parametrize(

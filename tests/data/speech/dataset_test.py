@@ -39,7 +39,7 @@ def test_long_recordings_are_left_out_everywhere(tmp_path):
         {f"longer than max_seconds={most}": 3 - kept} if kept < 3 else {}
       )
       assert source.left_out == left_out
-      assert all(np.isfinite(source[i]["audio"]).all() for i in range(kept))
+      assert all(np.isfinite(source[i]["samples"]).all() for i in range(kept))
 
 
 def test_errors(tmp_path):

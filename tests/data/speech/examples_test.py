@@ -38,27 +38,27 @@ def test_examples():
   assert utterances.lengths.tolist() == [800, 900]
   assert utterances.lengths.dtype == np.int64
   example = utterances[1]
-  assert set(example) == {"audio", "text", "label", "requested", "record"}
+  assert set(example) == {"samples", "text", "label", "requested", "record"}
   assert (example["requested"], example["record"]) == (1, 1)
   assert (example["text"], example["label"]) == ("b", 5)
-  assert example["audio"].dtype == np.float32
+  assert example["samples"].dtype == np.float32
   exact = given[1]["audio"].mean(axis=1)
   truth = (exact - exact.mean()) / np.sqrt(exact.var() + 1e-5)
-  np.testing.assert_allclose(example["audio"], truth, atol=1e-6)
+  np.testing.assert_allclose(example["samples"], truth, atol=1e-6)
   assert utterances.record_name(1) == "record 1"
   again = pickle.loads(pickle.dumps(utterances))
-  np.testing.assert_array_equal(again[1]["audio"], example["audio"])
+  np.testing.assert_array_equal(again[1]["samples"], example["samples"])
 
 
 def test_resampled():
   given = [{"audio": encoded(sine(8000, 8000), rate=8000)}]
   utterances = Utterances(Records(given, [16_000]))
-  out = utterances[0]["audio"]
+  out = utterances[0]["samples"]
   assert len(out) == utterances.lengths[0] == 16_000
   truth = decoding.normalise(sine(16_000))
   np.testing.assert_allclose(out[2000:-2000], truth[2000:-2000], atol=1e-3)
   slow = Utterances(Records(records(16_000)), sample_rate=8000)
-  assert len(slow[0]["audio"]) == slow.lengths[0] == 8000
+  assert len(slow[0]["samples"]) == slow.lengths[0] == 8000
 
 
 def test_the_next_good_utterance_stands_in():
@@ -72,7 +72,9 @@ def test_the_next_good_utterance_stands_in():
   assert [utterances[i]["requested"] for i in range(7)] == list(range(7))
   # Recording and label stay together.
   assert [utterances[i]["label"] for i in range(7)] == [0, 1, 5, 5, 5, 5, 0]
-  np.testing.assert_array_equal(utterances[2]["audio"], utterances[5]["audio"])
+  np.testing.assert_array_equal(
+    utterances[2]["samples"], utterances[5]["samples"]
+  )
 
 
 def test_stand_ins_are_among_those_kept():
@@ -96,9 +98,9 @@ def test_what_is_left_out(caplog):
     "too short for one frame": 1,
   }
   assert [record.getMessage() for record in caplog.records] == [
-    "Utterances: left out 3 of 8 utterances, 3 % of the audio: 2 unreadable or "
-    "empty (the first is record 0: too short: 1 samples); 1 too short for one "
-    "frame (the first is record 1)"
+    "Utterances: left out 3 of 8 utterances, 3 % of all samples: 2 "
+    "unreadable or empty (the first is record 0: too short: 1 samples); 1 "
+    "too short for one frame (the first is record 1)"
   ]
   caplog.clear()
   limited = Utterances(source, min_samples=700, max_samples=2000)
@@ -198,7 +200,7 @@ def test_every_source(tmp_path):
   for name, source in built.items():
     utterances = pickle.loads(pickle.dumps(Utterances(source)))
     example = utterances[0]
-    assert len(example["audio"]) == utterances.lengths[0]
+    assert len(example["samples"]) == utterances.lengths[0]
     assert len(utterances) == (110 if name == "tones" else 1)
     assert ("label" in example) == bool(source.class_names)
     assert utterances.class_names == source.class_names

@@ -18,7 +18,7 @@ LAYERS = ((8, 4, 2), (8, 3, 2))
 def example(samples, length, **rest):
   signal = np.arange(1, samples + 1, dtype=np.float32)
   at = {"requested": 3, "record": 4}
-  return {"audio": signal, "length": length, **at, **rest}
+  return {"samples": signal, "length": length, **at, **rest}
 
 
 class FirstHalf:
@@ -61,7 +61,7 @@ def test_crops_are_slices_of_the_normalised_whole():
   rng = np.random.default_rng(0)
   raw = rng.normal(2, 3, 5000).astype(np.float32)
   whole = decoding.normalise(raw)
-  record = example(1, 800) | {"audio": whole}
+  record = example(1, 800) | {"samples": whole}
   out = SpeechTrainTransform()(record, np.random.default_rng(1))["inputs"]
   windows = np.lib.stride_tricks.sliding_window_view(whole, 800)
   assert (windows == out).all(axis=1).sum() == 1

@@ -159,7 +159,7 @@ def test_shards(folder, tmp_path, capsys):
   assert packed.record_name(2) == f"{out.parent / names[1]}[1]"
   np.testing.assert_array_equal(packed.lengths(16_000), loose.lengths(16_000))
   one, other = Utterances(packed)[4], Utterances(loose)[4]
-  np.testing.assert_array_equal(one["audio"], other["audio"])
+  np.testing.assert_array_equal(one["samples"], other["samples"])
   assert "packed 4 of 4 shards\n" in capsys.readouterr().err
 
 

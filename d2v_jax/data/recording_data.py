@@ -1,0 +1,119 @@
+"""config.data of recordings: what speech and signals have in common."""
+
+import abc
+import dataclasses
+from typing import Any, ClassVar
+
+from d2v_jax import config as config_lib
+from d2v_jax.config import FromRun
+from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.dataset import (
+  DATA,
+  EVALUATION,
+  Dataset,
+  EvaluationExamples,
+  Example,
+  Section,
+)
+from d2v_jax.data.labels import Labels
+from d2v_jax.data.layout import WaveformInputs
+from d2v_jax.data.masks.mask import Mask
+from d2v_jax.data.ranges import check_range
+from d2v_jax.data.speech.transform import (
+  SpeechEvalTransform,
+  SpeechTrainTransform,
+)
+from d2v_jax.data.usable_recordings import UsableRecordings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecordingData(Dataset):
+  """Recordings for training, evaluation and feature extraction.
+
+  Attributes:
+    inputs: what the encoder takes.
+    mask: what draws the hidden frames; None to train without.
+    labels: what makes the labels; None to pretrain.
+    buckets: lengths of batches, in samples.
+    max_seconds: recordings that are longer are left out, and not decoded.
+  """
+
+  inputs: FromRun[WaveformInputs]
+  mask: Mask | None = None
+  labels: Labels | None = None
+  buckets: Buckets | None = None
+  max_seconds: float = 1800.0
+
+  needs_buckets: ClassVar[bool] = True
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    with config_lib.errors_at(DATA):
+      check_range("recordings", "max_seconds", self.max_seconds, 0.001, 1e6)
+
+  @abc.abstractmethod
+  def usable(self, records: Any, labels: Labels | None) -> UsableRecordings:
+    """Every recording that has a frame, whatever its label.
+
+    Args:
+      records: a source, such as one of `sources`.
+      labels: what makes the labels.
+
+    Raises:
+      ValueError: they do not fit.
+    """
+
+  def transform(self) -> SpeechTrainTransform:
+    """See `Dataset.transform`."""
+    return config_lib.call(
+      SpeechTrainTransform,
+      self.augment,
+      f"{DATA}.augment",
+      conv_layers=self.inputs.conv_layers,
+      width=self.inputs.width,
+      mask=self.mask,
+      channel_mask=self.channel_mask,
+      labels=self.labels,
+    )
+
+  @property
+  def channel_mask(self) -> Mask | None:
+    """What draws the hidden channels of tokens; None for none."""
+    return None
+
+  def blank(self, length: int | None = None) -> Example:
+    """See `Dataset.blank`."""
+    silence = self.inputs.example(length=length)["inputs"][0]
+    return {
+      "samples": silence,
+      "length": len(silence),
+      "label": 0,
+      "text": "",
+      "requested": 0,
+      "record": 0,
+    }
+
+  def evaluation(
+    self, records: Any, transform: Section, where: str
+  ) -> EvaluationExamples:
+    """See `Dataset.evaluation`."""
+    labels = self._labels_of(records)
+    with config_lib.errors_at(where):
+      source = self.usable(records, labels)
+    made = self._evaluation_transform(transform, labels)
+    return EvaluationExamples(source, made)
+
+  def check_evaluation(self, transform: Section) -> None:
+    """See `Dataset.check_evaluation`."""
+    self._evaluation_transform(transform)
+
+  def _evaluation_transform(
+    self, fields: Section, labels: Labels | None = None
+  ) -> SpeechEvalTransform:
+    return config_lib.call(
+      SpeechEvalTransform,
+      fields,
+      f"{EVALUATION}.transform",
+      conv_layers=self.inputs.conv_layers,
+      labels=labels,
+    )
