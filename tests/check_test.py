@@ -81,8 +81,8 @@ def test_a_page(folder, checked):
     r"dog +1 +25\.0% +1 +50\.0%",
     r"  width, pixels( +30){7}",
     r"  height, pixels +20 .* 23",
-    r"  format: PNG 4",
-    r"  channels: RGB 4",
+    r"  format: PNG \(4\)",
+    r"  channels: RGB \(4\)",
     r"  tokens of an example: 64",
     r"  [\d,]+ examples a second by 4 threads here: .* for all 4",
   ):
@@ -233,6 +233,18 @@ def test_texts(tmp_path, report):
   assert texts_with(findings, f"1 of 2 examples of {TEST}", "texts.tsv:5 = ")
   assert texts_with(findings, "left out 1 of 4 records, which have no text")
   assert texts_with(findings, "without any word: 1 of 4 records")
+
+
+def test_a_text_that_cannot_be_read(tmp_path, report):
+  (tmp_path / "a.txt").write_bytes(b"caf\xe9\n")
+  made, findings = report(
+    runs.ROOT / "tests/configs/tiny_text.py",
+    f"--config.data.source={dict(name='lines', path=str(tmp_path))}",
+    "--config.evaluation.evaluators=None",
+  )
+  assert made["stops"] and made["splits"] == {SOURCE: {}}
+  (text,) = findings
+  assert text.startswith(f"{SOURCE}: TextFiles: cannot read {tmp_path}/a.txt: ")
 
 
 def test_a_probe(tmp_path, report):

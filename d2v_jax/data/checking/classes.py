@@ -8,6 +8,7 @@ import numpy as np
 
 from d2v_jax.data.checking.finding import Finding, named
 from d2v_jax.data.checking.survey import Label, Survey, known_labels
+from d2v_jax.data.files.unreadable import shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +79,8 @@ def findings(surveys: Sequence[Survey]) -> Iterator[Finding]:
 
 
 def _nothing_readable(survey: Survey) -> Iterator[Finding]:
+  if not survey.looks:
+    return  # nor of any other class, which is said already
   bad: dict[Label, list[int]] = collections.defaultdict(list)
   for index in survey.unreadable:
     if isinstance(survey.labels.get(index), int):
@@ -96,4 +99,4 @@ def _nothing_readable(survey: Survey) -> Iterator[Finding]:
 
 
 def _name(names: Sequence[str], number: int) -> str:
-  return names[number] if 0 <= number < len(names) else str(number)
+  return shown(names[number]) if 0 <= number < len(names) else str(number)

@@ -60,14 +60,14 @@ def opened(
   if batch_size is not None:
     split = splits[TRAINING] = Split(TRAINING)
     with noted(findings, TRAINING):
-      split.records = dataset.records()
+      split.records = _counted(dataset.records())
       split.examples = dataset.training(split.records)
       if dataset.buckets is not None:
         BucketStream(split.examples.source, dataset.buckets, batch_size, 0)
   for name, section in sections.items():
     split = splits[name] = Split(name)
     with noted(findings, name):
-      split.records = dataset.open(section, name)
+      split.records = _counted(dataset.open(section, name))
       split.examples = dataset.evaluation(split.records, transform, name)
       if evaluation_buckets is not None:
         SortedByLength(
@@ -93,6 +93,12 @@ def same_as(sources: Mapping[str, Any]) -> dict[str, str]:
     if name not in found and _are_the_same(one, other):
       found[name] = earlier
   return found
+
+
+def _counted(records: Any) -> Any:
+  """Returns a source that knows how many it has: some read files for that."""
+  len(records)
+  return records
 
 
 def _are_the_same(one: Any, other: Any) -> bool:

@@ -122,7 +122,8 @@ def _stored(report: Report) -> Iterator[str]:
   for name, survey in report.surveys.items():
     parts = []
     for what, counts in kinds(survey).items():
-      some = [f"{k} {_count(n)}" for k, n in list(counts.items())[:_MOST_KINDS]]
+      most = list(counts.items())[:_MOST_KINDS]
+      some = [f"{kind} ({_count(number)})" for kind, number in most]
       if len(counts) > len(some):
         some.append(f"{len(counts) - len(some)} other kinds")
       parts.append(f"  {what}: {', '.join(some)}")

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ from d2v_jax.data.files.unreadable import Unreadable, shown
 from d2v_jax.data.source import Record, Source
 
 Label = int | float
+
+_TOGETHER = 1024  # records that wait for a thread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,11 @@ def survey(
   """
   labels = known_labels(source)
 
-  def seen(index: int) -> _Seen:
+  end = time.monotonic() + seconds
+
+  def seen(index: int) -> _Seen | None:
+    if time.monotonic() > end:
+      return None
     label = None if labels is None else _as_label(labels[index])
     try:
       record = source[index]
@@ -116,15 +122,22 @@ def survey(
       disable=None if progress else True,
     ) as bar,
   ):
-    for some in _until(indices, 2 * threads, time.monotonic() + seconds):
-      found.update(zip(some, pool.map(seen, some), strict=True))
-      bar.update(len(some))
+    for first in range(0, len(indices), _TOGETHER):
+      some = indices[first : first + _TOGETHER]
+      for index, one in zip(some, pool.map(seen, some), strict=True):
+        if one is not None:
+          found[index] = one
+        bar.update()
   return Survey(
     name,
     source,
     {i: x.look for i, x in found.items() if x.look is not None},
-    {i: shown(x.unreadable) for i, x in found.items() if x.unreadable},
-    {i: shown(x.broken) for i, x in found.items() if x.broken},
+    {
+      i: shown(x.unreadable)
+      for i, x in found.items()
+      if x.unreadable is not None
+    },
+    {i: shown(x.broken) for i, x in found.items() if x.broken is not None},
     {i: x.label for i, x in found.items() if x.label is not None},
   )
 
@@ -142,18 +155,8 @@ class _Seen(NamedTuple):
 
   label: Label | None
   look: Look | None = None
-  unreadable: str = ""
-  broken: str = ""
-
-
-def _until(
-  indices: Sequence[int], size: int, end: float
-) -> Iterator[Sequence[int]]:
-  """Yields the indices, some at a time, as long as there is time."""
-  for first in range(0, len(indices), size):
-    if time.monotonic() > end:
-      return
-    yield indices[first : first + size]
+  unreadable: str | None = None
+  broken: str | None = None
 
 
 def _as_label(value: Any) -> Label | None:

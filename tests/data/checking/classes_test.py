@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from d2v_jax.data.checking import classes
@@ -17,6 +19,12 @@ def test_counts_and_shares():
   assert found.counts == {"cat": 1, "dog": 3, "fox": 0}
   assert found.shares == {"cat": 0.25, "dog": 0.75, "fox": 0.0}
   assert found.of_all
+
+
+def test_names_that_cannot_be_printed():
+  names = (os.fsdecode(b"caf\xe9"), "tea\n")
+  found = classes.of(surveyed("x", [1, 2], [0, 1], class_names=names))
+  assert list(found.counts) == [r"caf\udce9", r"tea\n"]
 
 
 def test_of_a_sample():
@@ -52,6 +60,8 @@ def test_a_class_of_which_nothing_can_be_read():
   labels = [0, 1, 1, 1]
   some = surveyed("x", [1, None, None, 2], labels, class_names=ANIMALS)
   assert not texts(some)
+  # That none can be read at all is another finding.
+  assert not texts(surveyed("x", [None] * 4, labels, class_names=ANIMALS))
   none = surveyed("x", [1, None, None, None], labels, class_names=ANIMALS)
   (text,) = texts(none)
   assert text == (

@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,12 @@ def test_a_sample_and_no_time():
   source = Things([1, 2])
   found = survey_lib.survey("x", source, look, [0, 1], seconds=-1)
   assert found.looked_at == 0
+
+
+def test_no_record_is_begun_when_the_time_is_over(monkeypatch):
+  clock = iter(range(100))
+  fake = types.SimpleNamespace(monotonic=lambda: next(clock))
+  monkeypatch.setattr(survey_lib, "time", fake)
+  # Begun at 1, 2 and 3, after a start at 0.
+  found = survey_lib.survey("x", Things(range(9)), look, range(9), seconds=3)
+  assert list(found.looks) == [0, 1, 2]
