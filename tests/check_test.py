@@ -157,13 +157,42 @@ def test_what_stops_a_run(folder, report, checked):
   assert "the splits have different classes" in findings[0]
   assert texts_with(findings, TEST, "no example of 1 of 3 classes (fox)")
   assert texts_with(findings, "nothing of the class fox can be read, 1 of 1")
+  (folder / "train/fox/notes.txt").touch()
   few = on(folder, **{"data.max_corrupt": 0})
-  assert texts_with(report(*few)[1], "more than config.data.max_corrupt=0")
+  made, findings = report(*few)
+  assert texts_with(findings, "more than config.data.max_corrupt=0")
+  # Those that stop it stand first, also before warnings.
+  stops = [finding["stops"] for finding in made["findings"]]
+  assert stops == sorted(stops, reverse=True) and stops.count(True) == 2
   status, page = checked(*few)
   assert status == 2 and page.startswith("- STOPS A RUN: ")
   gone, findings = report(*on(folder / "nowhere"))
   assert gone["splits"] == {SOURCE: {}, TEST: {}, "config.evaluation.train": {}}
   assert all("is not a folder" in x for x in findings) and len(findings) == 3
+
+
+def test_classes_that_are_not_learned_may_differ(folder, report):
+  fox = folder / "train/fox/a.png"
+  fox.parent.mkdir()
+  fox.write_bytes((folder / "train/dog/a.png").read_bytes()[:-1] + b"x")
+  both = {"evaluation.train.path": folder / "test"}
+  made, findings = report(*on(folder, **both))
+  assert not made["stops"]
+  assert texts_with(findings, "has no example of 1 of 3 classes (fox)")
+
+
+def test_a_head_of_another_number_of_outputs(folder, report):
+  supervised = {
+    "objective": "dict(name='classification', head={'num_outputs': 5})",
+    "data.mask": None,
+    "evaluation.evaluators": None,
+  }
+  made, findings = report(*on(folder, **supervised))
+  assert made["stops"]
+  assert findings == [
+    "config.objective.head.num_outputs: got 5, but the labels have 2 different "
+    "values; set it to 2."
+  ]
 
 
 def test_a_test_split_that_is_trained_on(folder, report):
@@ -200,6 +229,7 @@ def test_audio(tmp_path, report):
   assert training["cropped"] == pytest.approx(1 / 7)
   assert training["padding"] == 0.0 and training["best"] == [16_000, 48_000]
   assert texts_with(findings, SOURCE, "training crops 1 of 4 examples")
+  assert texts_with(findings, "evaluation.train", "cuts 1 of 4 examples")
   counts = [x["examples"] for x in made["training"]["batches"]]
   assert counts == [2, 2]
   made, findings = report(*command, "--config.batch_size=8")

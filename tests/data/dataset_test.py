@@ -207,6 +207,13 @@ def test_records_can_be_looked_at(modality):
   assert all(look.numbers and not look.oddity for look in looks)
 
 
+@pytest.mark.parametrize("modality", sorted(DATA))
+def test_blocks_of_text_are_made_of_many_records(modality):
+  assert build(modality)[0].by_record == (modality != "text")
+  if modality == "text":
+    assert build("text", packing=None)[0].by_record
+
+
 def test_records_that_are_open_are_taken():
   dataset, examples = build("vision")
   few = First(dataset.records(), 5)

@@ -52,6 +52,20 @@ def test_lengths_of_batches(modality):
   assert found.kept.tolist() == (kept / lengths)[:20].tolist()
 
 
+@pytest.mark.parametrize("modality", ["speech", "text"])
+def test_what_is_hidden_of_padded_examples(modality):
+  dataset, examples, found = reading(modality)
+  shares = []
+  for k in range(20):
+    example = examples.source[k]
+    bucket = dataset.buckets.assign(examples.source.lengths[k])
+    example = {**example, "length": dataset.buckets.lengths[bucket]}
+    row = examples.transform(example, np.random.default_rng(k))
+    padding = row["padding"] if "padding" in row else row["inputs"] == 1
+    shares += [mask.sum() / (~padding).sum() for mask in row["mask"]]
+  assert found.hidden.tolist() == shares and len(shares) == 60
+
+
 def test_an_example_that_cannot_be_read():
   dataset, examples = dataset_test.build("vision")
 
