@@ -165,6 +165,7 @@ class FileColumn:
 
   def __init__(self, dataset: Any, column: str):
     self._dataset, self._column = dataset, column
+    self._tables = dataset.with_format("arrow")
 
   def __getitem__(self, index: int) -> bytes:
     """Returns the bytes of a file.
@@ -190,7 +191,7 @@ class FileColumn:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = self._dataset.with_format("arrow")[int(index) : int(index) + 1]
+    table = self._tables[int(index) : int(index) + 1]
     value = table.column(self._column)
     if pa.types.is_struct(value.type):
       parts = {name: pc.struct_field(value, name)[0] for name in _PARTS}
@@ -208,7 +209,7 @@ class ArrayColumn:
   """Arrays of numbers."""
 
   def __init__(self, dataset: Any, column: str, dtype: np.dtype):
-    self._dataset = dataset.with_format("numpy", dtype=dtype)
+    self._tables = dataset.with_format("arrow")
     self._column, self._dtype = column, dtype
 
   def __getitem__(self, index: int) -> np.ndarray:
@@ -217,13 +218,24 @@ class ArrayColumn:
     Raises:
       Unreadable: there is none, or it is ragged.
     """
-    value = self._dataset[int(index)][self._column]
-    if value is None:
-      raise Unreadable("the row has none")
-    try:
-      return np.asarray(value, self._dtype)
-    except (TypeError, ValueError) as error:
-      raise Unreadable(f"no array: {error}") from error
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = self._tables[int(index) : int(index) + 1]
+    values = table.column(self._column).combine_chunks()
+    if isinstance(values, pa.ExtensionArray):
+      values = values.storage
+    shape: list[int] = []
+    while pa.types.is_nested(values.type):
+      lengths = pc.list_value_length(values).unique()
+      if values.null_count or len(lengths) > 1:
+        ragged = "its rows differ in length, or are missing"
+        raise Unreadable(ragged if shape else "the row has none")
+      shape.append(lengths[0].as_py() if len(lengths) else 0)
+      values = values.flatten()
+    if values.null_count:
+      raise Unreadable(f"{values.null_count} of its numbers are missing")
+    return values.to_numpy().astype(self._dtype, copy=False).reshape(shape)
 
 
 _PARTS = ("bytes", "path")

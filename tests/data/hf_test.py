@@ -186,9 +186,16 @@ def test_columns_of_arrays(hf):
   column = HfRows(sets[0], "set").column_of("Image", "x", "image")
   with pytest.raises(Unreadable, match="the row has none"):
     column[1]
-  ragged = make({"x": [[[1, 2], [3]]]}, {"x": lists})
-  with pytest.raises(Unreadable, match="no array"):
-    HfRows(ragged, "set").column_of("Image", "x", "image")[0]
+  broken = {"its rows differ": [[1, 2], [3]], "1 of its numbers": [[1, None]]}
+  for reason, value in broken.items():
+    rows = HfRows(make({"x": [value]}, {"x": lists}), "set")
+    with pytest.raises(Unreadable, match=reason):
+      rows.column_of("Image", "x", "image")[0]
+  fixed = hf.List(hf.Value("float16"), length=3)
+  rows = HfRows(make({"x": [[1, 2, 3], [4, 5, 6]]}, {"x": fixed}), "set")
+  np.testing.assert_array_equal(
+    rows.column_of("Audio", "x", "audio")[1], np.array([4, 5, 6], np.float16)
+  )
 
 
 def test_columns_that_do_not_fit(hf):
