@@ -13,6 +13,7 @@ says what is meant by each.
 """
 
 import argparse
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -109,6 +110,7 @@ def report(
   from d2v_jax import config as config_lib
   from d2v_jax import probe
   from d2v_jax.data.checking import (
+    classes,
     duplicates,
     first_look,
     opening,
@@ -155,18 +157,19 @@ def report(
       # Before anything else, as what was read once is read faster.
       indices = survey.chosen(len(examples.source), _READ)
       read = reading.read(dataset, examples, indices)
-  surveys = {
-    x.name: survey.survey(
-      x.name,
-      x.records,
-      dataset.look,
-      survey.chosen(len(x.records), sample),
-      threads=dataset.num_threads,
-      progress=progress,
-    )
-    for x in splits.values()
-    if x.records is not None and not x.same_as
-  }
+  surveys = {}
+  for x in splits.values():
+    if x.records is not None and not x.same_as:
+      look = functools.partial(
+        survey.survey,
+        x.name,
+        x.records,
+        dataset.look,
+        threads=dataset.num_threads,
+        progress=progress,
+      )
+      some = look(survey.chosen(len(x.records), sample))
+      surveys[x.name] = some.with_more(look(classes.to_look_further(some)))
   learned = first_look.LEARNED
   findings += report.all_findings(surveys, learned, dataset.max_corrupt)
   same = {x.name: x.same_as for x in splits.values()}

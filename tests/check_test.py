@@ -123,6 +123,16 @@ def test_a_sample(folder, report):
   assert split["classes"]["cat"]["count"] == 3 and split["classes_of_all"]
 
 
+def test_a_sample_of_a_class_that_cannot_be_read(folder, report):
+  for k in range(3):
+    fox = folder / f"train/fox/{k}.png"
+    fox.parent.mkdir(exist_ok=True)
+    fox.write_bytes(b"words")
+  # Of seven records one is left out, and looked at if it is a fox.
+  _, findings = report(*on(folder), "--sample=6")
+  assert texts_with(findings, "nothing of the class fox can be read, 3 of 3")
+
+
 def test_what_is_wrong_with_images(folder, report):
   train, test = folder / "train", folder / "test"
   whole = (train / "cat/a.png").read_bytes()

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from d2v_jax.data.checking.finding import Finding, named
-from d2v_jax.data.checking.survey import Label, Survey, known_labels
+from d2v_jax.data.checking.survey import Survey, known_labels
 from d2v_jax.data.files.unreadable import shown
+
+_ENOUGH = 16  # records that tell that a class has none of use
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,45 +59,85 @@ def of(survey: Survey) -> Classes | None:
 def findings(surveys: Sequence[Survey]) -> Iterator[Finding]:
   """Classes that a split lacks, and those of which nothing can be read.
 
+  Splits that have no class in common have classes of different kinds, such as
+  speakers to pretrain on and words to probe for: they are not compared.
+
   Args:
     surveys: of the splits.
   """
-  split_classes = {s.name: c for s in surveys if (c := of(s)) is not None}
-  everywhere = dict.fromkeys(
-    name for c in split_classes.values() for name, n in c.counts.items() if n
-  )
-  for split, classes in split_classes.items():
-    lacking = [name for name in everywhere if not classes.counts.get(name)]
-    if lacking and classes.of_all:
-      others = [s for s in split_classes if s != split]
+  found = {s.name: c for s in surveys if (c := of(s)) is not None}
+  present = {
+    split: [name for name, count in c.counts.items() if count]
+    for split, c in found.items()
+  }
+  for split, own in present.items():
+    lacking: dict[str, None] = {}
+    having = []
+    for other, names in present.items():
+      missing = [name for name in names if name not in own]
+      if missing and len(missing) < len(names):
+        lacking |= dict.fromkeys(missing)
+        having.append(other)
+    if lacking and found[split].of_all:
       yield Finding(
-        f"{split} has no example of {len(lacking)} of {len(everywhere)} "
-        f"classes ({named(lacking)}), of which {' and '.join(others)} "
-        f"{'has' if len(others) == 1 else 'have'} some: add examples, or leave "
-        "the classes out everywhere."
+        f"{split} has no example of {len(lacking)} of "
+        f"{len(lacking) + len(own)} classes ({named(list(lacking))}), of which "
+        f"{' and '.join(having)} {'has' if len(having) == 1 else 'have'} some: "
+        "add examples, or leave the classes out everywhere."
       )
   for survey in surveys:
     yield from _nothing_readable(survey)
 
 
+def to_look_further(survey: Survey) -> list[int]:
+  """Returns more records of classes of which nothing was readable so far.
+
+  Args:
+    survey: of a sample, of a source that knows the labels of all records.
+
+  Returns:
+    Indices, so many that of each class `_ENOUGH` are looked at, or all.
+  """
+  every = known_labels(survey.source)
+  if every is None:
+    return []
+  labels = np.asarray(every)
+  further: list[int] = []
+  for label, looked_at in _without_readable(survey).items():
+    rest = np.setdiff1d(np.flatnonzero(labels == label), looked_at)
+    further += rest[: max(0, _ENOUGH - len(looked_at))].tolist()
+  return sorted(further)
+
+
 def _nothing_readable(survey: Survey) -> Iterator[Finding]:
   if not survey.looks:
     return  # nor of any other class, which is said already
-  bad: dict[Label, list[int]] = collections.defaultdict(list)
-  for index in survey.unreadable:
-    if isinstance(survey.labels.get(index), int):
-      bad[survey.labels[index]].append(index)
-  readable = {survey.labels[i] for i in survey.looks if i in survey.labels}
+  every = known_labels(survey.source)
+  labels = None if every is None else np.asarray(every)
   names = getattr(survey.source, "class_names", ())
-  for label in sorted(bad.keys() - readable):
-    first = bad[label][0]
-    number = len(bad[label])
+  for label, looked_at in sorted(_without_readable(survey).items()):
+    number = len(looked_at)
+    total = None if labels is None else int((labels == label).sum())
+    if number < _ENOUGH and number != total and not survey.is_complete:
+      continue  # too few to tell
+    first = looked_at[0]
     yield Finding(
-      f"{survey.name}: nothing of the class {_name(names, int(label))} can be "
-      f"read, {number} of {number} looked at (the first is "
-      f"{survey.record_name(first)}: {survey.unreadable[first]}); repair the "
-      "files, or leave the class out."
+      f"{survey.name}: nothing of the class {_name(names, label)} can be read, "
+      f"{number} of {number if total is None else total} looked at (the first "
+      f"is {survey.record_name(first)}: {survey.unreadable[first]}); repair "
+      "the files, or leave the class out."
     )
+
+
+def _without_readable(survey: Survey) -> dict[int, list[int]]:
+  """Class -> its records looked at, of classes of which none was readable."""
+  bad: dict[int, list[int]] = collections.defaultdict(list)
+  for index in survey.unreadable:
+    label = survey.labels.get(index)
+    if isinstance(label, int):
+      bad[label].append(index)
+  readable = {survey.labels[i] for i in survey.looks if i in survey.labels}
+  return {label: bad[label] for label in bad.keys() - readable}
 
 
 def _name(names: Sequence[str], number: int) -> str:

@@ -55,6 +55,16 @@ class Survey:
     """Whether all records were looked at."""
     return self.looked_at == self.total
 
+  def with_more(self, more: "Survey") -> "Survey":
+    """What further records of the same source show, too."""
+    return dataclasses.replace(
+      self,
+      looks={**self.looks, **more.looks},
+      unreadable={**self.unreadable, **more.unreadable},
+      broken={**self.broken, **more.broken},
+      labels={**self.labels, **more.labels},
+    )
+
   def record_name(self, index: int) -> str:
     """Returns a record's name as one line."""
     return shown(self.source.record_name(index))

@@ -56,6 +56,38 @@ def test_a_split_that_lacks_a_class():
   assert texts(train, part) == []
 
 
+def test_several_splits_and_classes_of_another_kind():
+  train = surveyed("train", [1, 2, 3], [0, 1, 2], class_names=ANIMALS)
+  test = surveyed("test", [1], [0], class_names=ANIMALS)
+  words = surveyed("words", [1, 2], [0, 1], class_names=("yes", "no"))
+  (text,) = texts(train, test, words)
+  assert text.startswith(
+    "test has no example of 2 of 3 classes (dog, fox), of which train has some"
+  )
+  more = surveyed("more", [1, 2], [0, 2], class_names=ANIMALS)
+  second, third = texts(train, test, words, more)
+  assert "(dog, fox), of which train and more have some" in second
+  assert "more has no example of 1 of 3 classes (dog), of which train" in third
+
+
+def test_looking_further_at_a_class():
+  labels = [0] * 40 + [1] * 3 + [2] * 2
+  values = [None] * 40 + [None, 1, None] + [5, 6]
+  some = surveyed("x", values, labels, [0, 7, 40, 43], known=True)
+  # One or two are too few to tell.
+  assert texts(some) == []
+  further = classes.to_look_further(some)
+  assert further == [*range(1, 7), *range(8, 16), 41, 42]
+  more = some.with_more(surveyed("x", values, labels, further, known=True))
+  (text,) = texts(more)
+  assert text.startswith(
+    "x: nothing of the class 0 can be read, 16 of 40 looked at (the first is "
+  )
+  assert classes.to_look_further(more) == []
+  # Who cannot say which records are of a class cannot be asked.
+  assert classes.to_look_further(surveyed("x", values, labels, [0, 43])) == []
+
+
 def test_a_class_of_which_nothing_can_be_read():
   labels = [0, 1, 1, 1]
   some = surveyed("x", [1, None, None, 2], labels, class_names=ANIMALS)
