@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping
 
 from d2v_jax.data.dataset import Dataset
 from d2v_jax.data.images.dataset import ImageData
+from d2v_jax.data.signals.dataset import SignalData
 from d2v_jax.data.speech.dataset import SpeechData
 from d2v_jax.data.text.dataset import TextData
 from d2v_jax.models.encoder import Encoder
+from d2v_jax.models.signal import signal, visible_signal
 from d2v_jax.models.speech import speech
 from d2v_jax.models.text import text
 from d2v_jax.models.visible_speech import visible_speech
@@ -34,6 +36,9 @@ MODALITIES = {
   "vision": Modality({"vit": vit, "visible_vit": visible_vit}, ImageData),
   "speech": Modality(
     {"speech": speech, "visible_speech": visible_speech}, SpeechData
+  ),
+  "signal": Modality(
+    {"signal": signal, "visible_signal": visible_signal}, SignalData
   ),
   "text": Modality({"text": text, "visible_text": visible_text}, TextData),
 }

@@ -109,15 +109,16 @@ class Pretrained:
 
     Args:
       inputs: images uint8 [n, H, W, C]; utterances float32 [n, T] of zero mean
-        and unit variance at 16 kHz; or tokens int32 [n, N] from <s> to </s>,
-        filled with <pad>. For utterances of different lengths a dict of
-        `inputs`, filled with zeros, and `padding` bool [n, N], which is True
+        and unit variance at 16 kHz; signals float32 [n, T, C], normalised as
+        config.data says, at the encoder's rate; or tokens int32 [n, N] from <s>
+        to </s>, filled with <pad>. For recordings of different lengths a dict
+        of `inputs`, filled with zeros, and `padding` bool [n, N], which is True
         for the frames (`encoder.inputs.num_tokens`) that are filling.
       layers: None for the final output; the layers whose outputs are averaged,
         from 0 on or from -1 back; or 'all'.
       pool: how an example's tokens become one vector: 'mean', 'cls',
-        'mean_std', 'cells:2' or 'tokens' of images, 'segments:8' of speech and
-        text; `d2v_jax.evaluators.pooling` says how each is made.
+        'mean_std', 'cells:2' or 'tokens' of images, 'segments:8' of all
+        others; `d2v_jax.evaluators.pooling` says how each is made.
       batch_size: examples at a time; on several devices rounded up to a
         multiple.
 

@@ -34,6 +34,8 @@ PARAMETERS = {
   "speech_large_d2v2": 315_184_144,
   "audio_folder": 2_115_904,
   "finetune_speech": 2_084_445,
+  "signals": 386_112,
+  "signals_d2v2": 398_404,
   "tones": 431_168,
   "tones_d2v2": 443_460,
   "text_base": 126_415_872,
@@ -91,11 +93,16 @@ def vocabulary(folder, size):
 def load(name, vocabularies):
   """The config with bundled data instead of its own."""
   config = config_file.load(str(CONFIGS / f"{name}.py"))
-  source = {"name": BUNDLED[config.modality], "split": "train"}
-  config.data.source = source
-  for split in ("train", "test"):
-    if split in config.evaluation:
-      config.evaluation[split] = {**source, "split": split}
+  if config.modality == "signal":
+    config.data.source = {"name": "arrays", "path": signals(vocabularies)}
+    for split in ("train", "test"):
+      config.evaluation[split] = config.data.source
+  else:
+    source = {"name": BUNDLED[config.modality], "split": "train"}
+    config.data.source = source
+    for split in ("train", "test"):
+      if split in config.evaluation:
+        config.evaluation[split] = {**source, "split": split}
   config.num_devices = 1
   if "name" not in config.encoder:  # it is that of the run of init_from
     config.encoder.name = NETWORKS[config.modality]
@@ -115,6 +122,14 @@ def load(name, vocabularies):
       if split.startswith("test"):
         config.evaluation[split] = config.data.source
   return config
+
+
+def signals(vocabularies):
+  """Signals as long as those that do not come along."""
+  path = pathlib.Path(vocabularies[8000]).parent / "signals.npz"
+  values = np.random.default_rng(0).normal(size=(16, 100, 6))
+  np.savez(path, signal=values, label=np.arange(16) % 4)
+  return str(path)
 
 
 def transcripts(vocabularies):

@@ -1,4 +1,4 @@
-"""Speech and text from the command line: the same loop, resume and probes."""
+"""All but images from the command line: the same loop, resume and probes."""
 
 import os
 import signal
@@ -13,12 +13,14 @@ from tests import runs
 
 CONFIGS = {
   "speech": "tests/configs/tiny_speech.py",
+  "signal": "tests/configs/tiny_signal.py",
   "text": "tests/configs/tiny_text.py",
 }
 ONE_DEVICE = "--config.num_devices=1"
 SLOW = pytest.mark.slow
 FROM_CLASSES = {
   "speech": ("--config.objective.head.num_outputs=4",),
+  "signal": ("--config.objective.head.num_outputs=4",),
   "text": (
     "--config.objective.head.num_outputs=7",
     "--config.data.packing=None",
@@ -28,8 +30,29 @@ FROM_CLASSES = {
 
 def train(modality, workdir, *arguments):
   return main.main(
-    [f"--config={CONFIGS[modality]}", f"--workdir={workdir}", *arguments]
+    [
+      f"--config={runs.ROOT / CONFIGS[modality]}",
+      f"--workdir={workdir}",
+      *arguments,
+    ]
   )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def signals(tmp_path_factory):
+  """Where the config of signals finds some, of two lengths and four classes."""
+  folder = tmp_path_factory.mktemp("signals")
+  rng = np.random.default_rng(0)
+  lengths = 20 + 15 * (np.arange(48) // 4 % 2)
+  np.savez(
+    folder / "signals.npz",
+    signal=rng.normal(size=(lengths.sum(), 3)),
+    length=lengths,
+    label=np.arange(48) % 4,
+  )
+  with pytest.MonkeyPatch.context() as m:
+    m.chdir(folder)
+    yield
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +79,12 @@ def test_trains_and_measures(modality, pretrained):
 
 
 @pytest.mark.parametrize(
-  "modality", ["speech", pytest.param("text", marks=SLOW)]
+  "modality",
+  [
+    "speech",
+    pytest.param("signal", marks=SLOW),
+    pytest.param("text", marks=SLOW),
+  ],
 )
 def test_stopped_and_resumed(modality, pretrained, tmp_path, monkeypatch):
   workdir = tmp_path / "run"
@@ -87,7 +115,7 @@ def test_several_devices_give_the_same(
     "--config.encoder.dropout=0.0",
     "--config.evaluation.evaluators=None",
   ]
-  if modality == "speech":
+  if modality != "text":
     still.append("--config.encoder.layer_drop=0.0")
   one, four = tmp_path / "one", tmp_path / "four"
   assert train(modality, one, ONE_DEVICE, *still) == 0
@@ -97,7 +125,12 @@ def test_several_devices_give_the_same(
 
 
 @pytest.mark.parametrize(
-  "modality", [pytest.param("speech", marks=SLOW), "text"]
+  "modality",
+  [
+    pytest.param("speech", marks=SLOW),
+    pytest.param("signal", marks=SLOW),
+    "text",
+  ],
 )
 def test_fine_tuned_on_classes(modality, pretrained, tmp_path):
   arguments = (

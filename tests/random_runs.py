@@ -11,10 +11,16 @@ from d2v_jax.modalities import MODALITIES
 from d2v_jax.training.checkpoint import Checkpoints
 from tests import runs
 
-CONFIGS = {"vision": "tiny", "speech": "tiny_speech", "text": "tiny_text"}
+CONFIGS = {
+  "vision": "tiny",
+  "speech": "tiny_speech",
+  "signal": "tiny_signal",
+  "text": "tiny_text",
+}
 BATCHES = {
   "vision": {"inputs": np.zeros((1, 8, 8, 1), np.uint8)},
   "speech": {"inputs": np.zeros((1, 4000), np.float32)},
+  "signal": {"inputs": np.zeros((1, 40, 3), np.float32)},
   "text": {"inputs": np.zeros((1, 16), np.int32)},
 }
 ITEMS = ("params", "teacher_params")

@@ -152,7 +152,7 @@ def splits(data: Any) -> dict[str, Any]:
 
 def is_splits(data: Any) -> bool:
   """Whether given data are of splits by name, not of one."""
-  one = {"image", "audio", "text"}
+  one = {"image", "audio", "signal", "text"}
   return isinstance(data, Mapping) and not one & data.keys()
 
 

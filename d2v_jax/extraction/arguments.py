@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from d2v_jax.extraction.formats import FORMATS
 
-BATCH_SIZES = {"vision": 64, "speech": 8, "text": 64}
+BATCH_SIZES = {"vision": 64, "speech": 8, "signal": 64, "text": 64}
 
 
 def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
@@ -23,7 +23,8 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     required=True,
     metavar="PATH",
     help="a folder, one file, or a table (.csv, .tsv, .jsonl, .parquet) with a "
-    "column `path`, or `text` for text; of plain text each line is an example",
+    "column `path`, or `text` for text; of plain text each line is an example; "
+    "of signals also .npz and .ts",
   )
   add(
     "--output",
@@ -53,7 +54,7 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     default="mean",
     help="how an example's tokens become one vector: mean (default), cls, "
     "mean_std (mean and standard deviation), cells:R (of images, R x R means), "
-    "segments:S (of speech and text, S means in time); or tokens: a vector for "
+    "segments:S (of all but images, S means in time); or tokens: a vector for "
     "each",
   )
   add(
@@ -106,7 +107,7 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
   add(
     "--max_seconds",
     type=float,
-    help="speech: longer is an error, or cut; default 60",
+    help="speech, signals: longer is an error, or cut; default 60",
   )
   add(
     "--max_tokens",
@@ -116,7 +117,7 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
   add(
     "--cut",
     action="store_true",
-    help="speech, text: of what is too long take the beginning",
+    help="speech, signals, text: of what is too long take the beginning",
   )
   add(
     "--max_skipped",

@@ -12,10 +12,10 @@ from d2v_jax.config import Spec
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.corrupt import problem
 from d2v_jax.data.layout import Inputs, TokenInputs
-from d2v_jax.data.speech import decoding
 from d2v_jax.modalities import MODALITIES
 
-SHORTEST = {"speech": 4_000, "text": 16}  # padded length, samples or tokens
+# Padded length, samples or tokens.
+SHORTEST = {"signal": 64, "speech": 4_000, "text": 16}
 
 _GROWTH = 1.25
 _NO_LIMIT = 2**31 - 1
@@ -108,6 +108,7 @@ class Examples:
     listing = getattr(source, "listing", None)
     self.listing = listing.summary() if listing is not None else ""
     self._unit = "tokens" if isinstance(inputs, TokenInputs) else "samples"
+    self._rate = getattr(inputs, "rate", 0)
     self._longest, self._cut, self._pad = longest, cut, pad
     self._padded = None
     if longest is not None:
@@ -173,7 +174,7 @@ class Examples:
     most, option = self._longest, "--max_tokens"
     if self._unit == "samples":
       option = "--max_seconds"
-      count, most = (f"{x / decoding.SAMPLE_RATE:.6g} s" for x in (count, most))
+      count, most = (f"{x / self._rate:.6g} s" for x in (count, most))
     else:
       count, most = f"{count} tokens", f"{most} tokens"
     return ValueError(

@@ -4,12 +4,17 @@ import glob
 import os
 from typing import Any
 
+import numpy as np
+
 from d2v_jax.data import table_files
 from d2v_jax.data.images.image_files import (
   ImageFiles,
   ImageFolder,
   ImageTable,
 )
+from d2v_jax.data.signals.arrays import SignalArrayFiles
+from d2v_jax.data.signals.files import SignalFiles, SignalFolder, SignalTable
+from d2v_jax.data.signals.ts_file import TsFile
 from d2v_jax.data.speech.audio_files import AudioFiles
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.speech.sources import AudioFolder
@@ -30,9 +35,11 @@ def open_input(
   """Opens a folder, a table or a single file as a source of records.
 
   Args:
-    modality: 'vision', 'speech' or 'text'.
+    modality: 'vision', 'speech', 'signal' or 'text'.
     path: what to read. A table (see `tables.Table`) has a column
-      `path` (relative to the table's folder) or, of text, the text itself.
+      `path` (relative to the table's folder) or, of text, the text itself. Of
+      signals, a .npz file holds arrays, a .ts file many signals, and others one
+      signal each.
     split: of a table, the rows with this `split`; None for all.
     label: of a table, the column of the labels; None for none.
     columns: of a table of text, the column of the text, or the two of a pair.
@@ -62,6 +69,8 @@ def open_input(
     text, *second = columns or ("text",)
     pair = second[0] if second else None
     return TextTable(path, split=split, label=label, text=text, text_b=pair)
+  if modality == "signal":
+    return _signals(path, split, label)
   if modality == "speech":
     if table:
       return Manifest(path, split=split, label=label, text=None)
@@ -69,3 +78,15 @@ def open_input(
   if table:
     return ImageTable(path, split=split, label=label)
   return ImageFolder(path) if folder else ImageFiles([path])
+
+
+def _signals(path: str, split: str | None, label: str | None) -> Any:
+  if path.lower().endswith(".npz"):
+    return SignalArrayFiles(path)
+  if path.lower().endswith(".ts"):
+    return TsFile(path)
+  if path.lower().endswith(TABLES):
+    return SignalTable(path, split=split, label=label)
+  if os.path.isdir(path):
+    return SignalFolder(path)
+  return SignalFiles([path], np.zeros(1))

@@ -14,7 +14,6 @@ import d2v_jax
 from d2v_jax import config as config_lib
 from d2v_jax.data.layout import ImageInputs, Inputs, WaveformInputs
 from d2v_jax.data.speech import decoding
-from d2v_jax.data.speech.decoding import SAMPLE_RATE
 from d2v_jax.extraction.compute import Wanted
 from d2v_jax.extraction.examples import Examples
 from d2v_jax.modalities import MODALITIES
@@ -28,9 +27,9 @@ ONLY_FOR = {
   "range": ("vision",),
   "background": ("vision",),
   "max_pixels": ("vision",),
-  "max_seconds": ("speech",),
+  "max_seconds": ("speech", "signal"),
   "max_tokens": ("text",),
-  "cut": ("speech", "text"),
+  "cut": ("speech", "signal", "text"),
   "column": ("text",),
   "tokenizer": ("text",),
 }
@@ -67,8 +66,8 @@ def fitted_config(
   changes: dict[str, Any] = {}
   if args.image_size:
     changes["image_size"] = args.image_size
-  if modality == "speech":
-    # So that padding changes nothing, as if each utterance came alone.
+  if modality in ("speech", "signal"):
+    # So that padding changes nothing, as if each recording came alone.
     changes["isolate_padding"] = True
   transform = dict((config.get("evaluation") or {}).get("transform") or {})
   if args.resize_ratio:
@@ -116,7 +115,7 @@ def longest(args: argparse.Namespace, inputs: Inputs) -> int | None:
   if isinstance(inputs, ImageInputs):
     return None
   if isinstance(inputs, WaveformInputs):
-    return round((args.max_seconds or MAX_SECONDS) * SAMPLE_RATE)
+    return round((args.max_seconds or MAX_SECONDS) * inputs.rate)
   most = inputs.max_tokens
   if args.max_tokens and args.max_tokens > most:
     raise ValueError(

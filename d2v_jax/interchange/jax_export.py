@@ -30,9 +30,9 @@ def write(
   """Writes inputs -> features, the parameters in it, for any batch size.
 
   Inputs are bytes of images [B, H, W, C], utterances float32 [B, T] of zero
-  mean and unit variance at 16 kHz without padding, or token ids int32 [B, N]
-  where 1 is padding. JAX reads such a file for half a year of its releases, and
-  longer as far as it goes.
+  mean and unit variance at 16 kHz without padding, signals [B, T, C] likewise
+  at their rate, or token ids int32 [B, N] where 1 is padding. JAX reads such a
+  file for half a year of its releases, and longer as far as it goes.
 
   Args:
     dest: the file; there must be none.
@@ -85,9 +85,9 @@ def _spec(model: Pretrained, length: int | None) -> jax.ShapeDtypeStruct:
     sizes = [str(n) for n in example.shape[1:]]
   else:
     example = inputs.example(length=length)["inputs"]
-    sizes = [str(length)]
+    sizes = [str(length), *map(str, example.shape[2:])]
     if length is None:
-      sizes, limits = ["n"], [f"n >= {inputs.shortest}"]
+      sizes[0], limits = "n", [f"n >= {inputs.shortest}"]
       if inputs.longest is not None:
         limits.append(f"n <= {inputs.longest}")
   shape = jax.export.symbolic_shape(

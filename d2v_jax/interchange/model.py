@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from d2v_jax import config as config_lib
-from d2v_jax.data.layout import ImageInputs, Inputs, WaveformInputs
+from d2v_jax.data.layout import ImageInputs, Inputs
 from d2v_jax.interchange.weights import (
   Arrays,
   InterchangeError,
@@ -146,7 +146,7 @@ def assemble(model: Foreign, source: str) -> Model:
 
 
 def _example(model: Foreign, inputs: Inputs) -> jax.ShapeDtypeStruct:
-  """One image [1, H, W, C], or as few samples or tokens [1, T] as there can be.
+  """One image [1, H, W, C], or as few samples or tokens as there can be.
 
   As a shape alone: in a hostile file it may be one that no memory holds.
   """
@@ -160,8 +160,8 @@ def _example(model: Foreign, inputs: Inputs) -> jax.ShapeDtypeStruct:
     raise ValueError(
       f"its first frame takes more than {_LONGEST} samples (conv_layers)."
     )
-  dtype = np.float32 if isinstance(inputs, WaveformInputs) else np.int32
-  return jax.ShapeDtypeStruct((1, inputs.shortest), dtype)
+  example = inputs.example()["inputs"]
+  return jax.ShapeDtypeStruct(example.shape, example.dtype)
 
 
 def channels(patch_size: int, params: Mapping[str, Any]) -> int:

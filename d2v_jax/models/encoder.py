@@ -157,7 +157,7 @@ class Encoder:
       raise ValueError(
         "this encoder needs all tokens and cannot take keep_ids; set "
         "encoder.name to one of data2vec 2.0's (visible_vit, visible_speech, "
-        "visible_text), or use a mask without keep_ids."
+        "visible_signal, visible_text), or use a mask without keep_ids."
       )
     rngs = {} if rng is None else {"dropout": rng}
     # Not all modules have the first two.

@@ -59,7 +59,8 @@ class Data2Vec2(Objective):
     if not self.encoder.visible:
       raise ValueError(
         "Data2Vec2: the encoder must encode visible tokens alone; set "
-        "encoder.name to visible_vit, visible_speech or visible_text."
+        "encoder.name to visible_vit, visible_speech, visible_signal or "
+        "visible_text."
       )
     if self.cls_loss < 0:
       raise ValueError(

@@ -42,6 +42,8 @@ def inputs(tmp_path_factory):
   root = tmp_path_factory.mktemp("inputs")
   rng = np.random.default_rng(0)
   photos, sounds, lines = {}, {}, []
+  for kind in ("run", "walk"):
+    (root / "signal" / kind).mkdir(parents=True)
   for i in range(21):
     shape = (9 + i % 3, 8 + i % 4)
     picture = pictures.smooth(*shape, channels=1, seed=i)[..., 0]
@@ -50,6 +52,9 @@ def inputs(tmp_path_factory):
     )
     noise = rng.normal(0, 0.1, (3000, 6200, 4000, 5900)[i % 4])
     sounds[f"{'yes' if i % 2 else 'no'}/{i:02}.wav"] = recordings.encoded(noise)
+    length = (30, 90, 45, 60)[i % 4]
+    folder = root / "signal" / ("run" if i % 2 else "walk")
+    np.save(folder / f"{i:02}.npy", rng.normal(2, 3, (length, 3)))
     lines.append("and " + " ".join(rng.choice(WORDS, (5, 26, 12, 27)[i % 4])))
   recordings.write_files(root / "vision", photos)
   recordings.write_files(root / "speech", sounds)
@@ -57,6 +62,7 @@ def inputs(tmp_path_factory):
   return {
     "vision": root / "vision",
     "speech": root / "speech",
+    "signal": root / "signal",
     "text": root / "text.txt",
   }
 
@@ -92,6 +98,9 @@ def alone(workdir, modality, files):
       x = centre({"image": pixels})["inputs"]
     elif modality == "speech":
       x = decoding.normalise(decoding.decode(file.read_bytes()))
+    elif modality == "signal":
+      x = np.load(file)
+      x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
     else:
       ids = tokenizer.load(name="kjv").encode(file)
       x = np.array([0, *ids, 2], np.int32)

@@ -177,6 +177,10 @@ def kind(folder: Folder) -> tuple[types.ModuleType, Incoming]:
 
 
 def _written(model: Model, params: Tree) -> Written:
+  if model.modality not in _MODULES:
+    raise refuse(
+      "modality", model.modality, "transformers has no data2vec of it"
+    )
   encoder = resolved(model.modality, model.encoder)
   if encoder["name"].startswith("visible_"):
     raise refuse(

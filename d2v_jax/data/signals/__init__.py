@@ -1,0 +1,1 @@
+"""Where signals come from, and what is done to them."""
