@@ -175,4 +175,6 @@ def report(
   same = {x.name: x.same_as for x in splits.values()}
   findings += duplicates.same_splits(same, learned)
   findings.sort(key=lambda finding: not finding.stops)
-  return report.Report(name, splits, surveys, findings, read)
+  return report.Report(
+    name, splits, surveys, findings, read, dataset.normalised_at
+  )

@@ -68,6 +68,7 @@ class Dataset(abc.ABC):
     given: split -> data that stand in no file; None: there are none.
     sources: name -> constructor of a source of records.
     needs_buckets: examples differ in length, so batches need lengths.
+    normalised_at: section whose mean and std channels are normalised by.
   """
 
   inputs: Any
@@ -80,6 +81,7 @@ class Dataset(abc.ABC):
 
   sources: ClassVar[Mapping[str, Callable]]
   needs_buckets: ClassVar[bool] = False
+  normalised_at: ClassVar[str] = "config.encoder"
 
   def __post_init__(self) -> None:
     check_reading(self.num_threads, self.num_workers, self.max_corrupt)

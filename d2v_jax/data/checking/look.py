@@ -20,7 +20,7 @@ class Look:
     numbers: what is measured, such as 'width, pixels' -> its value.
     kinds: how it is stored, such as 'channels' -> 'RGB'.
     moments: mean and mean of the squares of each channel, float64 [2, C], in
-      the unit of config.encoder.mean and std; None where there are no such.
+      the unit of the config's mean and std; None where there are no such.
     oddity: what is odd about it, such as 'near-black'; '' for nothing.
   """
 

@@ -8,7 +8,7 @@ from d2v_jax.data.checking.survey import Survey
 
 
 class Moments(NamedTuple):
-  """Of each channel, in the unit of config.encoder.mean and std.
+  """Of each channel, in the unit of the config's mean and std.
 
   Attributes:
     mean: float64 [C].

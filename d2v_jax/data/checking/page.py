@@ -20,6 +20,7 @@ _LIST = textwrap.TextWrapper(
   break_long_words=False,
   break_on_hyphens=False,
 )
+_SMALL = 0.01  # from which on two places behind the point are enough
 _WORTH = 0.05  # less of padding, to be named
 
 
@@ -136,8 +137,8 @@ def _moments(report: Report) -> Iterator[str]:
   for name, survey in report.surveys.items():
     if (found := moments.of(survey)) is not None:
       yield f"{_short(name)}: mean and standard deviation of each channel"
-      yield f'  --config.encoder.mean="{_tuple(found.mean)}"'
-      yield f'  --config.encoder.std="{_tuple(found.std)}"'
+      yield f'  --{report.normalised_at}.mean="{_tuple(found.mean)}"'
+      yield f'  --{report.normalised_at}.std="{_tuple(found.std)}"'
       return  # what is evaluated is normalised like what is learned from
 
 
@@ -214,11 +215,13 @@ def _count(number: int) -> str:
 
 
 def _number(value: float) -> str:
-  return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+  if value == round(value):
+    return f"{value:,.0f}"
+  return f"{value:,.2f}" if abs(value) >= _SMALL else f"{value:.2g}"
 
 
 def _tuple(values: np.ndarray) -> str:
-  inside = ", ".join(f"{x:.4f}" for x in values)
+  inside = ", ".join(f"{x:.4g}" for x in values)
   return f"({inside},)" if len(values) == 1 else f"({inside})"
 
 

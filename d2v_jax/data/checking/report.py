@@ -25,6 +25,7 @@ class Report:
       another.
     findings: those that stop a run first.
     reading: what training makes of examples; None where that is not known.
+    normalised_at: section of the config for mean and standard deviation.
   """
 
   name: str
@@ -32,6 +33,7 @@ class Report:
   surveys: Mapping[str, Survey]
   findings: Sequence[Finding]
   reading: Reading | None
+  normalised_at: str
 
   @property
   def stops(self) -> bool:

@@ -2,17 +2,20 @@ import numpy as np
 import pytest
 
 from d2v_jax.data.checking.finding import Finding
+from d2v_jax.data.checking.look import Look
 from d2v_jax.data.checking.opening import Split
 from d2v_jax.data.checking.page import page
 from d2v_jax.data.checking.reading import Fit, Reading
 from d2v_jax.data.checking.report import Report
-from tests.data.checking.things import surveyed
+from d2v_jax.data.checking.survey import survey
+from tests.data.checking.things import Things, surveyed
 
 
 def lines(surveys=(), findings=(), reading=None, others=()):
   splits = {x.name: Split(x.name) for x in (*surveys, *others)}
   names = {x.name: x for x in surveys}
-  return page(Report("mine", splits, names, findings, reading)).splitlines()
+  report = Report("mine", splits, names, findings, reading, "config.data")
+  return page(report).splitlines()
 
 
 def read(**changes):
@@ -59,6 +62,27 @@ def test_a_split_that_cannot_be_opened():
   rows = [line.split() for line in shown]
   assert ["a", "4", "4", "1", "2"] in rows
   assert ["b", "cannot", "be", "opened"] in rows
+
+
+class Signals(Things):
+  """Of two channels, whose values are the square roots of their moments."""
+
+  def look(self, record):
+    mean = np.array([record["x"], -2e-6])
+    numbers = {"length": record["x"], "level": record["x"] / 300}
+    return Look(b"", numbers, {"rate": "1 Hz"}, np.stack([mean, mean**2]))
+
+
+def test_numbers_and_where_they_go():
+  source = Signals([1.0, 2.0])
+  shown = lines([survey("config.a", source, source.look, [0, 1])])
+  assert '  --config.data.mean="(1.5, -2e-06)"' in shown
+  assert '  --config.data.std="(0.5, 0)"' in shown
+  cells = [line.split() for line in shown]
+  assert ["length", "1", "1.05", "1.25", "1.50", "1.75", "1.95", "2"] in cells
+  level = ["level", "0.0033", "0.0035", "0.0042", "0.005", "0.0058", "0.0065"]
+  assert [*level, "0.0067"] in cells
+  assert "  rate: 1 Hz (2)" in shown
 
 
 def test_what_training_makes():
