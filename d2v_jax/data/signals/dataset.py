@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from d2v_jax import config as config_lib
 from d2v_jax.config import Choices
+from d2v_jax.data.checking.look import Look
 from d2v_jax.data.dataset import DATA
 from d2v_jax.data.labels import Labels, RecordLabel
 from d2v_jax.data.layout import WaveformInputs
@@ -16,9 +17,11 @@ from d2v_jax.data.masks.signal import MASKS
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.recording_data import RecordingData
 from d2v_jax.data.signals import given as signals_given
+from d2v_jax.data.signals import look as signals_look
 from d2v_jax.data.signals.examples import Signals
 from d2v_jax.data.signals.normalise import Channels, Normalisation
 from d2v_jax.data.signals.sources import SOURCES
+from d2v_jax.data.source import Record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,7 @@ class SignalData(RecordingData):
   min_seconds: float = 0.0
 
   sources: ClassVar[Mapping[str, Callable]] = SOURCES
+  normalised_at: ClassVar[str] = DATA
 
   def __post_init__(self) -> None:
     super().__post_init__()
@@ -59,6 +63,11 @@ class SignalData(RecordingData):
     """See `Dataset.training_examples`."""
     logging.info(described(self.inputs))
     return self._signals(records, self.min_seconds)
+
+  def look(self, record: Record) -> Look:
+    """See `Dataset.look`."""
+    assert self.inputs.channels is not None  # of a signal
+    return signals_look.look(record, self.inputs.channels, self._normalisation)
 
   def given_records(self, value: Any, name: str) -> Any:
     """See `Dataset.given_records`."""

@@ -83,8 +83,7 @@ class Signals(UsableRecordings):
     """See `UsableRecordings.read`."""
     record = self._source[number]
     signal = record["signal"]
-    if signal.shape[1] != self._inputs.channels:
-      raise Unreadable(_wrong_channels(signal, self._inputs.channels))
+    check_channels(signal, self._inputs.channels)
     check_finite(signal)
     signal = resampled(
       signal.astype(np.float64), self._rates[number], self._inputs.rate
@@ -112,6 +111,17 @@ def _wrong_channels(signal: np.ndarray, wanted: int | None) -> str:
     else "; choose its channels, or set config.encoder.channels"
   )
   return f"it has {signal.shape[1]} channels, and the encoder {wanted}{turned}"
+
+
+def check_channels(signal: np.ndarray, wanted: int | None) -> None:
+  """Raises Unreadable for a signal of other channels than the encoder's.
+
+  Args:
+    signal: numbers [T, C].
+    wanted: C of the encoder.
+  """
+  if signal.shape[1] != wanted:
+    raise Unreadable(_wrong_channels(signal, wanted))
 
 
 def check_finite(signal: np.ndarray) -> None:
