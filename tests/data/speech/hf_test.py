@@ -35,10 +35,10 @@ def test_files_are_decoded_here(hf, tmp_path):
   used = Utterances(source)
   assert len(used) == 2 and used[1]["text"] == "NO"
   for k in range(2):
-    assert used[k]["audio"].shape == (4000,)
-    assert abs(used[k]["audio"].std() - 1) < 1e-3
+    assert used[k]["samples"].shape == (4000,)
+    assert abs(used[k]["samples"].std() - 1) < 1e-3
   # An octave and a half apart: 200 and 300 Hz in 0.25 s.
-  peaks = [np.abs(np.fft.rfft(used[k]["audio"])).argmax() for k in range(2)]
+  peaks = [np.abs(np.fft.rfft(used[k]["samples"])).argmax() for k in range(2)]
   assert peaks == [50, 75]
   assert used.unreadable == {
     f"{path}/train[2]": "no sound: text",
