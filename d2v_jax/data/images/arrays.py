@@ -5,6 +5,7 @@ import numpy as np
 from d2v_jax.data import arrays as arrays_lib
 from d2v_jax.data.array_files import ArrayFiles
 from d2v_jax.data.arrays import Arrays
+from d2v_jax.data.images.pixels import MAX_CHANNELS
 from d2v_jax.data.label_values import labelled
 from d2v_jax.data.source import Record
 
@@ -16,7 +17,7 @@ class ImageArrays:
 
   Args:
     arrays: name -> array: images [n, H, W] or [n, H, W, C], or a list of [H, W]
-      or [H, W, C], C 1 to 4, of unsigned or signed integers or floats; labels
+      or [H, W, C] of unsigned or signed integers or floats; labels
       [n], whole numbers or texts.
     name: of all of them, for names of records.
     image: name of the images.
@@ -101,15 +102,15 @@ def _check(images: object, name: str) -> None:
         f"ImageArrays: {name!r}{row} has the type {array.dtype}; it must be of "
         "unsigned or signed integers or floats"
       )
-    if len(shape) == 3 and not 1 <= shape[2] <= 4 and shape[0] <= 4:
+    if len(shape) == 3 and shape[0] <= 4 < min(shape[1:]):
       raise ValueError(
         f"ImageArrays: {name!r}{row} has the shape {list(array.shape)}, with "
         "the channels in front; put them last"
         + (": np.moveaxis(images, 1, 3)" if whole else "")
       )
-    if len(shape) not in (2, 3) or not 1 <= (*shape, 1, 1)[2] <= 4:
+    if len(shape) not in (2, 3) or not 1 <= (*shape, 1, 1)[2] <= MAX_CHANNELS:
       wanted = "[n, H, W] or [n, H, W, C]" if whole else "[H, W] or [H, W, C]"
       raise ValueError(
         f"ImageArrays: {name!r}{row} has the shape {list(array.shape)}; it "
-        f"must be {wanted}, C 1 to 4"
+        f"must be {wanted}, C 1 to {MAX_CHANNELS}"
       )

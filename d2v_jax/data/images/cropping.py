@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 _ATTEMPTS = 10
+_AT_ONCE = 4  # channels that OpenCV resizes
 
 # The pipeline's own threads keep the cores busy; OpenCV's would get in the way.
 cv2.setNumThreads(1)
@@ -66,5 +67,9 @@ def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
   rows, cols = shape
   shrinks = rows <= image.shape[0] and cols <= image.shape[1]
   method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-  resized = cv2.resize(image, (cols, rows), interpolation=method)
-  return resized.reshape(rows, cols, image.shape[2])  # OpenCV drops C = 1
+  parts = [
+    # OpenCV drops C = 1.
+    cv2.resize(part, (cols, rows), interpolation=method).reshape(rows, cols, -1)
+    for part in np.split(image, range(_AT_ONCE, image.shape[2], _AT_ONCE), 2)
+  ]
+  return parts[0] if len(parts) == 1 else np.concatenate(parts, 2)

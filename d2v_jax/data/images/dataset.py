@@ -76,10 +76,10 @@ class ImageData(Dataset):
       mask=self.mask,
     )
     colours = (made.color_jitter, made.rand_augment, made.view_augment)
-    if self.channels == 4 and any(x is not None for x in colours):
+    if not self.form.has_colors and any(x is not None for x in colours):
       raise ConfigError(
-        f"{DATA}.augment: four channels have no colours to change; set "
-        "color_jitter, rand_augment and view_augment to None."
+        f"{DATA}.augment: {self.channels} channels have no colours to change; "
+        "set color_jitter, rand_augment and view_augment to None."
       )
     return made
 

@@ -11,7 +11,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, WebPImagePlugin
 from d2v_jax.data.files.content import look_of
 from d2v_jax.data.files.unreadable import Unreadable
 from d2v_jax.data.images import markers, tiff
-from d2v_jax.data.images.pixels import Form, turned
+from d2v_jax.data.images.pixels import MAX_CHANNELS, Form, turned
 
 _JPEG = b"\xff\xd8"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -31,8 +31,8 @@ def decode(
 
   Args:
     data: encoded bytes, or an already decoded array [H, W, C].
-    channels: 1 (grey), 3 (RGB) or 4 (as they are stored); with `form` its are
-      used.
+    channels: 1 (grey), 3 (RGB) or others (as they are stored); with `form` its
+      are used.
     form: what the image is brought to; None: 8 bits as they are.
 
   Returns:
@@ -47,10 +47,10 @@ def decode(
   """
   form = form or Form(channels)
   if isinstance(data, np.ndarray):
-    if data.ndim != 3 or not 1 <= data.shape[2] <= 4:
+    if data.ndim != 3 or not 1 <= data.shape[2] <= MAX_CHANNELS:
       raise ValueError(
-        "decode: a decoded image must be [H, W, C] with C 1 to 4, got "
-        f"{data.dtype} {list(data.shape)}"
+        f"decode: a decoded image must be [H, W, C] with C 1 to {MAX_CHANNELS},"
+        f" got {data.dtype} {list(data.shape)}"
       )
     return form.apply(data)
   if data.startswith(_JPEG):

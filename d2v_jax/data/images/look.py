@@ -70,7 +70,8 @@ def stored_as(data: bytes | np.ndarray) -> dict[str, str]:
     data: an image that can be decoded.
   """
   if isinstance(data, np.ndarray):
-    names = "array", _CHANNELS[data.shape[2]], str(data.dtype)
+    count = data.shape[2]
+    names = "array", _CHANNELS.get(count, str(count)), str(data.dtype)
   elif data.startswith(b"\xff\xd8"):
     whole = markers.whole_jpeg(data)
     space = simplejpeg.decode_jpeg_header(whole)[2]

@@ -9,6 +9,7 @@ from d2v_jax.data.files.unreadable import Unreadable
 from d2v_jax.data.ranges import check_range
 
 MAX_PIXELS = 100_000_000
+MAX_CHANNELS = 1024
 
 # Orientation of EXIF -> the image as it is to be seen.
 _TURNS = {
@@ -27,8 +28,8 @@ class Form:
   """What images are brought to; what does not fit is refused, never cut.
 
   Args:
-    channels: 1 (grey), 3 (RGB) or 4 (as they are stored). Grey and RGB are made
-      of each other.
+    channels: 1 (grey), 3 (RGB) or another number of them, such as the bands of
+      a satellite, as they are stored. Grey and RGB are made of each other.
     range: the values that become 0 and 255; those between are scaled in
       proportion and rounded, those outside are set to the nearer end. None:
       images have 8 bits, which are kept as they are.
@@ -46,11 +47,7 @@ class Form:
   max_pixels: int = MAX_PIXELS
 
   def __post_init__(self) -> None:
-    if self.channels not in (1, 3, 4):
-      raise ValueError(
-        "channels must be 1 (grey), 3 (RGB) or 4 (as they are stored), got "
-        f"{self.channels}"
-      )
+    check_range("images", "channels", self.channels, 1, MAX_CHANNELS)
     if self.range is not None and (
       len(self.range) != 2
       or not -np.inf < self.range[0] < self.range[1] < np.inf
@@ -62,6 +59,11 @@ class Form:
     if self.background is not None:
       check_range("images", "background", self.background, 0, 255)
     check_range("images", "max_pixels", self.max_pixels, 1, 2**30)
+
+  @property
+  def has_colors(self) -> bool:
+    """Whether channels are grey or RGB, and nothing else."""
+    return self.channels in (1, 3)
 
   def check_size(self, width: int, height: int) -> None:
     """Raises Unreadable for an image of too many pixels, or of none."""
@@ -79,8 +81,8 @@ class Form:
     """Returns an image in this form.
 
     Args:
-      image: numbers [H, W, C], C 1 (grey), 2 (with alpha), 3 (RGB) or 4 (with
-        alpha, or another fourth channel).
+      image: numbers [H, W, C], C 1 (grey), 2 (with alpha), 3 (RGB), 4 (with
+        alpha, or another fourth channel) or more.
 
     Returns:
       uint8 [H, W, channels].
@@ -90,17 +92,19 @@ class Form:
     """
     stored = image.shape[2]
     alpha = None
-    if stored in (2, 4) and stored != self.channels:
+    as_stored = not self.has_colors or stored > 4
+    if as_stored and stored != self.channels:
+      raise Unreadable(
+        f"{stored} channels, not {self.channels} as config.data.channels="
+        f"{self.channels} says"
+      )
+    if stored in (2, 4) and not as_stored:
       image, alpha = image[..., :-1], image[..., -1:]
     image = self._scaled(image)
     if alpha is not None:
       image = self._laid(image, alpha, stored)
     if image.shape[2] == self.channels:
       return np.ascontiguousarray(image)
-    if self.channels == 4:
-      raise Unreadable(
-        f"{stored} channels, not four as config.data.channels=4 says"
-      )
     if self.channels == 3:
       return np.repeat(image, 3, axis=2)
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]

@@ -60,7 +60,7 @@ def decode(data: bytes, form: Form) -> np.ndarray:
   if samples > 4:
     raise Unreadable(
       f"a TIFF of {samples} channels, and at most four are read; "
-      "save some of them by themselves"
+      "save it as a .npy array [n, H, W, C], which the source 'arrays' reads"
     )
   if bits <= 8 and formats != {1}:
     raise Unreadable("a TIFF of signed 8-bit values, which is not read")
