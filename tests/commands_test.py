@@ -100,6 +100,7 @@ def test_what_is_no_command_line(arguments, message, capsys):
   assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_train_evaluate_and_probe(tmp_path, monkeypatch, done, refused):
   monkeypatch.chdir(tmp_path)
   config, small = runs.ROOT / runs.TINY, "--config.num_devices=1"

@@ -351,6 +351,7 @@ def test_evaluate_a_damaged_record(refused, tmp_path):
 # A run
 
 
+@pytest.mark.slow
 def test_a_run_in_plain_lines(tmp_path):
   status, out, err = runs.run(
     "--config.total_steps=4",

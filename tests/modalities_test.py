@@ -17,7 +17,6 @@ CONFIGS = {
   "text": "tests/configs/tiny_text.py",
 }
 ONE_DEVICE = "--config.num_devices=1"
-SLOW = pytest.mark.slow
 FROM_CLASSES = {
   "speech": ("--config.objective.head.num_outputs=4",),
   "signal": ("--config.objective.head.num_outputs=4",),
@@ -65,6 +64,7 @@ def pretrained(tmp_path_factory):
   return workdirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", CONFIGS)
 def test_trains_and_measures(modality, pretrained):
   losses = list(runs.losses(pretrained[modality]).values())
@@ -78,14 +78,8 @@ def test_trains_and_measures(modality, pretrained):
   )
 
 
-@pytest.mark.parametrize(
-  "modality",
-  [
-    "speech",
-    pytest.param("signal", marks=SLOW),
-    pytest.param("text", marks=SLOW),
-  ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", CONFIGS)
 def test_stopped_and_resumed(modality, pretrained, tmp_path, monkeypatch):
   workdir = tmp_path / "run"
   take, taken = pipeline.TrainBatches.__next__, []
@@ -104,7 +98,7 @@ def test_stopped_and_resumed(modality, pretrained, tmp_path, monkeypatch):
   runs.assert_same_state(workdir, pretrained[modality])
 
 
-@SLOW
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", CONFIGS)
 @pytest.mark.parametrize("sharding", ["replicated", "fsdp"])
 def test_several_devices_give_the_same(
@@ -124,14 +118,8 @@ def test_several_devices_give_the_same(
   assert runs.losses(four) == pytest.approx(runs.losses(one), rel=1e-4)
 
 
-@pytest.mark.parametrize(
-  "modality",
-  [
-    pytest.param("speech", marks=SLOW),
-    pytest.param("signal", marks=SLOW),
-    "text",
-  ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", CONFIGS)
 def test_fine_tuned_on_classes(modality, pretrained, tmp_path):
   arguments = (
     ONE_DEVICE,
@@ -163,6 +151,7 @@ def test_fine_tuned_on_classes(modality, pretrained, tmp_path):
   assert any(np.any(last[name] != before[name]) for name in names)
 
 
+@pytest.mark.slow
 def test_transcribed(pretrained, tmp_path, capsys, recordings):
   arguments = (
     ONE_DEVICE,

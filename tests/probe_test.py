@@ -51,6 +51,7 @@ def test_by_one_command(pretrained, tmp_path, capsys):
   assert run["config"]["encoder"] == theirs["config"]["encoder"]
 
 
+@pytest.mark.slow
 def test_from_python(pretrained, capsys):
   blocks = docs_test.blocks("docs/README.md")
   (block,) = [x for x in blocks if "LinearProbe(" in x]
@@ -70,6 +71,7 @@ def test_student_teacher_layers_and_seeds(pretrained, tmp_path):
   assert results["linear_probe/accuracy"] != results["student_probe/accuracy"]
 
 
+@pytest.mark.slow
 def test_layer_and_pooling_are_chosen_together(pretrained, tmp_path):
   joint = {
     "steps": 50,

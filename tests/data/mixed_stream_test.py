@@ -74,7 +74,9 @@ def test_an_epoch_is_the_draw_in_another_order_each_time():
 
 
 @pytest.mark.parametrize("buckets", [None, BUCKETS])
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(
+  "num_workers", [0, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_resuming_continues_the_stream(buckets, num_workers):
   expected = take(40, buckets=buckets)
   for start, count in ((0, 3), (20, 20)):
@@ -128,6 +130,7 @@ SOURCE = """\
 """
 
 
+@pytest.mark.slow
 def test_a_run(tmp_path, capsys):
   def run(weights):
     text = (runs.ROOT / runs.TINY).read_text()

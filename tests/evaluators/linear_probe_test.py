@@ -72,6 +72,7 @@ def record_fits(monkeypatch):
 
 
 class TestLinearProbe:
+  @pytest.mark.slow
   def test_as_good_as_sklearn_with_its_best_c(self, digits):
     (x, y), (test_x, test_y) = digits["train"], digits["test"]
     accuracies = []

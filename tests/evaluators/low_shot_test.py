@@ -74,6 +74,7 @@ class TestLowShot:
       accuracies.append(reference.score(standardise(test_x, x), test_y))
     assert results["shots_10"] == pytest.approx(np.mean(accuracies), abs=2e-3)
 
+  @pytest.mark.slow
   @pytest.mark.parametrize("rule", ["replicated", "fsdp"])
   def test_on_several_devices(self, splits, rule, monkeypatch):
     scored = record(monkeypatch, "score")

@@ -115,6 +115,7 @@ def examples_of(modality, path):
   return sorted(path.glob("*/*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", random_runs.CONFIGS)
 def test_each_example_as_if_alone(modality, trained, inputs, tmp_path):
   """Whatever the batch, and in the order of the input."""

@@ -70,6 +70,7 @@ def source(folder, kind="text", **kwargs):
   return path
 
 
+@pytest.mark.slow
 def test_run_of_an_import(tmp_path):
   model = small(
     data={"tokenizer": {"path": "tokenizer"}},

@@ -60,6 +60,7 @@ def load(run, item):
   return checkpoint.load_item(run / "checkpoints", item)[1]
 
 
+@pytest.mark.slow
 def test_trained_on(digits, tmp_path):
   workdir = tmp_path / "run"
   arguments = [

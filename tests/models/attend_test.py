@@ -132,6 +132,9 @@ LONG = (("padding", "line"), 530, 2, 64, 0.1)
 NONE = ((), 5, 2, 16, 0.0)
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
   "implementation,dtype,sizes",
   [
@@ -143,13 +146,13 @@ NONE = ((), 5, 2, 16, 0.0)
     ("kernel", jnp.float32, NONE),
     ("kernel", jnp.float32, WIDE),
     ("kernel", jnp.bfloat16, ODD),
-    ("kernel", jnp.bfloat16, LONG),
-    ("triton", jnp.float32, ALL),
+    pytest.param("kernel", jnp.bfloat16, LONG, marks=SLOW),
+    pytest.param("triton", jnp.float32, ALL, marks=SLOW),
     ("triton", jnp.float32, GRID),
     ("triton", jnp.float32, NONE),
-    ("triton", jnp.float32, WIDE),
+    pytest.param("triton", jnp.float32, WIDE, marks=SLOW),
     ("triton", jnp.bfloat16, ODD),
-    ("triton", jnp.bfloat16, LONG),
+    pytest.param("triton", jnp.bfloat16, LONG, marks=SLOW),
   ],
 )
 def test_values_and_gradients(implementation, dtype, sizes):

@@ -80,7 +80,14 @@ def objective(network, **changes):
   )
 
 
-@pytest.mark.parametrize("norms", [("instance",), ("batch",), ("layer",)])
+@pytest.mark.parametrize(
+  "norms",
+  [
+    ("instance",),
+    pytest.param(("batch",), marks=pytest.mark.slow),
+    pytest.param(("layer",), marks=pytest.mark.slow),
+  ],
+)
 def test_padding_changes_nothing(norms):
   network, params = make()
   goal = objective(network, layer_norms=norms)
@@ -157,6 +164,7 @@ def test_masked_frames_do_not_reach_the_student():
   )
 
 
+@pytest.mark.slow
 def test_hidden_channels_are_zero_for_the_student_alone():
   network, params = make(depth=1)
   batch = audio((640,))
@@ -173,6 +181,7 @@ def test_hidden_channels_are_zero_for_the_student_alone():
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.0, 0.1])
 def test_feature_gradient_scale(scale):
   batch = audio()

@@ -35,6 +35,7 @@ def test_positions_count_real_tokens():
   ]
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing():
   network, params = make()
   goal = Data2Vec(

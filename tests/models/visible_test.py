@@ -55,7 +55,10 @@ def test_slopes():
   np.testing.assert_allclose(alibi_slopes(12), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [images, sounds, words])
+@pytest.mark.parametrize(
+  "make",
+  [images, *(pytest.param(x, marks=pytest.mark.slow) for x in (sounds, words))],
+)
 def test_all_tokens_kept_is_the_whole_input(make):
   network, batch = make(alibi=True)
   params = drawn(network, batch)
@@ -72,6 +75,7 @@ def test_all_tokens_kept_is_the_whole_input(make):
     )
 
 
+@pytest.mark.slow
 def test_rows_are_of_the_same_example_next_to_each_other():
   network, batch = images()
   params = drawn(network, batch)
@@ -109,6 +113,7 @@ def test_sub_trees():
   assert names(words(prenet_depth=0)) == read
 
 
+@pytest.mark.slow
 def test_initial_values():
   network, batch = images(width=256, cls_token=True)
   params = jax.jit(network.init)(jax.random.key(0), batch)
@@ -133,6 +138,7 @@ def test_initial_values():
   assert params["alibi_scale"].tolist() == [1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_a_mask_in_fine_tuning_is_noise():
   network, batch = sounds(prenet_depth=0, depth=1)
   params = drawn(network, batch)

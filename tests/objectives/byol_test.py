@@ -98,6 +98,7 @@ def test_loss_is_the_formula():
   assert float(weight) == 3
 
 
+@pytest.mark.slow
 def test_gradient_is_the_difference_quotient():
   batch = make_batch("float64")
   with jax.enable_x64(True):
@@ -182,6 +183,7 @@ def words():
   return objective, params, objective.init_teacher(params), batch
 
 
+@pytest.mark.slow
 def test_each_view_of_speech_has_its_own_padding():
   objective, params, teacher, batch = words()
   loss = jax.jit(lambda b: objective.loss(params, teacher, b, None).value)
@@ -196,6 +198,7 @@ def test_each_view_of_speech_has_its_own_padding():
   assert abs(loss(exchanged) - loss(batch)) > 1e-4
 
 
+@pytest.mark.slow
 def test_it_learns_that_views_are_of_the_same_image():
   rng = np.random.default_rng(0)
   images = rng.normal(size=(16, 8, 8, 1))

@@ -181,6 +181,7 @@ def test_visible_positions_do_not_enter_the_loss():
   np.testing.assert_array_equal(entered, batch["mask"].reshape(-1, 9))
 
 
+@pytest.mark.slow
 def test_masks_with_one_teacher_pass_are_as_many_passes():
   objective, params, teacher, batch = make()
   gradient = jax.jit(jax.value_and_grad(lambda p, b: at(p, b).value))

@@ -205,6 +205,7 @@ class TestCtc:
     np.testing.assert_allclose(metrics["infeasible"], 1 / 3, rtol=1e-6)
     assert weight == 3
 
+  @pytest.mark.slow
   def test_learns_to_spell_and_predicts_paths(self):
     batch = utterances()
     metrics, _, state = fit(self.objective, batch, 60, 0.1)
@@ -246,6 +247,7 @@ class TestCtc:
     predicted = self.objective.predict(params, batch)
     np.testing.assert_array_equal(predicted, scores.argmax(-1))
 
+  @pytest.mark.slow
   def test_accumulation_is_one_batch(self):
     # Four utterances as two micro-batches, one of which is partly infeasible.
     batch = {k: v[[0, 1, 2, 0]] for k, v in utterances().items()}
@@ -300,6 +302,7 @@ class TestClassification:
     np.testing.assert_allclose(metrics["accuracy"], share, rtol=1e-6)
     assert weight == 6
 
+  @pytest.mark.slow
   def test_a_vit_learns_a_handful_of_digits(self):
     from sklearn.datasets import load_digits
 

@@ -47,6 +47,7 @@ def refused(capsys):
   return refused
 
 
+@pytest.mark.slow
 def test_a_row_for_each_length(planned):
   arguments = ("--device=cpu:2", "--per_device=4", "--json")
   # Not 'auto', whose backward pass repeats products.

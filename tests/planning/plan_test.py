@@ -83,6 +83,7 @@ def test_micro_batches(tiny):
   assert split.parts["activations"] < tiny.parts["activations"]
 
 
+@pytest.mark.slow
 def test_fsdp_splits_the_state():
   sizes = {"encoder.width": 192, "encoder.num_heads": 4, "encoder.depth": 2}
   row = row_of(load(sharding="fsdp", **sizes), "cpu:4", per_device=4)

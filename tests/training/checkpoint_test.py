@@ -333,6 +333,7 @@ class TestDamage:
     assert moved == ["3", "3-1", "7"]
     assert "item 'params' is missing" in checkpoints.damaged[1][1]
 
+  @pytest.mark.slow
   def test_all_damaged(self, directory, opened):
     for step in (1, 2, 3):
       DAMAGE["manifest cut"](directory / str(step))
@@ -345,6 +346,7 @@ class TestDamage:
     assert checkpoints.steps() == [1, 2, 3]
     assert not (directory.parent / "damaged").exists()
 
+  @pytest.mark.slow
   def test_killed_while_saving(self, tmp_path, opened):
     script = (
       "import sys, jax\n"
@@ -460,6 +462,7 @@ class TestLoad:
       jax.tree.leaves(opt_state), jax.tree.leaves(make_items(3)["opt_state"])
     )
 
+  @pytest.mark.slow
   def test_damage_elsewhere_does_not_matter(self, directory):
     before = sorted(directory.rglob("*"))
     cut(data_file(directory / "3/opt_state"))

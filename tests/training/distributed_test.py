@@ -142,6 +142,7 @@ def test_one_processs_run_goes_on_in_two(pair, tmp_path, single):
   assert_same_losses(workdir, single, through=step)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told_and_nobody_hangs(pair, tmp_path):
   for status, _, err in pair(tmp_path / "run", "--config.num_devices=2"):
     assert status == 2

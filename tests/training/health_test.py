@@ -131,6 +131,7 @@ def assert_checkpoints_are_finite(workdir):
   return steps
 
 
+@pytest.mark.slow
 def test_a_diverging_run_stops(tmp_path, capsys):
   status = main.main(
     [
@@ -157,6 +158,7 @@ def test_a_diverging_run_stops(tmp_path, capsys):
   assert [x["step"] for x in runs.metrics(tmp_path)] == steps
 
 
+@pytest.mark.slow
 def test_a_collapsed_run_stops(tmp_path, capsys):
   status = main.main(
     [

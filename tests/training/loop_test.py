@@ -53,6 +53,7 @@ def train(tmp_path, capsys):
   return train
 
 
+@pytest.mark.slow
 def test_speed_and_waiting_are_logged(slow_input, train, monkeypatch):
   peaks = device_peaks.Peaks(1e5, 1e6, 1)
   monkeypatch.setattr(
@@ -102,6 +103,7 @@ def test_a_trace_of_the_steps_asked_for(train, tmp_path):
   assert sorted(steps) == ["3", "4"]
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_after_the_traced_steps_says_so(train, tmp_path):
   train("--config.total_steps=12")
   checkpoints = tmp_path / "run" / "checkpoints"

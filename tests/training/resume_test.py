@@ -140,6 +140,7 @@ def test_killed_at_any_moment(tmp_path):
 # Signals.
 
 
+@pytest.mark.slow
 def test_sigterm_and_sigint_save_and_tell_how_to_go_on(
   run, tmp_path, uninterrupted
 ):
@@ -183,6 +184,7 @@ def test_signals_are_handled_as_before_after_a_run():
   assert [signal.getsignal(s) for s in both] == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_terminal(tmp_path):
   process = runs.start(
     "--config.total_steps=100000",

@@ -205,6 +205,7 @@ def test_remat_changes_nothing(policy):
   np.testing.assert_allclose(remat, plain, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_step_by_hand():
   parts = make()
   batch = next(batches(1))
@@ -268,6 +269,7 @@ def test_each_micro_batch_has_a_key_of_its_own():
   assert metrics["square"] - metrics["mean"] ** 2 > 0.01  # a variance
 
 
+@pytest.mark.slow
 def test_bfloat16_only_in_products():
   parts = make(compute_dtype="bfloat16", **NOISE)
   parts["objective"] = dataclasses.replace(
