@@ -34,6 +34,7 @@ PARAMETERS = {
   "speech_large_d2v2": 315_184_144,
   "audio_folder": 2_115_904,
   "finetune_speech": 2_084_445,
+  "finetune_signals": 377_380,
   "signals": 386_112,
   "signals_d2v2": 398_404,
   "tones": 431_168,
@@ -96,7 +97,8 @@ def load(name, vocabularies):
   if config.modality == "signal":
     config.data.source = {"name": "arrays", "path": signals(vocabularies)}
     for split in ("train", "test"):
-      config.evaluation[split] = config.data.source
+      if split in config.evaluation:
+        config.evaluation[split] = config.data.source
   else:
     source = {"name": BUNDLED[config.modality], "split": "train"}
     config.data.source = source
@@ -104,6 +106,8 @@ def load(name, vocabularies):
       if split in config.evaluation:
         config.evaluation[split] = {**source, "split": split}
   config.num_devices = 1
+  if config.modality == "signal" and not config.encoder:
+    config.encoder = config_file.load(str(CONFIGS / "signals.py")).encoder
   if "name" not in config.encoder:  # it is that of the run of init_from
     config.encoder.name = NETWORKS[config.modality]
   vocab_size = config.encoder.get("vocab_size", 50_265)

@@ -45,6 +45,7 @@ SMALL = {
     "--config.schedule.hold_steps=0",
     "--config.encoder.conv_layers=((8, 16, 8), (8, 10, 5), (8, 8, 8))",
   ),
+  ("signals", "train"): _RUN,
   ("text", "train"): (*_RUN, f"--config.encoder.vocab_size={_VOCABULARY}"),
   ("text", "tokenizer"): (f"--vocab_size={_VOCABULARY}",),
   ("vision", "train"): (*_RUN, "--config.data.num_threads=2"),
@@ -65,6 +66,7 @@ _BUCKETS = (
 SMALL_CONFIGS = {
   "finetune_imagenet": ("--config.objective.mixing.group=None",),
   "finetune_librispeech:base_960h": _BUCKETS,
+  "signals": ("--config.schedule.hold_steps=0",),
   "speech_base": _BUCKETS,
 }
 # What only probes has the network of a run, which is small already.
@@ -75,7 +77,7 @@ SHORT = {
   "layer_curve": ("probe.steps=100",),
   "low_shot": ("per_class=(1, 5)", "seeds=2"),
 }
-PAGES = ("README", "convert", "speech", "text", "vision")
+PAGES = ("README", "convert", "signals", "speech", "text", "vision")
 ALL_PAGES = sorted(p.stem for p in (runs.ROOT / "docs").glob("*.md"))
 _COMMAND = re.compile("d2v [a-z]|python -m ")
 
@@ -173,6 +175,34 @@ def write_speech(folder):
   recordings.write_files(folder, files)
 
 
+def write_signals(folder):
+  """A BasicMotions, arrays, and a table of files."""
+  rng = np.random.default_rng(0)
+  motions = folder / "aeon/datasets/data/BasicMotions"
+  motions.mkdir(parents=True)
+  classes = ("Standing", "Running", "Walking", "Badminton")
+  for split in ("TRAIN", "TEST"):
+    lines = [f"@classLabel true {' '.join(classes)}", "@data"]
+    for i in range(40):
+      channels = rng.normal(0, 1 + i % 4, (6, 100)).round(3)
+      values = [",".join(map(str, channel)) for channel in channels]
+      lines.append(":".join([*values, classes[i % 4]]))
+    (motions / f"BasicMotions_{split}.ts").write_text("\n".join(lines))
+  np.savez(folder / "own.npz", signal=rng.normal(size=(6, 300, 3)))
+  rows = ["path,who,rate"]
+  (folder / "walks").mkdir()
+  for i in range(6):
+    np.savetxt(
+      folder / f"walks/{i}.csv",
+      rng.normal(size=(600, 4)),
+      delimiter=",",
+      header="t,ax,ay,az",
+      comments="",
+    )
+    rows.append(f"{i}.csv,{('anna', 'ben')[i % 2]},{(50, 100)[i % 2]}")
+  (folder / "walks/all.csv").write_text("\n".join(rows) + "\n")
+
+
 def write_vision(folder):
   """Two classes of images, and an ImageNet of one image a class."""
   rng = np.random.default_rng(0)
@@ -235,6 +265,7 @@ def recorded(folder):
 
 WRITE = {
   "README": write_photos,
+  "signals": write_signals,
   "speech": write_speech,
   "text": write_text,
   "vision": write_vision,

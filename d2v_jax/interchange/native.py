@@ -34,7 +34,15 @@ _VERSION = 1
 # Of any size of an encoder; beyond are mistakes, or worse.
 _LARGEST = 2**20
 # What of config.data belongs to the model.
-_DATA = ("labels", "channels", "range", "background", "tokenizer")
+_DATA = (
+  "labels",
+  "channels",
+  "range",
+  "background",
+  "mean",
+  "std",
+  "tokenizer",
+)
 _DESCRIPTION: dict[str, type] = {
   "modality": str,
   "encoder": dict,

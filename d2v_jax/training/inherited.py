@@ -10,7 +10,14 @@ from d2v_jax.config import ConfigError
 from d2v_jax.training import provenance
 
 # Fields of config.data that inputs are made with.
-INPUTS_MADE_WITH = ("channels", "range", "background", "tokenizer")
+INPUTS_MADE_WITH = (
+  "channels",
+  "range",
+  "background",
+  "mean",
+  "std",
+  "tokenizer",
+)
 
 
 def inherit(
@@ -19,8 +26,9 @@ def inherit(
   """A config with what it leaves to the run of its `init_from`.
 
   These are the modality, arguments of the encoder, and of config.data what
-  inputs are made with (channels, the tokenizer). What the config gives itself
-  stays; None leaves an argument of the encoder to its constructor.
+  inputs are made with (channels, mean and std of signals, the tokenizer). What
+  the config gives itself stays; None leaves an argument of the encoder to its
+  constructor.
 
   Args:
     config: a config, with or without `init_from`.

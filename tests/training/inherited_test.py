@@ -25,6 +25,14 @@ def test_what_a_config_leaves_out(run):
   assert got["data"] == {"channels": TINY["data"]["channels"]}
 
 
+def test_what_signals_are_normalised_by(tmp_path):
+  data = {"mean": [1.0], "std": [2.0], "resample": True}
+  config = {"modality": "signal", "encoder": {"rate": 10.0}, "data": data}
+  (tmp_path / "run.json").write_text(json.dumps({"config": config}))
+  got = inherit({"init_from": str(tmp_path), "data": {"buckets": None}})
+  assert got["data"] == {"mean": (1.0,), "std": (2.0,), "buckets": None}
+
+
 def test_nothing_without_init_from():
   spec = {"encoder": {"drop_path": 0.5}, "init_from": ""}
   assert inherit(spec) == spec
