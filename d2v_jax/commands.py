@@ -22,7 +22,8 @@ COMMANDS = {
 _HELP = """\
 usage: d2v COMMAND ARGUMENTS...    (or: python -m d2v_jax COMMAND ...)
 
-data2vec and data2vec 2.0 in JAX: one algorithm for images, speech and text.
+data2vec and data2vec 2.0 in JAX: images, speech, signals and text by one
+algorithm.
 
 {commands}
 

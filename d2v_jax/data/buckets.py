@@ -217,6 +217,6 @@ def _lengths(source: Source) -> np.ndarray:
   if lengths is None or len(lengths) != len(source):
     raise ValueError(
       f"buckets: {type(source).__name__} has no lengths of its "
-      f"{len(source)} examples; use buckets with speech and text only"
+      f"{len(source)} examples; images all have one size, so leave buckets out"
     )
   return np.asarray(lengths)

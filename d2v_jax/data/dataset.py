@@ -1,4 +1,4 @@
-"""What config.data becomes: one contract for images, speech and text.
+"""What config.data becomes: one contract for images, speech, signals and text.
 
 Each modality has one dataset (`ImageData`, `SpeechData`, `TextData`), which
 makes examples for training, for evaluation and for feature extraction alike.

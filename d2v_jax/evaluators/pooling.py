@@ -7,7 +7,7 @@ A pooling has one name, in configs, on command lines and in Python:
   tokens      of images: all tokens side by side, N * D
   mean_std    mean and standard deviation, 2 * D
   cells:R     of images: the means of R x R cells, row by row, R * R * D
-  segments:S  of speech and text: the means of S parts in time, S * D
+  segments:S  of all others: the means of S parts in time, S * D
 
 Padding counts nowhere, and segments are those of an example's real length.
 """
@@ -68,18 +68,18 @@ def check(name: str, grid: Grid) -> None:
   kind, parts = parse(name)
   if kind == "segments" and grid:
     raise ValueError(
-      f"pool {name!r} is for speech and text; of images take cells, such as "
+      f"pool {name!r} is for tokens in time; of images take cells, such as "
       "'cells:2'"
     )
   if kind == "cells" and not grid:
     raise ValueError(
       f"pool {name!r} is for images, whose tokens have rows and columns; of "
-      "speech and text take segments, such as 'segments:8'"
+      "others take segments, such as 'segments:8'"
     )
   if kind == "tokens" and not grid:
     raise ValueError(
       "pool 'tokens' makes one vector of all tokens side by side, and of "
-      "speech and text each example has another number of them; take segments, "
+      "others each example has another number of them; take segments, "
       "such as 'segments:8'"
     )
   if kind == "cells" and parts > min(grid):

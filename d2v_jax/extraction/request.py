@@ -60,7 +60,7 @@ def fitted_config(
       modality not in modalities
     ):
       raise ValueError(
-        f"--{option} is for {' and '.join(modalities)}, but {args.run} is of "
+        f"--{option} is for {', '.join(modalities)}, but {args.run} is of "
         f"{modality}; leave it out."
       )
   changes: dict[str, Any] = {}

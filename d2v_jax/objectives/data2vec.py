@@ -1,7 +1,7 @@
 """data2vec: predict what a teacher computes from the whole input.
 
 Source: Baevski et al. 2022, arXiv 2202.03555, section 3. The same file serves
-images, speech and text.
+images, speech, signals and text.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """data2vec 2.0: the same prediction, of visible tokens, for many masks at once.
 
 Source: Baevski et al. 2022, arXiv 2212.07525, section 3, and its released code.
-The same file serves images, speech and text.
+The same file serves images, speech, signals and text.
 """
 
 import dataclasses

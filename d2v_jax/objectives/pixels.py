@@ -25,7 +25,9 @@ from d2v_jax.objectives.objective import (
 
 @dataclasses.dataclass(frozen=True)
 class Pixels(Objective):
-  """Masked regression of patches of images, or log-mel frames of speech.
+  """Masked regression of an image's patches, or speech's log-mel frames.
+
+  Of a signal, of the samples themselves.
 
   Where the encoder sees a mask token at hidden positions, the head predicts
   from its output; where it sees the visible tokens only, a decoder comes

@@ -174,7 +174,7 @@ def test_names_that_are_none(name):
       "'cells:2' is for images, .* segments, such as 'segments:8",
     ),
     ("tokens", (), "'tokens' makes one vector of all .* take segments, such"),
-    ("segments:8", (4, 4), "'segments:8' is for speech and text; of images t"),
+    ("segments:8", (4, 4), "'segments:8' is for tokens in time; of images t"),
     ("cells:5", (4, 6), "5 x 5 cells, and images have 4 x 6 .* most cells:4$"),
   ],
 )

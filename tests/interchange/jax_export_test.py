@@ -112,7 +112,7 @@ def test_cells(runs, tmp_path):
   got = call(tmp_path / "f", x)
   np.testing.assert_allclose(got, model.features(x, pool="cells:2"), 1e-6, 1e-6)
   assert got.shape[1] == 64
-  with pytest.raises(ValueError, match="is for speech and text; of images tak"):
+  with pytest.raises(ValueError, match="is for tokens in time; of images tak"):
     jax_export.write(tmp_path / "g", model, pool="segments:2")
 
 
