@@ -100,7 +100,7 @@ def to_evaluate(
   Raises:
     ValueError: none is given, and there is no run.
   """
-  workdir = epath.Path(workdir)
+  workdir = _folder(workdir)
   if config is None:
     return ml_collections.ConfigDict(provenance.read(workdir)["config"])
   given = loaded(config)
@@ -165,9 +165,9 @@ def writable(workdir: epath.PathLike) -> epath.Path:
   """Makes the folder, and tries to write in it.
 
   Raises:
-    ValueError: it cannot be written.
+    ValueError: it has no name, or cannot be written.
   """
-  workdir = epath.Path(workdir)
+  workdir = _folder(workdir)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     attempt = workdir / f".writable-{os.getpid()}"
@@ -183,3 +183,12 @@ def writable(workdir: epath.PathLike) -> epath.Path:
       "install d2v_jax with the extra `gcs`."
     ) from e
   return workdir
+
+
+def _folder(workdir: epath.PathLike) -> epath.Path:
+  if not os.fspath(workdir).strip():
+    raise ValueError(
+      "the workdir is empty, as that of a shell's variable that is not set; "
+      "give a folder, '.' for this one."
+    )
+  return epath.Path(workdir)

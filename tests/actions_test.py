@@ -38,6 +38,19 @@ def test_train_and_evaluate(workdir):
     assert measured["knn/accuracy"] == line["knn/accuracy"]
 
 
+def test_any_number_of_devices_measures(workdir):
+  """Also one that the size of the batches is no multiple of."""
+  config = config_file.load(str(TINY))
+  config.num_devices = 8
+  config.evaluation.batch_size = 30
+  config.evaluation.evaluators = {"knn": {}}
+  measured = d2v_jax.evaluate(workdir, config)
+  line = runs.metrics(workdir)[-1]
+  assert measured["knn/accuracy"] == pytest.approx(
+    line["knn/accuracy"], abs=2e-3
+  )
+
+
 def test_a_probe_goes_to_a_workdir_of_its_own(workdir, tmp_path):
   config = config_file.load("probe_digits")
   config.init_from, config.num_devices = str(workdir), 1

@@ -244,10 +244,9 @@ WRONG = {
     "got 3",
   ],
   "data.mask.num_masked=16": ["config.data", "16"],
-  "data.channels=2": ["channels must be 1 (grey), 3 (RGB) or 4"],
+  "data.channels=2": ["1 channels, not 2 as config.data.channels=2 says"],
   "data.num_threads=0": ["config.data: ", "num_threads must be 1 to 1024"],
   "schedule.warmup_steps=13": ["config.schedule: cosine", "total_steps 12"],
-  "evaluation.batch_size=30": ["config.evaluation.batch_size 30", "8 devices"],
   "evaluation.test=None": ["both a `train` and a `test`", "['train']"],
   "checkpoints.keep_latest=0": ["keep_latest must be >= 1, got 0"],
   "health.patience=0": ["config.health.patience must be 1 or more, got 0"],
@@ -312,6 +311,17 @@ def test_a_bucket_without_its_package(refused):
   message = refused(workdir="gs://bucket/run")
   assert message.startswith("cannot write to the workdir gs://bucket/run: ")
   assert message.endswith("install d2v_jax with the extra `gcs`.")
+
+
+@pytest.mark.parametrize("mode", ["train", "evaluate"])
+def test_an_empty_workdir_is_not_this_folder(
+  refused, tmp_path, monkeypatch, mode
+):
+  config = str(runs.ROOT / runs.TINY)
+  monkeypatch.chdir(tmp_path)
+  message = refused(f"--mode={mode}", config=config, workdir="")
+  assert message.startswith("the workdir is empty")
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("inside", ["", "/below"])

@@ -50,7 +50,8 @@ class _Fields:
       its fields; None leaves one out.
     transform: arguments of the modality's transform.
     buckets: lengths of batches; None: those of config.data.
-    batch_size: rows of a global batch; None: 64 for each device.
+    batch_size: rows of a global batch, as many more as make each device's
+      share whole; None: 64 for each device.
     every: see `Evaluation`.
   """
 
@@ -153,14 +154,10 @@ def plan(
         evaluator.features.check(grid)
   needed = _needed_splits(evaluators.values())
   _check_splits(needed, splits)
-  batch_size = fields.batch_size or _ROWS * mesh.size
-  if batch_size % mesh.size:
-    raise ConfigError(
-      f"{EVALUATION}.batch_size {batch_size} is not a multiple of "
-      f"{mesh.size} devices; change it."
-    )
+  # Rows are filled up to whole batches anyway.
+  rows = -(-(fields.batch_size or _ROWS * mesh.size) // mesh.size)
   return EvaluationPlan(
-    data, fields, evaluators, {k: splits[k] for k in needed}, batch_size
+    data, fields, evaluators, {k: splits[k] for k in needed}, rows * mesh.size
   )
 
 
