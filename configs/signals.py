@@ -9,6 +9,11 @@ the mask's spans. mean and std are those of BasicMotions' training signals, as
 its classes differ in strength; without them each recording is normalised by
 itself.
 
+Measured, seeds 0 to 2: linear probe 0.975, 1.000, 1.000 (untrained 1.000,
+1.000, 0.975; simple numbers of each channel 0.975), 72 s of two shared CPU
+cores without evaluations: experiments/signals. A check that signals work here:
+so small a set shows no gain.
+
 Source: the algorithm is speech_base.py's; sizes and rates are ours.
 """
 

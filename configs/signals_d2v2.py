@@ -2,6 +2,10 @@
 
   d2v train signals_d2v2 --workdir=RUN
 
+Measured, seeds 0 to 2: linear probe 1.000 each (untrained 1.000, 1.000, 0.975),
+20-NN 0.925, 0.950, 0.925 (1.000 each), in 295 s of two shared CPU cores without
+evaluations: experiments/signals.
+
 The algorithm is that of speech_base_d2v2.py; sizes and rates are ours.
 """
 
