@@ -4,6 +4,9 @@ A program has a tile of the queries or keys of one head, and meets the tiles of
 all keys or queries one after the other: the softmax' maximum and sum are found
 on the way. Logits are in base 2, in which exponentials are faster. Every sum
 has one order, so that results are the same bit for bit.
+
+Source: Dao 2023 (arXiv 2307.08691), with biases, their gradients and dropout of
+ours.
 """
 
 import dataclasses
