@@ -190,13 +190,16 @@ def test_every_source(tmp_path):
     "all.tsv": "path\ttext\ntrain/7/5/7-5-0.flac\tA TEXT\n",
   }
   path = str(write_files(tmp_path, files))
+  np.savez(f"{path}/a.npz", audio=sine(900)[None], text=["A TEXT"])
   built = {
+    "arrays": SOURCES["arrays"](path + "/a.npz", rate=16_000),
     "folder": SOURCES["folder"](path),
     "librispeech": SOURCES["librispeech"](path, ("train",)),
     "manifest": SOURCES["manifest"](path + "/all.tsv"),
     "tones": SOURCES["tones"]("test"),
   }
-  assert set(built) == set(SOURCES)
+  # Those of Hugging Face need another package, and have tests of their own.
+  assert set(built) == set(SOURCES) - {"hf"}
   for name, source in built.items():
     utterances = pickle.loads(pickle.dumps(Utterances(source)))
     example = utterances[0]
