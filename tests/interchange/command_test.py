@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from d2v_jax import bad_input, pretrained
+from d2v_jax import config as config_lib
 from d2v_jax.interchange import command, run
 from d2v_jax.interchange.fairseq import reader as fairseq
 from d2v_jax.interchange.huggingface import folder as huggingface
 from d2v_jax.interchange.model import Model, build
+from tests import random_runs
 from tests.interchange.fairseq import checkpoints
 from tests.interchange.torch_file import torch_files
 
@@ -211,6 +213,38 @@ def test_export_of_plain_safetensors(tmp_path, capsys):
   again = [str(made), str(tmp_path / "other"), flag, "--model=student"]
   assert command.main(["export", *again]) == bad_input.EXIT_STATUS
   assert "hold both student and teacher" in capsys.readouterr().err
+
+
+def test_export_of_signals(tmp_path, capsys):
+  """All but to transformers, with what channels are normalised by."""
+  made = random_runs.save(tmp_path / "run", "signal")
+  record = json.loads((made / "run.json").read_text())
+  data = {"mean": [1.0, 2.0, 3.0], "std": [1.0, 1.0, 2.0]}
+  record["config"]["data"] |= data
+  record["config"]["objective"] = {}  # there are no weights of its head
+  (made / "run.json").write_text(json.dumps(record))
+  names = {x: str(tmp_path / x) for x in ("hf", "safetensors", "jax")}
+
+  def export(name):
+    return command.main(["export", str(made), names[name], f"--format={name}"])
+
+  assert export("hf") == bad_input.EXIT_STATUS
+  assert (
+    "config.modality='signal' cannot be written as a Hugging Face folder"
+  ) in capsys.readouterr().err
+  assert export("safetensors") == export("jax") == 0
+  assert "takes float32 [b, n, 3]" in capsys.readouterr().out
+  back = tmp_path / "back"
+  assert command.main(["import", names["safetensors"], str(back)]) == 0
+  again = run.read(back)
+  assert config_lib.plain(again.data) == config_lib.plain(data)
+  same(again.params, run.read(made).params)
+  function = jax.export.deserialize(
+    bytearray(pathlib.Path(names["jax"]).read_bytes())
+  )
+  x = np.random.default_rng(0).normal(size=(2, 30, 3)).astype(np.float32)
+  teacher = pretrained.load(made, "teacher", num_devices=1)
+  np.testing.assert_allclose(function.call(x), teacher.features(x), atol=1e-5)
 
 
 def test_export_of_a_function(tmp_path, capsys):

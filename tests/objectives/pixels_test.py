@@ -7,6 +7,7 @@ import pytest
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.heads import LinearHead, RegressionHead
 from d2v_jax.models.log_mel import log_mel
+from d2v_jax.models.signal import signal
 from d2v_jax.models.speech import speech
 from d2v_jax.models.text import text
 from d2v_jax.models.visible_speech import visible_speech
@@ -54,6 +55,31 @@ def of_speech(decoder=None):
     position_groups=2,
   )
   return Pixels(network, LinearHead(80), decoder, norm_targets=False)
+
+
+def test_the_samples_of_a_signal():
+  """Frames of 7 samples, 2 of which are a token's own, in two channels."""
+  network = signal(
+    rate=10,
+    channels=2,
+    windows=((4, 0.3, 0.1), (4, 0.7, 0.2)),
+    width=WIDTH,
+    depth=1,
+    num_heads=HEADS,
+    position_depth=1,
+    position_width=3,
+    position_groups=2,
+  )
+  objective = Pixels(network, LinearHead(4), norm_targets=False)
+  x = np.random.default_rng(0).normal(size=(1, 30, 2)).astype(np.float32)
+  mask = np.arange(12)[None] % 3 == 0  # [B, N]
+  batch = {"inputs": x, "mask": mask}
+  params = objective.init(jax.random.key(0), batch)
+  loss, weight, _ = objective.loss(params, {}, batch, None)
+  predicted = objective.predictions(params, batch, None)
+  own = np.stack([x[0, 2 * n + 2 : 2 * n + 4].ravel() for n in range(12)])
+  error = (np.asarray(predicted[0]) - own)[mask[0]] ** 2
+  assert loss == pytest.approx(error.mean(), rel=1e-5) and weight == 4
 
 
 def make_batch(num_masks=None):
