@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from d2v_jax.data.dataset import Dataset
 from d2v_jax.data.images.dataset import ImageData
 from d2v_jax.data.signals.dataset import SignalData
+from d2v_jax.data.spectrograms.dataset import SpectrogramData
 from d2v_jax.data.speech.dataset import SpeechData
 from d2v_jax.data.text.dataset import TextData
+from d2v_jax.models import spectrogram
 from d2v_jax.models.encoder import Encoder
 from d2v_jax.models.signal import signal, visible_signal
 from d2v_jax.models.speech import speech
@@ -36,6 +38,10 @@ MODALITIES = {
   "vision": Modality({"vit": vit, "visible_vit": visible_vit}, ImageData),
   "speech": Modality(
     {"speech": speech, "visible_speech": visible_speech}, SpeechData
+  ),
+  "spectrogram": Modality(
+    {"vit": spectrogram.vit, "visible_vit": spectrogram.visible_vit},
+    SpectrogramData,
   ),
   "signal": Modality(
     {"signal": signal, "visible_signal": visible_signal}, SignalData

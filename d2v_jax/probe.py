@@ -137,7 +137,7 @@ def _plan(
   config: dict[str, Any],
   given: Mapping[str, Any] | None,
   init_from: str,
-  modality: Literal["vision", "speech", "signal", "text"],
+  modality: Literal["vision", "speech", "spectrogram", "signal", "text"],
   encoder: Spec,
   evaluation: Spec,
   data: Spec | None = None,

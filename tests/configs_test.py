@@ -34,6 +34,7 @@ PARAMETERS = {
   "speech_large_d2v2": 315_184_144,
   "audio_folder": 2_115_904,
   "finetune_speech": 2_084_445,
+  "audio_spectrogram": 409_056,
   "finetune_signals": 377_380,
   "signals": 386_112,
   "signals_d2v2": 398_404,
@@ -64,7 +65,12 @@ PROBES = {"probe_digits", "probe_images", "probe_audio", "probe_text"}
 NETWORKS = {"vision": "vit", "speech": "speech", "text": "text"}
 
 # The data that come along, of each modality.
-BUNDLED = {"vision": "digits", "speech": "tones", "text": "kjv"}
+BUNDLED = {
+  "vision": "digits",
+  "speech": "tones",
+  "spectrogram": "tones",
+  "text": "kjv",
+}
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,7 @@ SMALL = {
     "--config.encoder.conv_layers=((8, 16, 8), (8, 10, 5), (8, 8, 8))",
   ),
   ("signals", "train"): _RUN,
+  ("speech", "audio_spectrogram"): _RUN,
   ("text", "train"): (*_RUN, f"--config.encoder.vocab_size={_VOCABULARY}"),
   ("text", "tokenizer"): (f"--vocab_size={_VOCABULARY}",),
   ("vision", "train"): (*_RUN, "--config.data.num_threads=2"),
@@ -132,7 +133,7 @@ def small(page, words):
   if command not in ("train", "probe", "evaluate"):
     return SMALL.get((page, command), ())
   return (
-    *SMALL.get((page, "train"), ()),
+    *SMALL.get((page, config), SMALL.get((page, "train"), ())),
     *SMALL_CONFIGS.get(config, ()),
     *short_evaluators(words),
   )

@@ -13,12 +13,14 @@ from tests import runs
 
 CONFIGS = {
   "speech": "tests/configs/tiny_speech.py",
+  "spectrogram": "tests/configs/tiny_spectrogram.py",
   "signal": "tests/configs/tiny_signal.py",
   "text": "tests/configs/tiny_text.py",
 }
 ONE_DEVICE = "--config.num_devices=1"
 FROM_CLASSES = {
   "speech": ("--config.objective.head.num_outputs=4",),
+  "spectrogram": ("--config.objective.head.num_outputs=4",),
   "signal": ("--config.objective.head.num_outputs=4",),
   "text": (
     "--config.objective.head.num_outputs=7",
@@ -102,11 +104,10 @@ def test_stopped_and_resumed(modality, pretrained, tmp_path, monkeypatch):
 @pytest.mark.parametrize("modality", CONFIGS)
 def test_several_devices_give_the_same(modality, tmp_path):
   # Without dropout, whose mask depends on where it is drawn.
-  still = [
-    "--config.encoder.dropout=0.0",
-    "--config.evaluation.evaluators=None",
-  ]
-  if modality != "text":
+  still = ["--config.evaluation.evaluators=None"]
+  if modality != "spectrogram":
+    still.append("--config.encoder.dropout=0.0")
+  if modality in ("speech", "signal"):
     still.append("--config.encoder.layer_drop=0.0")
   if modality == "speech":
     still.append("--config.data.buckets.lengths=(8_000,)")
@@ -194,12 +195,11 @@ def recordings(tmp_path):
 @pytest.mark.parametrize("modality", CONFIGS)
 def test_without_a_mask_data2vec_says_so(modality, tmp_path, capsys):
   assert train(modality, tmp_path, ONE_DEVICE, "--config.data.mask=None") == 2
-  assert (
-    "the batch has no mask; set config.data.mask" in capsys.readouterr().err
-  )
+  error = capsys.readouterr().err
+  assert "the batch has no mask" in error and "set config.data.mask" in error
 
 
-@pytest.mark.parametrize("modality", CONFIGS)
+@pytest.mark.parametrize("modality", ["speech", "signal", "text"])
 def test_without_buckets(modality, tmp_path, capsys):
   assert (
     train(modality, tmp_path, ONE_DEVICE, "--config.data.buckets=None") == 2

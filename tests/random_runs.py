@@ -14,12 +14,14 @@ from tests import runs
 CONFIGS = {
   "vision": "tiny",
   "speech": "tiny_speech",
+  "spectrogram": "tiny_spectrogram",
   "signal": "tiny_signal",
   "text": "tiny_text",
 }
 BATCHES = {
   "vision": {"inputs": np.zeros((1, 8, 8, 1), np.uint8)},
   "speech": {"inputs": np.zeros((1, 4000), np.float32)},
+  "spectrogram": {"inputs": np.zeros((1, 24, 16, 1), np.float32)},
   "signal": {"inputs": np.zeros((1, 40, 3), np.float32)},
   "text": {"inputs": np.zeros((1, 16), np.int32)},
 }

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from d2v_jax.data import mel
+
 ConvLayers = tuple[tuple[int, int, int], ...]
 
 # wav2vec 2.0's convolutions: (channels, kernel, stride). 16 kHz become 50 Hz.
@@ -59,20 +61,28 @@ def num_frames(
 
 @dataclasses.dataclass(frozen=True)
 class ImageInputs:
-  """Square images, as tokens of one patch each.
+  """Images of one size, as tokens of one patch each.
 
   Attributes:
-    image_size: side of an image, pixels; a multiple of patch_size.
+    image_size: side of a square, or (height, width), pixels; multiples of
+      patch_size.
     patch_size: side of a patch, pixels.
   """
 
-  image_size: int
+  image_size: int | tuple[int, int]
   patch_size: int
+
+  @property
+  def size(self) -> tuple[int, int]:
+    """Height and width of an image, pixels."""
+    size = self.image_size
+    return (size, size) if isinstance(size, int) else size
 
   @property
   def grid(self) -> tuple[int, int]:
     """Tokens along each axis, e.g. (14, 14)."""
-    return (self.image_size // self.patch_size,) * 2
+    height, width = self.size
+    return height // self.patch_size, width // self.patch_size
 
   @property
   def num_tokens(self) -> int:
@@ -83,8 +93,31 @@ class ImageInputs:
     self, batch_size: int = 1, channels: int = 3
   ) -> dict[str, np.ndarray]:
     """A batch of black images, uint8 [B, H, W, C]."""
-    shape = (batch_size, self.image_size, self.image_size, channels)
+    shape = (batch_size, *self.size, channels)
     return {"inputs": np.zeros(shape, np.uint8)}
+
+
+@dataclasses.dataclass(frozen=True)
+class SpectrogramInputs(ImageInputs):
+  """Log-mel frames of a recording, [frames, bands], as one image.
+
+  Attributes:
+    image_size: (frames, bands).
+  """
+
+  image_size: tuple[int, int]
+
+  @property
+  def samples(self) -> int:
+    """Samples at 16 kHz that the frames are made of."""
+    return (self.size[0] - 1) * mel.HOP + mel.WINDOW
+
+  def example(
+    self, batch_size: int = 1, channels: int = 1
+  ) -> dict[str, np.ndarray]:
+    """A batch of frames of the mean, float32 [B, frames, bands, 1]."""
+    shape = (batch_size, *self.size, channels)
+    return {"inputs": np.zeros(shape, np.float32)}
 
 
 @dataclasses.dataclass(frozen=True)

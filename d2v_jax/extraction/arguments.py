@@ -5,7 +5,13 @@ from collections.abc import Sequence
 
 from d2v_jax.extraction.formats import FORMATS
 
-BATCH_SIZES = {"vision": 64, "speech": 8, "signal": 64, "text": 64}
+BATCH_SIZES = {
+  "vision": 64,
+  "speech": 8,
+  "spectrogram": 64,
+  "signal": 64,
+  "text": 64,
+}
 
 
 def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:

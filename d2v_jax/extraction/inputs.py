@@ -35,7 +35,7 @@ def open_input(
   """Opens a folder, a table or a single file as a source of records.
 
   Args:
-    modality: 'vision', 'speech', 'signal' or 'text'.
+    modality: 'vision', 'speech', 'spectrogram', 'signal' or 'text'.
     path: what to read. A table (see `tables.Table`) has a column
       `path` (relative to the table's folder) or, of text, the text itself. Of
       signals, a .npz file holds arrays, a .ts file many signals, and others one
@@ -71,7 +71,7 @@ def open_input(
     return TextTable(path, split=split, label=label, text=text, text_b=pair)
   if modality == "signal":
     return _signals(path, split, label)
-  if modality == "speech":
+  if modality in ("speech", "spectrogram"):
     if table:
       return Manifest(path, split=split, label=label, text=None)
     return AudioFolder(path) if folder else AudioFiles([path], [{}])

@@ -154,8 +154,7 @@ def _example(model: Foreign, inputs: Inputs) -> jax.ShapeDtypeStruct:
     count = model.channels
     if count is None:
       count = channels(inputs.patch_size, model.arrays)
-    side = inputs.image_size
-    return jax.ShapeDtypeStruct((1, side, side, count), np.uint8)
+    return jax.ShapeDtypeStruct((1, *inputs.size, count), np.uint8)
   if inputs.shortest > _LONGEST:
     raise ValueError(
       f"its first frame takes more than {_LONGEST} samples (conv_layers)."

@@ -33,6 +33,8 @@ _FORMAT = "d2v_jax safetensors"
 _VERSION = 1
 # Of any size of an encoder; beyond are mistakes, or worse.
 _LARGEST = 2**20
+# Modalities whose inputs have channels, as many as the weights say.
+_IMAGES = ("vision", "spectrogram")
 # What of config.data belongs to the model.
 _DATA = (
   "labels",
@@ -64,7 +66,7 @@ def write(
     dest: the folder; there must be none, or an empty one.
     model: a run, as `run.read` gives it, for text with the `files` of its
       tokenizer, as `text_tokenizer.of_run` gives them. Student and teacher are
-      written; of `data`, labels, channels and tokenizer.
+      written; of `data` what is said of the model.
     facts: of the run, as `model_card.facts` gives them.
 
   Returns:
@@ -191,7 +193,7 @@ def restored(
         objective=config_lib.plain(content["objective"]),
         arrays=params,
         rules=tuple(Rule(path, path) for path in params),
-        channels=None if content["modality"] == "vision" else 3,
+        channels=None if content["modality"] in _IMAGES else 3,
         teacher=trees["teacher_params"],
         tracked=tuple(content["tracked"]),
         data=config_lib.plain(content["data"]),

@@ -8,18 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from d2v_jax.data import mel
 from d2v_jax.data.layout import ConvLayers
 from d2v_jax.models.encoder import Batch
 from d2v_jax.models.plain_norms import instance_norm
 
-RATE = 16_000
-WINDOW = 400  # samples, 25 ms
-HOP = 160  # samples, 10 ms
 NUM_BANDS = 80
-_FFT_SIZE = 512
-# Noise of unit variance has a power of 150 at each frequency of a window; what
-# is 60 dB below that is silence.
-_FLOOR = 1.5e-4
 
 
 def raw_targets(batch: Batch, *, conv_layers: ConvLayers) -> jax.Array:
@@ -49,23 +43,21 @@ def log_mel(
   Raises:
     ValueError: the convolutions make no token of T samples.
 
-  Source: ours. Windows, bands and the logarithm are those of speech
-  recognition: Hann, 80 triangles between equidistant points of the mel scale
-  2595 log10(1 + f / 700 Hz) from 0 to 8 kHz, natural logarithm of power.
+  Source: ours. Windows, bands and the logarithm are those of `data.mel`.
   """
   starts, parts = window_starts(audio.shape[1], conv_layers)
   before = max(0, -starts.min())
-  after = max(0, starts.max() + WINDOW - audio.shape[1])
+  after = max(0, starts.max() + mel.WINDOW - audio.shape[1])
   audio = jnp.pad(audio, ((0, 0), (before, after)))
-  # [B, N * parts, WINDOW]
-  windows = audio[:, (starts + before)[:, None] + jnp.arange(WINDOW)]
-  windows *= np.hanning(WINDOW + 1)[:-1].astype(windows.dtype)
-  spectrum = jnp.fft.rfft(windows, _FFT_SIZE)
+  # [B, N * parts, mel.WINDOW]
+  windows = audio[:, (starts + before)[:, None] + jnp.arange(mel.WINDOW)]
+  windows *= mel.hann().astype(windows.dtype)
+  spectrum = jnp.fft.rfft(windows, mel.FFT_SIZE)
   power = spectrum.real**2 + spectrum.imag**2  # [B, N * parts, frequencies]
   bands = jnp.matmul(
-    power, mel_bands().astype(power.dtype), precision="highest"
+    power, mel.bands(NUM_BANDS).astype(power.dtype), precision="highest"
   )
-  frames = jnp.log(bands + _FLOOR)
+  frames = jnp.log(bands + mel.FLOOR)
   frames = frames.reshape(len(audio), -1, parts, NUM_BANDS).mean(2)
   return instance_norm(frames, padding)
 
@@ -97,24 +89,9 @@ def window_starts(
       f"log_mel: conv_layers make no token of {samples} samples; they need "
       f"{seen}."
     )
-  parts = max(1, round(stride / HOP))
+  parts = max(1, round(stride / mel.HOP))
   centres = np.arange(number)[:, None] * stride + (seen - 1) / 2
   centres = centres + ((np.arange(parts) + 0.5) / parts - 0.5) * stride
-  return np.floor(centres - (WINDOW - 1) / 2 + 0.5).astype(int).ravel(), parts
-
-
-def mel_bands() -> np.ndarray:
-  """Weights [frequencies, bands] of the power spectrum, float64.
-
-  Each band is a triangle over frequency, 1 at its middle and 0 at the middles
-  of its neighbours.
-  """
-  highest = 2595 * np.log10(1 + RATE / 2 / 700)
-  mels = np.linspace(0, highest, NUM_BANDS + 2)
-  low, middle, high = (
-    700 * (10 ** (mels[i : i + NUM_BANDS] / 2595) - 1) for i in range(3)
-  )
-  frequencies = np.fft.rfftfreq(_FFT_SIZE, 1 / RATE)[:, None]
-  rising = (frequencies - low) / (middle - low)
-  falling = (high - frequencies) / (high - middle)
-  return np.maximum(0, np.minimum(rising, falling))
+  return np.floor(centres - (mel.WINDOW - 1) / 2 + 0.5).astype(
+    int
+  ).ravel(), parts

@@ -127,30 +127,37 @@ def check_size(images: jax.Array, inputs: ImageInputs) -> None:
   Raises:
     ValueError: they are of another size.
   """
-  side = inputs.image_size
-  if images.ndim != 4 or images.shape[1:3] != (side, side):
+  height, width = inputs.size
+  if images.ndim != 4 or images.shape[1:3] != (height, width):
     raise ValueError(
-      f"vit: inputs must be [B, {side}, {side}, C] images, got "
+      f"vit: inputs must be [B, {height}, {width}, C] images, got "
       f"{images.shape}; set encoder.image_size to the size of the data."
     )
 
 
 def check_images(
-  where: str, *, image_size: int, patch_size: int, mean: Channels, std: Channels
+  where: str,
+  *,
+  image_size: int | tuple[int, int],
+  patch_size: int,
+  mean: Channels,
+  std: Channels,
 ) -> None:
   """Checks the arguments that networks for images have.
 
   Args:
     where: the constructor, for errors.
-    image_size: side of an image, pixels.
-    patch_size: side of a patch; must divide it.
+    image_size: side of a square, or (height, width), pixels.
+    patch_size: side of a patch; must divide them.
     mean: subtracted from each channel.
     std: each channel is divided by it.
 
   Raises:
     ValueError: names the constructor, the argument and its value.
   """
-  checks.multiple(where, ("image_size", image_size), patch_size=patch_size)
+  sides = (image_size,) if isinstance(image_size, int) else image_size
+  for side in sides:
+    checks.multiple(where, ("image_size", side), patch_size=patch_size)
   checks.at_least(where, 1, **{"len(mean)": len(mean), "len(std)": len(std)})
   for value in std:
     checks.positive(where, std=value)

@@ -15,7 +15,7 @@ from d2v_jax.models.encoder import Encoder
 
 def visible_vit(
   *,
-  image_size: int = 224,
+  image_size: int | tuple[int, int] = 224,
   patch_size: int = 16,
   width: int = 768,
   prenet_depth: int = 0,
@@ -36,7 +36,8 @@ def visible_vit(
   """data2vec 2.0's ViT: fixed sine-cosine positions, norms after each branch.
 
   Args:
-    image_size: side of the square input, pixels; a multiple of patch_size.
+    image_size: side of a square input, or (height, width), pixels; multiples of
+      patch_size.
     patch_size: side of a patch, pixels.
     width: D; a multiple of 4.
     prenet_depth: layers before those that targets are taken from.
@@ -57,7 +58,7 @@ def visible_vit(
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
   Returns:
-    Encoder with tokens [B, (image_size / patch_size)**2, width], or of visible
+    Encoder with tokens [B, N, width] of N patches, or of visible
     ones alone.
 
   Raises:

@@ -168,7 +168,7 @@ def _sub_trees(module: _Vit) -> SubTrees:
 
 def vit(
   *,
-  image_size: int = 224,
+  image_size: int | tuple[int, int] = 224,
   patch_size: int = 16,
   width: int = 768,
   depth: int = 12,
@@ -191,7 +191,8 @@ def vit(
   """The BEiT-style ViT of data2vec.
 
   Args:
-    image_size: side of the square input, pixels; a multiple of patch_size.
+    image_size: side of a square input, or (height, width), pixels; multiples of
+      patch_size.
     patch_size: side of a patch, pixels.
     width: D.
     depth: L.
@@ -217,7 +218,7 @@ def vit(
     compute_dtype: dtype of matrix products, e.g. 'bfloat16'.
 
   Returns:
-    Encoder with tokens [B, (image_size / patch_size)**2, width]. Its `resize`
+    Encoder with tokens [B, N, width] of N patches. Its `resize`
     interpolates learned positions, 'absolute' and relative ones, from another
     square grid of patches.
 

@@ -215,7 +215,7 @@ def _plan(
   batch_size: int,
   log_every: int,
   checkpoint_every: int,
-  modality: Literal["vision", "speech", "signal", "text"],
+  modality: Literal["vision", "speech", "spectrogram", "signal", "text"],
   data: Spec,
   encoder: Spec,
   objective: Spec,

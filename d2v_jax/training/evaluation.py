@@ -142,7 +142,7 @@ def plan(
   fields = config_lib.call(_Fields, rest, EVALUATION)
   if fields.buckets is not None and not data.needs_buckets:
     raise ConfigError(
-      f"{EVALUATION}.buckets: images all have one size; leave it out."
+      f"{EVALUATION}.buckets: examples all have one size; leave it out."
     )
   data.check_evaluation(fields.transform)
   for split, section in splits.items():

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from d2v_jax import pretrained
+from d2v_jax.data import mel
 from d2v_jax.data.images import transform as image_transform
 from d2v_jax.data.images.image_files import ImageFolder
 from d2v_jax.data.speech import decoding
@@ -62,6 +63,7 @@ def inputs(tmp_path_factory):
   return {
     "vision": root / "vision",
     "speech": root / "speech",
+    "spectrogram": root / "speech",
     "signal": root / "signal",
     "text": root / "text.txt",
   }
@@ -98,6 +100,11 @@ def alone(workdir, modality, files):
       x = centre({"image": pixels})["inputs"]
     elif modality == "speech":
       x = decoding.normalise(decoding.decode(file.read_bytes()))
+    elif modality == "spectrogram":
+      x = decoding.normalise(decoding.decode(file.read_bytes()))
+      start = max(0, len(x) - 4080) // 2  # 24 frames of the middle
+      x = np.pad(x[start : start + 4080], (0, max(0, 4080 - len(x))))
+      x = (mel.log_mel(x, 16)[..., None] - np.float32(1)) / np.float32(4)
     elif modality == "signal":
       x = np.load(file)
       x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)

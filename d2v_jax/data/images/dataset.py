@@ -56,11 +56,23 @@ class ImageData(Dataset):
     super().__post_init__()
     with config_lib.errors_at(DATA):
       _ = self.form
+    _ = self._side
 
   @property
   def form(self) -> Form:
     """What images are brought to."""
     return Form(self.channels, self.range, self.background, self.max_pixels)
+
+  @property
+  def _side(self) -> int:
+    """Side of what images become, pixels."""
+    height, width = self.inputs.size
+    if height != width:
+      raise ConfigError(
+        f"config.encoder.image_size: images become squares, got ({height}, "
+        f"{width}); give one number."
+      )
+    return height
 
   def transform(self) -> ImageTrainTransform:
     """See `Dataset.transform`."""
@@ -71,7 +83,7 @@ class ImageData(Dataset):
       ImageTrainTransform,
       self.augment,
       f"{DATA}.augment",
-      image_size=self.inputs.image_size,
+      image_size=self._side,
       patch_size=self.inputs.patch_size,
       mask=self.mask,
     )
@@ -118,5 +130,5 @@ class ImageData(Dataset):
       ImageEvalTransform,
       fields,
       f"{EVALUATION}.transform",
-      image_size=self.inputs.image_size,
+      image_size=self._side,
     )

@@ -1,0 +1,1 @@
+"""What recordings become as images of time and frequency."""
