@@ -96,3 +96,9 @@ def test_bands_of_a_satellite(tmp_path):
 def test_errors(tmp_path, fields, message):
   with pytest.raises(ConfigError, match=message):
     build(tmp_path, **fields)
+
+
+def test_images_become_squares():
+  inputs = layout.ImageInputs(image_size=(8, 12), patch_size=2)
+  with pytest.raises(ConfigError, match=r"become squares, got \(8, 12\)"):
+    config_lib.call(ImageData, {}, "config.data", run={"inputs": inputs})
