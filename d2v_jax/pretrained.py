@@ -109,8 +109,9 @@ class Pretrained:
 
     Args:
       inputs: images uint8 [n, H, W, C]; utterances float32 [n, T] of zero mean
-        and unit variance at 16 kHz; signals float32 [n, T, C], normalised as
-        config.data says, at the encoder's rate; or tokens int32 [n, N] from <s>
+        and unit variance at 16 kHz; their log-mel frames float32 [n, frames,
+        bands, 1], or signals float32 [n, T, C] at the encoder's rate, both
+        normalised as config.data says; or tokens int32 [n, N] from <s>
         to </s>, filled with <pad>. For recordings of different lengths a dict
         of `inputs`, filled with zeros, and `padding` bool [n, N], which is True
         for the frames (`encoder.inputs.num_tokens`) that are filling.

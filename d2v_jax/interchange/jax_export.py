@@ -30,9 +30,10 @@ def write(
   """Writes inputs -> features, the parameters in it, for any batch size.
 
   Inputs are bytes of images [B, H, W, C], utterances float32 [B, T] of zero
-  mean and unit variance at 16 kHz without padding, signals [B, T, C] likewise
-  at their rate, or token ids int32 [B, N] where 1 is padding. JAX reads such a
-  file for half a year of its releases, and longer as far as it goes.
+  mean and unit variance at 16 kHz without padding, their log-mel frames [B, H,
+  W, 1], normalised as config.data says, signals [B, T, C] likewise at their
+  rate, or token ids int32 [B, N] where 1 is padding. JAX reads such a file for
+  half a year of its releases, and longer as far as it goes.
 
   Args:
     dest: the file; there must be none.

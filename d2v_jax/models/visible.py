@@ -252,7 +252,7 @@ class VisibleEncoder(nn.Module):
     if extra:
       shape = (1, extra, x.shape[-1])
       token = self.param("cls_token", nn.initializers.normal(1.0), shape)
-      token = jnp.broadcast_to(token.astype(x.dtype), (len(x), *shape[1:]))
+      token = jnp.broadcast_to(token.astype(x.dtype), (x.shape[0], *shape[1:]))
       x = jnp.concatenate([token, x], axis=1)
       if padding is not None:
         padding = jnp.pad(padding, ((0, 0), (extra, 0)))

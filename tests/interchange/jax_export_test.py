@@ -11,6 +11,7 @@ from d2v_jax.evaluators.features import Features, pool_features
 from d2v_jax.interchange import jax_export, run
 from d2v_jax.interchange.model import channels
 from d2v_jax.interchange.weights import InterchangeError
+from tests import random_runs
 from tests.interchange import small_models
 
 
@@ -139,3 +140,13 @@ def test_errors_of_the_function(runs, tmp_path):
 def test_no_place_for_images():
   with pytest.raises(InterchangeError, match=r"multiple of 16 rows.*got none"):
     channels(4, {})
+
+
+def test_spectrograms(tmp_path):
+  workdir = random_runs.save(tmp_path, "spectrogram")
+  model = load(workdir)
+  path = tmp_path / "features.jax"
+  (note,) = jax_export.write(path, model)
+  assert "takes float32 [b, 24, 16, 1] and gives float32 [b, 16]" in note
+  x = np.random.default_rng(0).normal(size=(3, 24, 16, 1)).astype(np.float32)
+  np.testing.assert_allclose(call(path, x), model.features(x), 1e-6, 1e-6)

@@ -11,6 +11,7 @@ from d2v_jax import pretrained
 from d2v_jax.interchange import native, run
 from d2v_jax.interchange.files import to_bytes
 from d2v_jax.interchange.weights import InterchangeError, flatten
+from tests import random_runs
 from tests.interchange import small_models
 from tests.interchange.folders import assert_bit_equal
 
@@ -194,3 +195,13 @@ def test_cut_off_weights(exported):
   path.unlink()
   with pytest.raises(InterchangeError, match="has no file weights"):
     native.read(exported)
+
+
+def test_spectrograms_keep_their_mean_and_std(tmp_path):
+  (tmp_path / "run").mkdir()
+  model = run.read(random_runs.save(tmp_path / "run", "spectrogram"))
+  model = dataclasses.replace(model, objective={}, teacher_params={})
+  native.write(tmp_path / "out", model)
+  again = native.read(tmp_path / "out")
+  assert_bit_equal(again.params, model.params)
+  assert again.data == {"mean": (1.0,), "std": (4.0,)}
