@@ -213,7 +213,7 @@ def _image(rng, encoder, size):
 
 def _utterance(rng, encoder, size):
   del encoder
-  return {"audio": rng.standard_normal(size, np.float32), "length": size}
+  return {"samples": rng.standard_normal(size, np.float32), "length": size}
 
 
 def _text(rng, encoder, size):

@@ -103,7 +103,7 @@ def test_poolings_of_images(run):
     np.testing.assert_allclose(
       loaded.features(x, pool=pool), expected.reshape(5, -1), rtol=0, atol=1e-5
     )
-  with pytest.raises(ValueError, match="Features: pool 'segments:8' is for sp"):
+  with pytest.raises(ValueError, match="pool 'segments:8' is for tokens in"):
     loaded.features(x, pool="segments:8")
 
 
