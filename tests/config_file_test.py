@@ -173,7 +173,7 @@ class TestNames:
         r"there is no config 'digit' \(did you mean 'digits'\?\); give",
       ),
       ("digit:x", r"no config 'digit' \(did you mean"),
-      ("smell", "a file that ends in .py, or one of: audio_folder, digits, "),
+      ("smell", "a file that ends in .py, or one of: audio_folder, "),
       (
         "configs/digits",
         "no config 'configs/digits'.* a file that ends in .py",

@@ -20,6 +20,7 @@ def at_the_root(monkeypatch):
   monkeypatch.chdir(pathlib.Path(__file__).parents[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(workloads.MODELS))
 def test_operations_of_a_step(model):
   config = workloads.make_config(model, None, 2, "float32", False)

@@ -56,6 +56,7 @@ def reference(audio, conv_layers, real):
   return (frames - mean) / np.sqrt(variance + 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", STACKS)
 def test_frames_are_the_description(stack):
   conv_layers = STACKS[stack]

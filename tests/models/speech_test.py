@@ -202,6 +202,7 @@ def test_feature_gradient_scale(scale):
       np.testing.assert_allclose(b, factor * a, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_layer_drop_skips_whole_layers():
   network, params = make(depth=1, layer_drop=0.5)
   batch = audio((640,))

@@ -192,6 +192,7 @@ def test_negative_scales_are_none():
   assert not np.array_equal(tokens(0.0), tokens(1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["dots", "full"])
 def test_recomputed_activations_change_nothing(policy):
   def gradient(remat):

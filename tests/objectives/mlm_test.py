@@ -184,6 +184,7 @@ def test_tokens_that_are_not_selected_are_not_scored():
   assert loss == same
 
 
+@pytest.mark.slow
 def test_it_learns_from_batches_of_the_pipeline():
   transform = TextTrainTransform(VOCAB, TokenMask(0.3, random=0.2, keep=0.2))
   rng = np.random.default_rng(0)

@@ -371,6 +371,7 @@ class TestMixing:
       params, {}, batch, None
     )
 
+  @pytest.mark.slow
   def test_bytes_in_micro_batches(self):
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
     batch = {"inputs": images, "label": np.arange(6, dtype=np.int32)}

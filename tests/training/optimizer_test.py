@@ -49,6 +49,7 @@ def test_weight_decay_groups_are_beit_s():
   assert all(names(optimizer.decay_mask(shapes(), ())).values())
 
 
+@pytest.mark.slow
 def test_layer_wise_rates_by_hand():
   tree = shapes()
   sub_trees = small().sub_trees

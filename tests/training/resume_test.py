@@ -210,6 +210,7 @@ def test_ctrl_c_in_a_terminal(tmp_path):
 # Damage.
 
 
+@pytest.mark.slow
 def test_damaged_checkpoints_are_named_and_an_older_one_is_used(
   run, tmp_path, uninterrupted, stopped
 ):
@@ -279,6 +280,7 @@ def test_another_config_is_refused_with_what_differs(run, tmp_path, stopped):
   assert runs.state(workdir)[0] == 10
 
 
+@pytest.mark.slow
 def test_what_the_numbers_do_not_depend_on_may_change(
   run, tmp_path, uninterrupted, stopped
 ):

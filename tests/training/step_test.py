@@ -113,6 +113,7 @@ def one_device(**encoder):
 NOISE = {"drop_path": 0.2, "attention_dropout": 0.1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["replicated", "fsdp"])
 def test_eight_devices_are_one(rule, monkeypatch, caplog):
   # Small arrays stay whole in real runs; here all that can be is split.
@@ -183,6 +184,7 @@ def test_accumulation_is_one_big_batch(count):
     np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_accumulation_weighs_by_masked_tokens():
   parts = make()
   batch = next(batches(1))
@@ -198,6 +200,7 @@ def test_accumulation_weighs_by_masked_tokens():
   np.testing.assert_allclose(split["grad_norm"], whole["grad_norm"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["dots", "full"])
 def test_remat_changes_nothing(policy):
   plain, _ = one_device(**NOISE)
