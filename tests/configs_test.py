@@ -195,10 +195,11 @@ def test_one_step_at_reduced_width(name, vocabularies):
   if config.encoder.get("prenet_depth"):
     config.encoder.prenet_depth = 1
   if "decoder" in config.objective:
-    config.objective.decoder.update(width=16, groups=2)
+    config.objective.decoder.update(width=16, groups=2, layers=2)
   if config.modality == "speech":
     config.encoder.conv_layers = ((8, 16, 8), (8, 10, 5), (8, 8, 8))
     config.encoder.position_groups = 2
+    config.encoder.position_depth = 2
   if config.objective.get("mixing"):
     config.objective.mixing.group = 2
   config.data.num_threads = 1

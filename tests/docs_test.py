@@ -59,14 +59,17 @@ SMALL = {
     "--config.log_every=1",
   ),
 }
+_ONE_BUCKET = ("--config.data.buckets.lengths=(16_000,)",)
 _BUCKETS = (
   "--config.data.buckets.lengths=(40_000, 80_000)",
   "--config.evaluation.buckets.lengths=(40_000, 80_000)",
 )
 # The same of single configs.
 SMALL_CONFIGS = {
+  "audio_folder": _ONE_BUCKET,
   "finetune_imagenet": ("--config.objective.mixing.group=None",),
   "finetune_librispeech:base_960h": _BUCKETS,
+  "finetune_speech": _ONE_BUCKET,
   "signals": ("--config.schedule.hold_steps=0",),
   "speech_base": _BUCKETS,
 }
@@ -425,6 +428,7 @@ class TestObjectives:
       "--config.num_devices=1",
       "--config.total_steps=2",
       "--config.batch_size=4",
+      "--config.data.buckets.lengths=(6_400,)",
       "--config.schedule={'name': 'constant', 'peak': 1e-3}",
       "--config.encoder.conv_layers=((8, 10, 5), (8, 8, 8), (8, 4, 4))",
     )

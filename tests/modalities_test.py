@@ -18,6 +18,11 @@ CONFIGS = {
   "text": "tests/configs/tiny_text.py",
 }
 ONE_DEVICE = "--config.num_devices=1"
+# One length of batches, and so one program, where two would show no more.
+ONE_BUCKET = {
+  "speech": ("--config.data.buckets.lengths=(8_000,)",),
+  "signal": ("--config.data.buckets.lengths=(40,)",),
+}
 FROM_CLASSES = {
   "speech": ("--config.objective.head.num_outputs=4",),
   "spectrogram": ("--config.objective.head.num_outputs=4",),
@@ -56,14 +61,22 @@ def signals(tmp_path_factory):
     yield
 
 
+class Pretrained(dict):
+  """Modality -> workdir of a finished run, made when it is asked for."""
+
+  def __init__(self, folder):
+    super().__init__()
+    self._folder = folder
+
+  def __missing__(self, modality):
+    self[modality] = self._folder / modality
+    assert train(modality, self[modality], ONE_DEVICE) == 0
+    return self[modality]
+
+
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
-  """Workdirs of finished runs."""
-  workdirs = {}
-  for modality in CONFIGS:
-    workdirs[modality] = tmp_path_factory.mktemp(modality) / "run"
-    assert train(modality, workdirs[modality], ONE_DEVICE) == 0
-  return workdirs
+  return Pretrained(tmp_path_factory.mktemp("pretrained"))
 
 
 @pytest.mark.slow
@@ -105,12 +118,11 @@ def test_stopped_and_resumed(modality, pretrained, tmp_path, monkeypatch):
 def test_several_devices_give_the_same(modality, tmp_path):
   # Without dropout, whose mask depends on where it is drawn.
   still = ["--config.evaluation.evaluators=None"]
+  still += ONE_BUCKET.get(modality, ())
   if modality != "spectrogram":
     still.append("--config.encoder.dropout=0.0")
   if modality in ("speech", "signal"):
     still.append("--config.encoder.layer_drop=0.0")
-  if modality == "speech":
-    still.append("--config.data.buckets.lengths=(8_000,)")
   one = tmp_path / "one"
   assert train(modality, one, ONE_DEVICE, *still) == 0
   for sharding in ("replicated", "fsdp"):
@@ -132,6 +144,7 @@ def test_fine_tuned_on_classes(modality, pretrained, tmp_path):
     "--config.optimizer.freeze_steps=2",
     "--config.evaluation.evaluators={'classification': {}}",
     *FROM_CLASSES[modality],
+    *ONE_BUCKET.get(modality, ()),
   )
   given = f"--config.init_from={pretrained[modality]}"
   workdir = tmp_path / "run"
