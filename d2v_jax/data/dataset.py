@@ -13,20 +13,16 @@ import numpy as np
 
 from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError, FromRun
-from d2v_jax.data import given as given_lib
-from d2v_jax.data import mixture as mixture_lib
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.checking.look import Look, at_anything
-from d2v_jax.data.given import Given
 from d2v_jax.data.labels import Labels, RecordLabel
 from d2v_jax.data.mixed_examples import MixedExamples, MixedRecords
-from d2v_jax.data.mixture import Mixture
 from d2v_jax.data.pipeline import check_reading
 from d2v_jax.data.source import Example, Record
-
-Section = Mapping[str, Any]
+from d2v_jax.data.source_sections import Section, SourceSections, part_of
 
 DATA, EVALUATION = "config.data", "config.evaluation"
+_SOURCE = f"{DATA}.source"
 
 
 class TrainingExamples(NamedTuple):
@@ -118,7 +114,7 @@ class Dataset(abc.ABC):
       ConfigError: names the field, what was got and what is allowed.
     """
     if self.source is not None:
-      self._check_training_source(self.source)
+      self._sections.check_to_train(self.source, _SOURCE)
     self.check_lengths(self.transform())
 
   def check_source(self, section: Section, where: str) -> None:
@@ -128,28 +124,7 @@ class Dataset(abc.ABC):
       section: of a split to evaluate.
       where: its path in the config.
     """
-    if _named(section, mixture_lib.NAME):
-      raise ConfigError(
-        f"{where}: a mixture draws from its sources by their shares, but an "
-        "evaluation takes every record once; give each source a split of its "
-        "own, such as test_one and test_two."
-      )
-    self._check_section(section, self.sources, where)
-
-  def _check_section(
-    self, section: Section, table: Mapping[str, Callable], where: str
-  ) -> None:
-    if _named(section, given_lib.NAME):
-      table = {given_lib.NAME: Given}
-    config_lib.check(section, table, where)
-
-  def _check_training_source(self, section: Section) -> None:
-    if not _named(section, mixture_lib.NAME):
-      every = {**self.sources, mixture_lib.NAME: Mixture}
-      self._check_section(section, every, f"{DATA}.source")
-      return
-    for k, part in enumerate(_mixture(section).sources):
-      self._check_section(part, self.sources, _part(k))
+    self._sections.check(section, where)
 
   def check_lengths(self, transform: Any, shortest: int | None = None) -> None:
     """Raises ConfigError where examples of a bucket could not be masked.
@@ -248,9 +223,7 @@ class Dataset(abc.ABC):
     Raises:
       ConfigError: names the field, what was got and what is allowed.
     """
-    if _named(section, given_lib.NAME):
-      return self._given(section, where)
-    return config_lib.build(section, self.sources, where)
+    return self._sections.open(section, where)
 
   @abc.abstractmethod
   def given_records(self, value: Any, name: str) -> Any:
@@ -264,23 +237,6 @@ class Dataset(abc.ABC):
       ValueError: it is of another kind, or wrong in itself.
     """
 
-  def _given(self, section: Section, where: str) -> Any:
-    split = config_lib.build(section, {given_lib.NAME: Given}, where).split
-    if split not in (self.given or {}):
-      had = ", ".join(sorted(self.given or {}))
-      raise ConfigError(
-        f"{where}: its data were given in Python, and are not stored with the "
-        f"run: give {split!r} (again), as in d2v_jax.train(config, workdir, "
-        f"data={{{split!r}: ...}}) or d2v_jax.evaluate(workdir, data=...)"
-        + (f"; what is given is {had}." if had else ".")
-      )
-    assert self.given is not None
-    with config_lib.errors_at(where):
-      records = self.given_records(self.given[split], split)
-      found = given_lib.fingerprint(records)
-    records.identity = {f"fingerprint of the given data {split!r}": found}
-    return records
-
   def records(self) -> Any:
     """Opens config.data.source.
 
@@ -289,34 +245,33 @@ class Dataset(abc.ABC):
     """
     if self.source is None:
       raise ConfigError(
-        f"{DATA}.source: missing; give a section with a name, one of: "
-        f"{', '.join(sorted([*self.sources, mixture_lib.NAME]))}."
+        f"{_SOURCE}: missing; give a section with a name, one of: "
+        f"{', '.join(self._sections.names)}."
       )
     if self.needs_buckets and self.buckets is None:
       raise ConfigError(
         f"{DATA}.buckets: examples differ in length; give the lengths of "
         "batches, such as buckets=dict(lengths=(...,)), in samples or tokens."
       )
-    if not _named(self.source, mixture_lib.NAME):
-      return self.open(self.source, f"{DATA}.source")
-    mixture = _mixture(self.source)
-    parts = [
-      self.open(section, _part(k)) for k, section in enumerate(mixture.sources)
-    ]
-    return MixedRecords(parts, mixture)
+    return self._sections.open_to_train(self.source, _SOURCE)
+
+  @property
+  def _sections(self) -> SourceSections:
+    return SourceSections(self.sources, self.given, self.given_records)
 
   def _mixed(self, records: MixedRecords, transform: Callable) -> MixedExamples:
     parts, rows = [], []
     for k, part in enumerate(records.parts):
-      with config_lib.errors_at(_part(k)):
+      where = part_of(_SOURCE, k)
+      with config_lib.errors_at(where):
         parts.append(self.training_examples(part))
         rows.append(self._row(parts[-1], transform))
         if rows[-1] != rows[0]:
           raise ConfigError(
-            f"{_part(k)}: its examples become {rows[-1]}, but those of "
+            f"{where}: its examples become {rows[-1]}, but those of "
             f"sources[0] {rows[0]}; a batch needs the same of all."
           )
-    with config_lib.errors_at(f"{DATA}.source"):
+    with config_lib.errors_at(_SOURCE):
       return MixedExamples(parts, records.mixture)
 
   def _row(self, source: Any, transform: Callable) -> dict[str, Any]:
@@ -336,18 +291,3 @@ class Dataset(abc.ABC):
     if self.labels is None and getattr(records, "class_names", None):
       return RecordLabel()
     return self.labels
-
-
-def _named(section: Section, name: str) -> bool:
-  return isinstance(section, Mapping) and section.get("name") == name
-
-
-def _mixture(section: Section) -> Mixture:
-  """The fields of a mixture; its sources are not opened."""
-  table = {mixture_lib.NAME: Mixture}
-  return config_lib.build(section, table, f"{DATA}.source")
-
-
-def _part(index: int) -> str:
-  """Path in the config of a source of a mixture."""
-  return f"{DATA}.source.sources[{index}]"

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from d2v_jax.data import hf
 from d2v_jax.data.files.unreadable import Unreadable
-from d2v_jax.data.hf import HfRows
+from d2v_jax.data.hf.loading import load
+from d2v_jax.data.hf.rows import HfRows
 from d2v_jax.data.source import Record
 
 
@@ -61,7 +61,7 @@ class HfImages(ImageRows):
   """The same, of a path or a name.
 
   Args:
-    path: see `hf.load`, as the next ones.
+    path: see `loading.load`, as the next ones.
     split: such as 'train'.
     subset: configuration of the dataset.
     revision: commit or tag on the hub.
@@ -71,7 +71,7 @@ class HfImages(ImageRows):
     classes: their names.
 
   Raises:
-    ValueError: as `hf.load` and `ImageRows`.
+    ValueError: as `loading.load` and `ImageRows`.
   """
 
   def __init__(
@@ -86,5 +86,5 @@ class HfImages(ImageRows):
     label: str | None = "label",
     classes: tuple[str, ...] | None = None,
   ):
-    rows = hf.load(path, split, subset, revision, streaming)
+    rows = load(path, split, subset, revision, streaming)
     super().__init__(rows, image=image, label=label, classes=classes)

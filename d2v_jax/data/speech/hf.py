@@ -5,9 +5,10 @@ import logging
 
 import numpy as np
 
-from d2v_jax.data import hf
 from d2v_jax.data.files.unreadable import Unreadable
-from d2v_jax.data.hf import FileColumn, HfRows
+from d2v_jax.data.hf.columns import FileColumn
+from d2v_jax.data.hf.loading import load
+from d2v_jax.data.hf.rows import HfRows
 from d2v_jax.data.source import Record
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.speech.arrays import full_scale
@@ -103,7 +104,7 @@ class HfAudio(AudioRows):
   """The same, of a path or a name.
 
   Args:
-    path: see `hf.load`, as the next ones.
+    path: see `loading.load`, as the next ones.
     split: such as 'train'.
     subset: configuration of the dataset.
     revision: commit or tag on the hub.
@@ -116,7 +117,7 @@ class HfAudio(AudioRows):
     text: column of the texts.
 
   Raises:
-    ValueError: as `hf.load` and `AudioRows`.
+    ValueError: as `loading.load` and `AudioRows`.
   """
 
   def __init__(
@@ -135,7 +136,7 @@ class HfAudio(AudioRows):
     text: str | None = "text",
   ):
     super().__init__(
-      hf.load(path, split, subset, revision, streaming),
+      load(path, split, subset, revision, streaming),
       rate=rate,
       audio=audio,
       label=label,

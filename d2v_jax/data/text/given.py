@@ -7,7 +7,8 @@ import numpy as np
 
 from d2v_jax.data import given as given_lib
 from d2v_jax.data.given import GivenRecords
-from d2v_jax.data.hf import HfRows, is_dataset
+from d2v_jax.data.hf.loading import is_dataset
+from d2v_jax.data.hf.rows import HfRows
 from d2v_jax.data.source import Record
 from d2v_jax.data.text.arrays import TextArrays
 from d2v_jax.data.text.hf import TextRows

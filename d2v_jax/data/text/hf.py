@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from d2v_jax.data import hf
-from d2v_jax.data.hf import HfRows
+from d2v_jax.data.hf.loading import load
+from d2v_jax.data.hf.rows import HfRows
 from d2v_jax.data.source import Record
 from d2v_jax.data.text.lines import sentences
 
@@ -67,7 +67,7 @@ class HfTexts(TextRows):
   """The same, of a path or a name.
 
   Args:
-    path: see `hf.load`, as the next ones.
+    path: see `loading.load`, as the next ones.
     split: such as 'train'.
     subset: configuration of the dataset.
     revision: commit or tag on the hub.
@@ -79,7 +79,7 @@ class HfTexts(TextRows):
     numeric: whether they are numbers.
 
   Raises:
-    ValueError: as `hf.load` and `TextRows`.
+    ValueError: as `loading.load` and `TextRows`.
   """
 
   def __init__(
@@ -97,7 +97,7 @@ class HfTexts(TextRows):
     numeric: bool = False,
   ):
     super().__init__(
-      hf.load(path, split, subset, revision, streaming),
+      load(path, split, subset, revision, streaming),
       text=text,
       text_b=text_b,
       label=label,

@@ -5,7 +5,7 @@ from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError
 from d2v_jax.data import layout, pipeline
 from d2v_jax.data.images.dataset import ImageData
-from tests.data.hf_sets import hf, make
+from tests.data.hf.sets import hf, make
 from tests.data.images.pictures import encoded, smooth
 
 __all__ = ["hf"]  # a fixture

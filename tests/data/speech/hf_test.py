@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from d2v_jax.data.hf import HfRows
+from d2v_jax.data.hf.rows import HfRows
 from d2v_jax.data.labels import Characters
 from d2v_jax.data.speech.examples import Utterances
 from d2v_jax.data.speech.hf import AudioRows, HfAudio
-from tests.data.hf_sets import hf, make
+from tests.data.hf.sets import hf, make
 from tests.data.speech.recordings import encoded, sine
 
 __all__ = ["hf"]  # a fixture

@@ -1,9 +1,9 @@
 import pytest
 
-from d2v_jax.data.hf import HfRows
+from d2v_jax.data.hf.rows import HfRows
 from d2v_jax.data.text import examples
 from d2v_jax.data.text.hf import HfTexts, TextRows
-from tests.data.hf_sets import hf, make
+from tests.data.hf.sets import hf, make
 
 __all__ = ["hf"]  # a fixture
 

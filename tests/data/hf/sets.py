@@ -25,3 +25,7 @@ def make(columns, features):
   features = datasets.Features(features)
   table = pa.Table.from_pydict(columns, schema=features.arrow_schema)
   return datasets.Dataset(table)
+
+
+def texts(*values):
+  return make({"text": list(values)}, {"text": datasets.Value("string")})

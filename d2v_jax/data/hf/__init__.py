@@ -1,0 +1,1 @@
+"""Parquet and Arrow files and Hugging Face datasets: rows at random."""
