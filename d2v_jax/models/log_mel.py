@@ -92,6 +92,5 @@ def window_starts(
   parts = max(1, round(stride / mel.HOP))
   centres = np.arange(number)[:, None] * stride + (seen - 1) / 2
   centres = centres + ((np.arange(parts) + 0.5) / parts - 0.5) * stride
-  return np.floor(centres - (mel.WINDOW - 1) / 2 + 0.5).astype(
-    int
-  ).ravel(), parts
+  starts = np.floor(centres - (mel.WINDOW - 1) / 2 + 0.5).astype(int)
+  return starts.ravel(), parts

@@ -10,9 +10,9 @@ from d2v_jax.data.images.examples import DecodedImages
 from d2v_jax.data.images.image_files import ImageFolder
 from d2v_jax.data.images.pixels import Form
 from d2v_jax.data.images.transform import ImageTrainTransform
+from d2v_jax.data.recordings.transform import RecordingTrainTransform
 from d2v_jax.data.speech.examples import Utterances
 from d2v_jax.data.speech.sources import AudioFolder
-from d2v_jax.data.speech.transform import SpeechTrainTransform
 from tests.data.images.pictures import encoded, smooth
 from tests.data.speech import recordings
 
@@ -97,7 +97,7 @@ def test_recordings_that_are_of_no_use(tmp_path):
     path.write_bytes(files["0.wav"])
   source = Utterances(AudioFolder(str(folder)))
   vanish()
-  transform = SpeechTrainTransform()
+  transform = RecordingTrainTransform()
   options = {"buckets": Buckets((1000,))}
   _, number = take(source, transform, log, **options)
   assert number == 6

@@ -169,7 +169,8 @@ def test_batches_of_two_views(modality, augment, added):
     (
       "speech",
       {"augment": {"views": 3}},
-      "config.data.augment: SpeechTrainTransform: views must be 1 or 2, got 3",
+      "config.data.augment: RecordingTrainTransform: views must be 1 or 2, "
+      "got 3",
     ),
   ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 
 from d2v_jax.data.array_files import ArrayFiles
 from d2v_jax.data.arrays import Arrays
-from d2v_jax.data.recording_arrays import RecordingArrays
+from d2v_jax.data.recordings.arrays import RecordingArrays
 from d2v_jax.data.signals.rates import same_rates
 from d2v_jax.data.source import Record
 

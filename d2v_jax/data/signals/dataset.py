@@ -15,7 +15,7 @@ from d2v_jax.data.layout import WaveformInputs
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.signal import MASKS
 from d2v_jax.data.ranges import check_range
-from d2v_jax.data.recording_data import RecordingData
+from d2v_jax.data.recordings.dataset import RecordingData
 from d2v_jax.data.signals import given as signals_given
 from d2v_jax.data.signals import look as signals_look
 from d2v_jax.data.signals.examples import Signals

@@ -7,10 +7,10 @@ import numpy as np
 from d2v_jax.data import layout
 from d2v_jax.data.files.unreadable import Unreadable, shown
 from d2v_jax.data.layout import WaveformInputs
+from d2v_jax.data.recordings.usable import UNREADABLE, UsableRecordings
 from d2v_jax.data.signals.normalise import Normalisation
 from d2v_jax.data.signals.rates import resampled, resampled_lengths
 from d2v_jax.data.source import Example, Source
-from d2v_jax.data.usable_recordings import UNREADABLE, UsableRecordings
 
 _REMEDY = "check the files, or change min_seconds, max_seconds or the source"
 

@@ -5,7 +5,7 @@ import numpy as np
 from d2v_jax.data import arrays as arrays_lib
 from d2v_jax.data.array_files import ArrayFiles
 from d2v_jax.data.arrays import Arrays
-from d2v_jax.data.recording_arrays import RecordingArrays
+from d2v_jax.data.recordings.arrays import RecordingArrays
 from d2v_jax.data.source import Record
 from d2v_jax.data.speech.audio_files import resampled_lengths
 

@@ -10,7 +10,7 @@ from d2v_jax.data.dataset import DATA
 from d2v_jax.data.labels import LABELS, Labels
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.speech import MASKS
-from d2v_jax.data.recording_data import RecordingData
+from d2v_jax.data.recordings.dataset import RecordingData
 from d2v_jax.data.source import Record
 from d2v_jax.data.speech import given as speech_given
 from d2v_jax.data.speech import look as speech_look

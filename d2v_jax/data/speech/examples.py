@@ -8,10 +8,10 @@ import numpy as np
 from d2v_jax.data import layout
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.files.unreadable import Unreadable, shown
+from d2v_jax.data.recordings.usable import UNREADABLE, UsableRecordings
 from d2v_jax.data.source import Example
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.speech.sources import RecordingSource
-from d2v_jax.data.usable_recordings import UNREADABLE, UsableRecordings
 
 Labels = Callable[[Mapping[str, Any]], np.ndarray]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from d2v_jax.data.speech.augment import WaveAugment
+from d2v_jax.data.recordings.augment import WaveAugment
 
 DRAWS = 1000
 LEVEL = 1e-3  # how unlikely a correct draw would have been to fail

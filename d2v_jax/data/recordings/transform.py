@@ -8,14 +8,14 @@ import numpy as np
 from d2v_jax.data import layout
 from d2v_jax.data.layout import ConvLayers
 from d2v_jax.data.masks.mask import Mask
+from d2v_jax.data.recordings.augment import WaveAugment
 from d2v_jax.data.source import Example
-from d2v_jax.data.speech.augment import WaveAugment
 
 Labels = Callable[[Example], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class SpeechTrainTransform:
+class RecordingTrainTransform:
   """Random crop or padding, changes of sound, and masks of one recording.
 
   Of an utterance, or of a signal, whose channels share all of it.
@@ -52,7 +52,7 @@ class SpeechTrainTransform:
     layout.num_frames(0, self.conv_layers)  # raises when they are wrong
     if self.views not in (1, 2):
       raise ValueError(
-        f"SpeechTrainTransform: views must be 1 or 2, got {self.views}"
+        f"RecordingTrainTransform: views must be 1 or 2, got {self.views}"
       )
     if self.channel_mask is not None:
       self._check_channel_mask(self.channel_mask)
@@ -60,22 +60,22 @@ class SpeechTrainTransform:
   def _check_channel_mask(self, mask: Mask) -> None:
     if mask.num_masks is not None:
       raise ValueError(
-        "SpeechTrainTransform: channel_mask hides one set of channels, not "
+        "RecordingTrainTransform: channel_mask hides one set of channels, not "
         "several; use the mask 'spans'"
       )
     if self.mask is None:
       raise ValueError(
-        "SpeechTrainTransform: channel_mask hides channels beside hidden "
+        "RecordingTrainTransform: channel_mask hides channels beside hidden "
         "frames; set config.data.mask too, with a small prob, or leave it out"
       )
     if self.mask.num_masks is not None:
       raise ValueError(
-        "SpeechTrainTransform: channel_mask goes with one mask of an "
+        "RecordingTrainTransform: channel_mask goes with one mask of an "
         "utterance, not with several; leave it out"
       )
     if self.width is None or self.width < 1:
       raise ValueError(
-        "SpeechTrainTransform: channel_mask needs the model's width, got "
+        "RecordingTrainTransform: channel_mask needs the model's width, got "
         f"width={self.width}"
       )
     mask.check((self.width,))
@@ -161,7 +161,7 @@ class SpeechTrainTransform:
 
 
 @dataclasses.dataclass(frozen=True)
-class SpeechEvalTransform:
+class RecordingEvalTransform:
   """The beginning of a recording, or all of it with padding.
 
   Args:

@@ -5,12 +5,12 @@ import pytest
 
 from d2v_jax.data import layout
 from d2v_jax.data.masks.speech import FrameBlockMask, SpanMask
-from d2v_jax.data.speech import decoding
-from d2v_jax.data.speech.augment import WaveAugment
-from d2v_jax.data.speech.transform import (
-  SpeechEvalTransform,
-  SpeechTrainTransform,
+from d2v_jax.data.recordings.augment import WaveAugment
+from d2v_jax.data.recordings.transform import (
+  RecordingEvalTransform,
+  RecordingTrainTransform,
 )
+from d2v_jax.data.speech import decoding
 
 LAYERS = ((8, 4, 2), (8, 3, 2))
 
@@ -43,7 +43,7 @@ def text_length(record):
 
 
 def test_longer_utterances_are_cropped_anywhere():
-  transform = SpeechTrainTransform(LAYERS)
+  transform = RecordingTrainTransform(LAYERS)
   rng = np.random.default_rng(0)
   starts = set()
   for _ in range(300):
@@ -62,7 +62,7 @@ def test_crops_are_slices_of_the_normalised_whole():
   raw = rng.normal(2, 3, 5000).astype(np.float32)
   whole = decoding.normalise(raw)
   record = example(1, 800) | {"samples": whole}
-  out = SpeechTrainTransform()(record, np.random.default_rng(1))["inputs"]
+  out = RecordingTrainTransform()(record, np.random.default_rng(1))["inputs"]
   windows = np.lib.stride_tricks.sliding_window_view(whole, 800)
   assert (windows == out).all(axis=1).sum() == 1
   assert abs(out.mean()) > 1e-4  # not normalised again
@@ -71,10 +71,10 @@ def test_crops_are_slices_of_the_normalised_whole():
 @pytest.mark.parametrize("samples", [8, 9, 19, 20])
 def test_shorter_utterances_are_padded(samples):
   for out in (
-    SpeechTrainTransform(LAYERS)(
+    RecordingTrainTransform(LAYERS)(
       example(samples, 20), np.random.default_rng(0)
     ),
-    SpeechEvalTransform(LAYERS)(example(samples, 20)),
+    RecordingEvalTransform(LAYERS)(example(samples, 20)),
   ):
     inputs, padding = out["inputs"], out["padding"]
     assert inputs.dtype == np.float32 and inputs.shape == (20,)
@@ -88,7 +88,7 @@ def test_shorter_utterances_are_padded(samples):
 
 def test_frames_see_no_padding():
   # Sums over the samples that each frame sees, 0 or huge where padded.
-  transform = SpeechEvalTransform(LAYERS)
+  transform = RecordingEvalTransform(LAYERS)
   for samples in range(8, 21):
     out = transform(example(samples, 20))
     signal = np.where(np.arange(20) < samples, 0, 1e6)
@@ -98,7 +98,7 @@ def test_frames_see_no_padding():
 
 
 def test_masks():
-  transform = SpeechTrainTransform(
+  transform = RecordingTrainTransform(
     LAYERS, mask=FIRST_HALF, channel_mask=FIRST_HALF, width=6
   )
   out = transform(example(12, 20), np.random.default_rng(0))
@@ -106,7 +106,7 @@ def test_masks():
   assert out["mask"].tolist() == [True, False, False, False]
   assert out["channel_mask"].tolist() == [True] * 3 + [False] * 3
   assert (out["requested"], out["record"]) == (3, 4)
-  plain = SpeechTrainTransform(LAYERS)(
+  plain = RecordingTrainTransform(LAYERS)(
     example(12, 20), np.random.default_rng(0)
   )
   assert set(plain) == {"inputs", "padding", "requested", "record"}
@@ -116,7 +116,7 @@ def test_masks():
 @pytest.mark.parametrize("ratio", [0.3, 0.55, 0.8])
 def test_several_masks(samples, ratio):
   masks = FrameBlockMask(3, ratio, length=3)
-  transform = SpeechTrainTransform(LAYERS, mask=masks)
+  transform = RecordingTrainTransform(LAYERS, mask=masks)
   out = transform(example(samples, 102), np.random.default_rng(0))
   total = layout.num_frames(102, LAYERS)
   frames = min(total, layout.num_frames(samples, LAYERS))
@@ -131,14 +131,14 @@ def test_several_masks(samples, ratio):
     shown = [i for i in range(frames) if not hidden[i]]
     # All visible frames, then the first of the padding.
     assert kept == [*shown, *range(frames, frames + visible - len(shown))]
-  plain = SpeechTrainTransform(LAYERS)(
+  plain = RecordingTrainTransform(LAYERS)(
     example(samples, 102), np.random.default_rng(0)
   )
   np.testing.assert_array_equal(out["inputs"], plain["inputs"])
 
 
 def test_two_crops():
-  transform = SpeechTrainTransform(LAYERS, views=2)
+  transform = RecordingTrainTransform(LAYERS, views=2)
   rng = np.random.default_rng(0)
   starts = set()
   for _ in range(200):
@@ -151,14 +151,14 @@ def test_two_crops():
     starts.add((int(out["inputs"][0]), int(out["inputs_b"][0])))
   assert starts == {(a, b) for a in range(1, 6) for b in range(1, 6)}
   # A mask belongs to the first.
-  masked = SpeechTrainTransform(LAYERS, mask=FIRST_HALF, views=2)
+  masked = RecordingTrainTransform(LAYERS, mask=FIRST_HALF, views=2)
   assert masked(example(24, 20), rng)["mask"].shape == (4,)
 
 
 def test_pieces_of_views():
   """Each piece stands somewhere in the utterance, and is padded."""
   off = {"gain": 0.0, "noise": None, "gap": 0.0}
-  transform = SpeechTrainTransform(
+  transform = RecordingTrainTransform(
     LAYERS, wave_augment=WaveAugment(**off), views=2
   )
   rng = np.random.default_rng(0)
@@ -181,7 +181,9 @@ def test_pieces_of_views():
 
 
 def test_views_sound_different():
-  transform = SpeechTrainTransform(LAYERS, wave_augment=WaveAugment(), views=2)
+  transform = RecordingTrainTransform(
+    LAYERS, wave_augment=WaveAugment(), views=2
+  )
   transform = pickle.loads(pickle.dumps(transform))
   out = transform(example(300, 102), np.random.default_rng(0))
   for view in ("inputs", "inputs_b"):
@@ -192,7 +194,7 @@ def test_views_sound_different():
 
 
 def test_only_the_generator_is_random():
-  transform = SpeechTrainTransform(LAYERS, mask=FIRST_HALF)
+  transform = RecordingTrainTransform(LAYERS, mask=FIRST_HALF)
   again = pickle.loads(pickle.dumps(transform))
   for seed in range(5):
     first = transform(example(50, 20), np.random.default_rng(seed))
@@ -203,55 +205,57 @@ def test_only_the_generator_is_random():
 
 def test_labels():
   record = example(12, 20, text="four")
-  train = SpeechTrainTransform(LAYERS, labels=text_length)
+  train = RecordingTrainTransform(LAYERS, labels=text_length)
   assert train(record, np.random.default_rng(0))["label"] == 4
-  assert SpeechEvalTransform(LAYERS, labels=text_length)(record)["label"] == 4
-  assert "label" not in SpeechEvalTransform(LAYERS)(record)
+  assert (
+    RecordingEvalTransform(LAYERS, labels=text_length)(record)["label"] == 4
+  )
+  assert "label" not in RecordingEvalTransform(LAYERS)(record)
 
 
 def test_evaluation_keeps_the_beginning():
-  out = SpeechEvalTransform(LAYERS)(example(30, 20))
+  out = RecordingEvalTransform(LAYERS)(example(30, 20))
   np.testing.assert_array_equal(out["inputs"], np.arange(1, 21))
   assert set(out) == {"inputs", "padding"}
 
 
 def test_errors():
   with pytest.raises(ValueError, match=r"channel_mask needs .* width=None"):
-    SpeechTrainTransform(mask=FIRST_HALF, channel_mask=FIRST_HALF)
+    RecordingTrainTransform(mask=FIRST_HALF, channel_mask=FIRST_HALF)
   with pytest.raises(ValueError, match="channel_mask goes with one mask of"):
-    SpeechTrainTransform(
+    RecordingTrainTransform(
       mask=FrameBlockMask(), channel_mask=FIRST_HALF, width=6
     )
   with pytest.raises(ValueError, match="hides one set of channels, not sev"):
-    SpeechTrainTransform(
+    RecordingTrainTransform(
       mask=FIRST_HALF, channel_mask=FrameBlockMask(), width=6
     )
   with pytest.raises(ValueError, match="views must be 1 or 2, got 0"):
-    SpeechTrainTransform(views=0)
+    RecordingTrainTransform(views=0)
   with pytest.raises(ValueError, match="1 of 1 frames stay visible"):
-    SpeechTrainTransform(mask=FrameBlockMask()).check_length(400)
-  SpeechTrainTransform(mask=FrameBlockMask()).check_length(720)
-  short = SpeechTrainTransform(mask=SpanMask())
+    RecordingTrainTransform(mask=FrameBlockMask()).check_length(400)
+  RecordingTrainTransform(mask=FrameBlockMask()).check_length(720)
+  short = RecordingTrainTransform(mask=SpanMask())
   short.check_length(8000, shortest=720)  # two frames
   with pytest.raises(ValueError, match="SpanMask: one frame has to stay"):
     short.check_length(8000, shortest=719)
   with pytest.raises(ValueError, match="SpanMask: one frame has to stay"):
     short.check_length(719, shortest=8000)
-  pieces = SpeechTrainTransform(mask=SpanMask(), wave_augment=WaveAugment())
+  pieces = RecordingTrainTransform(mask=SpanMask(), wave_augment=WaveAugment())
   pieces.check_length(8000, shortest=1200)  # 0.6 of it at least
   with pytest.raises(ValueError, match="SpanMask: one frame has to stay"):
     pieces.check_length(8000, shortest=1190)
   with pytest.raises(ValueError, match=r"set config.data.mask too"):
-    SpeechTrainTransform(channel_mask=FIRST_HALF, width=6)
+    RecordingTrainTransform(channel_mask=FIRST_HALF, width=6)
   with pytest.raises(ValueError, match="so of 1 none can be hidden"):
-    SpeechTrainTransform(mask=FIRST_HALF, channel_mask=SpanMask(), width=1)
-  for transform in (SpeechTrainTransform, SpeechEvalTransform):
+    RecordingTrainTransform(mask=FIRST_HALF, channel_mask=SpanMask(), width=1)
+  for transform in (RecordingTrainTransform, RecordingEvalTransform):
     with pytest.raises(ValueError, match="each of conv_layers must be"):
       transform(((1, 2),))
   with pytest.raises(ValueError, match="no frame of a batch's length=399"):
-    SpeechTrainTransform().check_length(399)
+    RecordingTrainTransform().check_length(399)
   with pytest.raises(ValueError, match="no frame of a batch's length=399"):
-    SpeechEvalTransform()(example(399, 399))
+    RecordingEvalTransform()(example(399, 399))
 
 
 @pytest.mark.parametrize(
@@ -260,6 +264,6 @@ def test_errors():
 )
 def test_what_a_batch_keeps(samples, piece, kept):
   augment = None if piece is None else WaveAugment(piece)
-  made = SpeechTrainTransform(LAYERS, wave_augment=augment)
+  made = RecordingTrainTransform(LAYERS, wave_augment=augment)
   rng = np.random.default_rng(0)
   assert made.kept(example(samples, 200), rng) == kept

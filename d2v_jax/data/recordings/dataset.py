@@ -19,11 +19,11 @@ from d2v_jax.data.labels import Labels
 from d2v_jax.data.layout import WaveformInputs
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.ranges import check_range
-from d2v_jax.data.speech.transform import (
-  SpeechEvalTransform,
-  SpeechTrainTransform,
+from d2v_jax.data.recordings.transform import (
+  RecordingEvalTransform,
+  RecordingTrainTransform,
 )
-from d2v_jax.data.usable_recordings import UsableRecordings
+from d2v_jax.data.recordings.usable import UsableRecordings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,10 +63,10 @@ class RecordingData(Dataset):
       ValueError: they do not fit.
     """
 
-  def transform(self) -> SpeechTrainTransform:
+  def transform(self) -> RecordingTrainTransform:
     """See `Dataset.transform`."""
     return config_lib.call(
-      SpeechTrainTransform,
+      RecordingTrainTransform,
       self.augment,
       f"{DATA}.augment",
       conv_layers=self.inputs.conv_layers,
@@ -109,9 +109,9 @@ class RecordingData(Dataset):
 
   def _evaluation_transform(
     self, fields: Section, labels: Labels | None = None
-  ) -> SpeechEvalTransform:
+  ) -> RecordingEvalTransform:
     return config_lib.call(
-      SpeechEvalTransform,
+      RecordingEvalTransform,
       fields,
       f"{EVALUATION}.transform",
       conv_layers=self.inputs.conv_layers,

@@ -1,0 +1,1 @@
+"""What speech, spectrograms and signals have in common: numbers over time."""
