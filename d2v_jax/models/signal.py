@@ -6,7 +6,6 @@ Source: ours, for what lies below the mask; above it data2vec's and data2vec
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from d2v_jax.data.layout import WaveformInputs, num_frames
 from d2v_jax.models import checks, speech, visible_speech
 from d2v_jax.models.encoder import Batch, Encoder
 from d2v_jax.models.frames import Frames
+from d2v_jax.models.named import with_arguments_of
 from d2v_jax.models.windows import Windows, conv_layers
 
 
@@ -49,15 +49,7 @@ def _constructor(
       network(name, conv_layers=layers, **fields), rate, channels
     )
 
-  own = inspect.signature(build, eval_str=True)
-  others = inspect.signature(network, eval_str=True)
-  fields = [x for k, x in own.parameters.items() if k != "fields"]
-  fields += [
-    x for k, x in others.parameters.items() if k not in ("where", "conv_layers")
-  ]
-  build.__signature__ = own.replace(parameters=fields)  # type: ignore[attr-defined]
-  build.__name__ = name
-  return build
+  return with_arguments_of(build, network, name, ("where", "conv_layers"))
 
 
 def _of_channels(encoder: Encoder, rate: float, channels: int) -> Encoder:

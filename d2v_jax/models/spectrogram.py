@@ -6,16 +6,14 @@ unchanged, on patches of a spectrogram.
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 from d2v_jax.data.layout import SpectrogramInputs
 from d2v_jax.models import checks, visible_vision, vision
 from d2v_jax.models.encoder import Encoder, Params
+from d2v_jax.models.named import with_arguments_of
 from d2v_jax.models.positions import CLS_ENTRIES
-
-_OWN = ("image_size", "mean", "std")
 
 
 def _constructor(network: Callable[..., Encoder]) -> Callable[..., Encoder]:
@@ -53,13 +51,9 @@ def _constructor(network: Callable[..., Encoder]) -> Callable[..., Encoder]:
       resize=functools.partial(check_positions, grid=inputs.grid),
     )
 
-  own = inspect.signature(build, eval_str=True)
-  others = inspect.signature(network, eval_str=True)
-  fields = [x for k, x in own.parameters.items() if k != "fields"]
-  fields += [x for k, x in others.parameters.items() if k not in _OWN]
-  build.__signature__ = own.replace(parameters=fields)  # type: ignore[attr-defined]
-  build.__name__ = network.__name__
-  return build
+  return with_arguments_of(
+    build, network, network.__name__, ("image_size", "mean", "std")
+  )
 
 
 def check_positions(params: Params, *, grid: tuple[int, int]) -> Params:
