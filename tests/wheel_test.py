@@ -17,7 +17,11 @@ from tests import runs
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("--config.num_devices=1", "--config.total_steps=4")
+SMALL = (
+  "--config.num_devices=1",
+  "--config.total_steps=4",
+  "--config.evaluation.evaluators.linear_probe.steps=100",
+)
 
 
 def call(*command, cwd):
