@@ -24,6 +24,7 @@ from d2v_jax.evaluators.features import (
   Features,
   pool_features,
   token_features,
+  with_padding,
 )
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, Params
@@ -76,7 +77,7 @@ class Pretrained:
   @functools.cached_property
   def _extract(self):
     def extract(params, batch, features):
-      output = self.encoder(params, batch)
+      output = with_padding(self.encoder(params, batch), batch)
       return pool_features(output, features, self.encoder.grid)
 
     return jax.jit(extract, static_argnames="features")
@@ -84,7 +85,8 @@ class Pretrained:
   @functools.cached_property
   def _encode(self):
     def encode(params, batch, features):
-      values, sizes = token_features(self.encoder(params, batch), features)
+      output = with_padding(self.encoder(params, batch), batch)
+      values, sizes = token_features(output, features)
       shape = (*values.shape[:2], *(1,) * (values.ndim - 2))
       padding = jnp.arange(values.shape[1]) >= sizes[:, None]  # [B, N]
       return jnp.where(padding.reshape(shape), 0.0, values)
@@ -114,12 +116,14 @@ class Pretrained:
         normalised as config.data says; or tokens int32 [n, N] from <s>
         to </s>, filled with <pad>. For recordings of different lengths a dict
         of `inputs`, filled with zeros, and `padding` bool [n, N], which is True
-        for the frames (`encoder.inputs.num_tokens`) that are filling.
+        for the frames (`encoder.inputs.num_tokens`), or the patches of a
+        spectrogram's last rows, that are filling.
       layers: None for the final output; the layers whose outputs are averaged,
         from 0 on or from -1 back; or 'all'.
       pool: how an example's tokens become one vector: 'mean', 'cls',
-        'mean_std', 'cells:2' or 'tokens' of images, 'segments:8' of all
-        others; `d2v_jax.evaluators.pooling` says how each is made.
+        'mean_std', 'cells:2', 'cells:8x2' or 'tokens' of images and
+        spectrograms, 'segments:8' of all others;
+        `d2v_jax.evaluators.pooling` says how each is made.
       batch_size: examples at a time; on several devices rounded up to a
         multiple.
 

@@ -180,7 +180,7 @@ WRONG = {
   "evaluation.evry=3": ["config.evaluation.evry", "'every'?"],
   "evaluation.evaluators.knn.kk=3": [
     "config.evaluation.evaluators.knn.kk: unknown",
-    "choose from: features, k, temperature",
+    "choose from: features, holdout, k, temperature",
   ],
   "checkpoints.keep=3": ["config.checkpoints.keep", "keep_latest"],
   "health.patient=3": ["config.health.patient", "'patience'?"],

@@ -12,11 +12,12 @@ import jax
 
 from d2v_jax.evaluators.classification_scores import ClassificationScores
 from d2v_jax.evaluators.effective_rank import EffectiveRank
-from d2v_jax.evaluators.features import Features, Predictions, SplitFeatures
+from d2v_jax.evaluators.features import Asked, SplitFeatures
 from d2v_jax.evaluators.knn import Knn
 from d2v_jax.evaluators.layer_curve import LayerCurve
 from d2v_jax.evaluators.linear_probe import LinearProbe
 from d2v_jax.evaluators.low_shot import LowShot
+from d2v_jax.evaluators.position_share import PositionShare
 from d2v_jax.evaluators.regression_scores import RegressionScores
 from d2v_jax.evaluators.wer import Wer
 
@@ -25,7 +26,7 @@ class Evaluator(Protocol):
   """Measures something on the features, or predictions, it asks for."""
 
   @property
-  def features(self) -> Features | Predictions:
+  def features(self) -> Asked:
     """What it asks for."""
     ...
 
@@ -40,6 +41,7 @@ EVALUATORS: dict[str, Callable[..., Evaluator]] = {
   "layer_curve": LayerCurve,
   "low_shot": LowShot,
   "effective_rank": EffectiveRank,
+  "position_share": PositionShare,
   "classification": ClassificationScores,
   "regression": RegressionScores,
   "wer": Wer,
@@ -48,7 +50,7 @@ EVALUATORS: dict[str, Callable[..., Evaluator]] = {
 
 def evaluate(
   evaluators: Mapping[str, Evaluator],
-  extract: Callable[[Features | Predictions], SplitFeatures],
+  extract: Callable[[Asked], SplitFeatures],
 ) -> dict[str, float]:
   """Runs evaluators; those that ask for the same features share one pass.
 

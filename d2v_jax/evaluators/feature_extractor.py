@@ -10,7 +10,15 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from d2v_jax.evaluators.features import Features, Predictions, pool_features
+from d2v_jax.evaluators import position_share
+from d2v_jax.evaluators.features import (
+  Asked,
+  Features,
+  Predictions,
+  TokenSums,
+  pool_features,
+  with_padding,
+)
 from d2v_jax.evaluators.pooling import Grid
 
 if TYPE_CHECKING:
@@ -29,6 +37,10 @@ class FeatureExtractor:
 
   A probe that is fitted on other features than it is scored on measures
   nothing, so there is no second path for the test split.
+
+  Attributes:
+    batches: `batches(split)` iterates once over a split's batches.
+    labels: of each split, as they were last extracted; None where it has none.
   """
 
   def __init__(
@@ -56,8 +68,10 @@ class FeatureExtractor:
         None if it has none.
       grid: (H, W) of the patches of images; () for tokens in time.
     """
-    self._batches = batches
+    self.batches = batches
+    self.labels: dict[str, np.ndarray | None] = {}
     self._to_device = to_device
+    self._encode = encode
     self._splits = splits
 
     def embed(
@@ -68,34 +82,66 @@ class FeatureExtractor:
     ) -> list[jax.Array]:
       if features.model == "teacher":
         params = {**params, **teacher_params}
-      output = encode(params, batch)
+      output = with_padding(encode(params, batch), batch)
       return [
         pool_features(output, dataclasses.replace(features, pool=pool), grid)
         for pool in features.pools
       ]
 
+    def sums(
+      params: dict[str, Any], batch: DeviceBatch, origin: jax.Array
+    ) -> position_share.Sums:
+      output = with_padding(encode(params, batch), batch)
+      return position_share.sums(output, batch.get("valid"), origin)
+
+    self._sums = jax.jit(sums)
     self._embed = jax.jit(embed, static_argnames="features")
     self._predict = None if predict is None else jax.jit(predict)
     self._scores = None if scores is None else jax.jit(scores)
+
+  def like(
+    self,
+    encode: Callable[..., EncoderOutput] | None = None,
+    grid: Grid = (),
+    predict: Callable[..., jax.Array] | None = None,
+  ) -> FeatureExtractor:
+    """Another extractor, of the same data.
+
+    Args:
+      encode: as for the constructor; None where features are not asked for.
+      grid: as for the constructor.
+      predict: as for the constructor.
+    """
+    return FeatureExtractor(
+      encode or _nothing,
+      self.batches,
+      self._to_device,
+      self._splits,
+      predict,
+      grid=grid,
+    )
 
   def __call__(
     self,
     params: Mapping[str, Any],
     teacher_params: Mapping[str, Any],
-    features: Features | Predictions,
+    features: Asked,
   ) -> dict[str, Split]:
     """Extracts every split once; the same arrays on every host.
 
     Args:
       params: The student's parameters.
       teacher_params: The sub-trees that the teacher has of its own.
-      features: Which features to extract; or the student's predictions.
+      features: Which features to extract; or the student's predictions, or
+        sums of tokens.
 
     Returns:
       Of each split the features [n, E] float32 and the labels [n], aligned,
       without fill rows; of several poolings each has an entry of its own, as
       `SplitFeatures` says. Labels are None where the batches have none. With
       several hosts the order of rows is not that of the data set.
+      Sums of tokens come as three entries, `examples` [N], `sums` [O, N, D] and
+      `squares` [O, N], float64, of `position_share.Sums` over the whole split.
       Predictions come in place of features and of their split alone. Where
       batches have different widths, predictions [n, N] are padded with 0,
       scores [n, N, V] with frames that are certainly blank, and labels [n, U]
@@ -107,6 +153,9 @@ class FeatureExtractor:
     """
     if isinstance(features, Predictions):
       return self._predictions(params, features)
+    if isinstance(features, TokenSums):
+      own = teacher_params if features.model == "teacher" else {}
+      return self._token_sums({**params, **own}, features)
 
     def embed(batch: DeviceBatch) -> list[jax.Array]:
       return self._embed(params, teacher_params, batch, features)
@@ -118,6 +167,7 @@ class FeatureExtractor:
       if not isinstance(features.pool, str):
         names = [f"{split}/{pool}" for pool in features.pool]
       xs, y = self._extract(embed, split, what)
+      self.labels[split] = y
       found |= {name: (x, y) for name, x in zip(names, xs, strict=True)}
     return found
 
@@ -139,6 +189,34 @@ class FeatureExtractor:
     (x,), y = self._extract(compute, asked.split, "predictions")
     return {asked.split: (x, y)}
 
+  def _token_sums(
+    self, params: Mapping[str, Any], asked: TokenSums
+  ) -> dict[str, Split]:
+    def computed(batch: DeviceBatch, origin: np.ndarray) -> list[np.ndarray]:
+      sums = multihost_utils.process_allgather(
+        self._sums(params, batch, origin), tiled=True
+      )
+      return [np.asarray(x, np.float64) for x in sums]
+
+    origin: np.ndarray | None = None
+    found: list[np.ndarray] = []
+    for host_batch in self.batches(asked.split):
+      batch = self._to_device(host_batch)
+      if origin is None:
+        output = jax.eval_shape(self._encode, params, batch)
+        shape = jax.eval_shape(position_share.outputs, output).shape
+        zero = np.zeros((shape[0], shape[-1]), np.float32)
+        count, sums, _ = computed(batch, zero)
+        mean = sums.sum(1) / max(count.sum(), 1)
+        origin = mean.astype(np.float32)
+      more = computed(batch, origin)
+      found = _added(found, more) if found else more
+    _check_some(len(found), asked.split)
+    if not all(map(_finite, found)):
+      raise ValueError(_diverged(f"{asked.model} features", asked.split))
+    names = position_share.Sums._fields
+    return {k: (x, None) for k, x in zip(names, found, strict=True)}
+
   def _extract(
     self,
     compute: Callable[[DeviceBatch], list[jax.Array]],
@@ -148,7 +226,7 @@ class FeatureExtractor:
     """All that is computed of a split, and its labels."""
     parts: list[list[np.ndarray]] = []  # of each batch
     ys = []
-    for host_batch in self._batches(split):
+    for host_batch in self.batches(split):
       batch = self._to_device(host_batch)
       rows: dict[str, Any] = {
         k: batch[k] for k in ("label", "valid") if k in batch
@@ -160,11 +238,7 @@ class FeatureExtractor:
       parts.append([x[valid] for x in rows["x"]])
       if "label" in rows:
         ys.append(rows["label"][valid])
-    if not sum(len(part[0]) for part in parts):
-      raise ValueError(
-        f"FeatureExtractor: split {split!r} gave no examples; name a split "
-        "that has some"
-      )
+    _check_some(sum(len(part[0]) for part in parts), split)
     columns = [list(column) for column in zip(*parts, strict=True)]
     parts.clear()
     xs = [
@@ -172,11 +246,43 @@ class FeatureExtractor:
       for x in columns
     ]
     if not all(map(_finite, xs)):
-      raise ValueError(
-        f"FeatureExtractor: the {what} of split {split!r} are not finite: the "
-        "model has diverged, so evaluate an earlier checkpoint"
-      )
+      raise ValueError(_diverged(what, split))
     return xs, _concatenate(ys, -1) if ys else None
+
+
+def _check_some(count: int, split: str) -> None:
+  if not count:
+    raise ValueError(
+      f"FeatureExtractor: split {split!r} gave no examples; name a split that "
+      "has some"
+    )
+
+
+def _diverged(what: str, split: str) -> str:
+  return (
+    f"FeatureExtractor: the {what} of split {split!r} are not finite: the "
+    "model has diverged, so evaluate an earlier checkpoint"
+  )
+
+
+def _added(a: list[np.ndarray], b: list[np.ndarray]) -> list[np.ndarray]:
+  """Sums of positions, of which one batch may have more than the other."""
+  positions = max(len(a[0]), len(b[0]))
+
+  def filled(x: np.ndarray, axis: int) -> np.ndarray:
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, positions - x.shape[axis])
+    return np.pad(x, widths)
+
+  axes = (0, 1, 1)
+  return [
+    filled(x, axis) + filled(y, axis)
+    for x, y, axis in zip(a, b, axes, strict=True)
+  ]
+
+
+def _nothing(*_: Any) -> EncoderOutput:
+  raise ValueError("FeatureExtractor: this one makes no features")
 
 
 def _finite(x: np.ndarray) -> bool:

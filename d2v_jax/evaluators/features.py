@@ -114,6 +114,33 @@ class Predictions:
       )
 
 
+@dataclasses.dataclass(frozen=True)
+class TokenSums:
+  """Asks for sums over the examples of a split, of each token's position.
+
+  Args:
+    model: `'teacher'`, or `'student'`.
+    split: The only split whose sums are computed, as for `Predictions`.
+
+  Raises:
+    ValueError: If `model` is unknown, or no split can have this name.
+  """
+
+  model: str = "teacher"
+  split: str = "test"
+
+  def __post_init__(self) -> None:
+    _check_choice("model", self.model, MODELS)
+    if not is_split(self.split):
+      raise ValueError(
+        f"TokenSums: unknown split {self.split!r}; choose train, test, or a "
+        "further one named test_..., such as test_other"
+      )
+
+
+Asked = Features | Predictions | TokenSums
+
+
 def check_one_vector(features: Features, evaluator: str) -> None:
   """Raises ValueError where an example would have more than one vector.
 
@@ -141,13 +168,26 @@ def check_one_pool(features: Features, evaluator: str) -> None:
     raise ValueError(
       f"{evaluator}: features.pool is {features.pool}, and this evaluator "
       "takes one pooling; choose one, such as 'mean_std', or let LinearProbe "
-      "('linear_probe') choose on held-out examples"
+      "('linear_probe') or Knn ('knn') choose on held-out examples"
     )
 
 
 def is_split(name: str) -> bool:
   """Whether a split may have this name."""
   return name in ("train", "test") or name.startswith("test_")
+
+
+def with_padding(
+  output: EncoderOutput, batch: Mapping[str, jax.Array]
+) -> EncoderOutput:
+  """An encoder's output with the padding that the batch tells of.
+
+  A network of patches does not know of any: what is behind a shorter recording
+  is silence to it.
+  """
+  if output.padding is not None or "padding" not in batch:
+    return output
+  return output._replace(padding=batch["padding"])
 
 
 def pool_features(

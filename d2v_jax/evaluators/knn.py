@@ -13,12 +13,9 @@ from jax.sharding import PartitionSpec as P
 
 from d2v_jax.config import FromRun
 from d2v_jax.evaluators import placed
-from d2v_jax.evaluators.features import (
-  Features,
-  SplitFeatures,
-  check_one_vector,
-  labelled,
-)
+from d2v_jax.evaluators.class_accuracies import class_accuracies
+from d2v_jax.evaluators.features import Features, SplitFeatures, labelled
+from d2v_jax.evaluators.readings import readings, told
 from d2v_jax.models import placement
 
 # Test rows, and rows of the bank on one device, compared at a time; they bound
@@ -33,10 +30,16 @@ _Neighbours = tuple[jax.Array, jax.Array]  # cosines and labels [m, k]
 class Knn:
   """Classifies test examples by their most similar training examples.
 
+  Layer and pooling are chosen where `features` has layers 'all', several
+  poolings, or both: by the accuracy on held-out training examples, whose
+  neighbours are the other ones.
+
   Args:
     k: How many neighbours vote.
     temperature: A neighbour's vote weighs `exp(cosine / temperature)`.
-    features: Which features.
+    holdout: Share of the training split held out to choose, at least one
+      example.
+    features: Which features, or which to choose from.
     mesh: Devices that hold the training examples, each a part; None: one.
 
   Source: Wu et al., arXiv:1805.01978, section 3.4; k and temperature of DINO,
@@ -45,32 +48,73 @@ class Knn:
 
   k: int = 20
   temperature: float = 0.07
+  holdout: float = 0.1
   features: Features = dataclasses.field(default_factory=Features)
   mesh: FromRun[Mesh | None] = None
 
   def __post_init__(self) -> None:
-    check_one_vector(self.features, "Knn")
     if self.k < 1 or self.temperature <= 0:
       raise ValueError(
         f"Knn: k is {self.k} and temperature {self.temperature}; k must be "
         "at least 1 and the temperature positive"
       )
+    if not 0 < self.holdout < 1:
+      raise ValueError(
+        f"Knn: holdout is {self.holdout}; choose a share of the training "
+        "split between 0 and 1, such as 0.1"
+      )
 
   def __call__(self, features: SplitFeatures) -> dict[str, float]:
-    """Returns `accuracy`, the share of the test split classified rightly.
+    """Classifies the test split.
 
     Args:
       features: Splits `train` (the bank) and `test`, both with labels.
 
+    Returns:
+      `accuracy`, the share of the test split classified rightly, with what
+      `class_accuracies` adds where its classes are unequal; and, where there
+      was something to choose, `validation_accuracy` and what `readings.told`
+      says: `best_layer`, `best_pool` and each pooling's accuracy.
+
     Raises:
       ValueError: If a split has no labels, or the bank fewer than k rows.
     """
-    bank, bank_labels = labelled(features, "train")
-    x, y = labelled(features, "test")
-    predictions = knn_predict(
-      bank, bank_labels, x, self.k, self.temperature, self.mesh
-    )
-    return {"accuracy": float(np.mean(predictions == y))}
+    tried = readings(features, self.features)
+    for splits in tried.values():
+      labelled(splits, "test")  # raises before anything is compared
+    best, found = next(iter(tried)), {}
+    if len(tried) > 1:
+      held_out = {
+        reading: self.validation_accuracy(*labelled(splits, "train"))
+        for reading, splits in tried.items()
+      }
+      best = max(held_out, key=held_out.__getitem__)  # of equal ones the first
+      found = told(best, held_out, self.features)
+      found["validation_accuracy"] = held_out[best]
+    x, y = labelled(tried[best], "test")
+    predictions = self.predict(*labelled(tried[best], "train"), x)
+    return class_accuracies(predictions, y) | found
+
+  def validation_accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
+    """Accuracy on held-out training examples, the same ones each time.
+
+    Args:
+      x: [n, D] float32.
+      y: [n] int32, class numbers from 0.
+
+    Raises:
+      ValueError: If fewer than k rows are left.
+    """
+    rows = np.random.default_rng(0).permutation(len(x))
+    held_out, bank = np.split(rows, [max(1, round(self.holdout * len(x)))])
+    predictions = self.predict(x[bank], y[bank], x[held_out])
+    return float(np.mean(predictions == y[held_out]))
+
+  def predict(
+    self, bank: np.ndarray, labels: np.ndarray, x: np.ndarray
+  ) -> np.ndarray:
+    """Classes [m] of x [m, D], by a bank [n, D] and its labels [n]."""
+    return knn_predict(bank, labels, x, self.k, self.temperature, self.mesh)
 
 
 def knn_predict(

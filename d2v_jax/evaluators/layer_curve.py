@@ -17,14 +17,12 @@ from d2v_jax.evaluators.features import (
   labelled,
 )
 from d2v_jax.evaluators.interval import summary
-from d2v_jax.evaluators.knn import Knn, knn_predict
+from d2v_jax.evaluators.knn import Knn
 from d2v_jax.evaluators.linear_probe import LinearProbe
 
 _CLASSIFIERS = Choices(
   {"linear_probe": LinearProbe, "knn": Knn}, usual="linear_probe"
 )
-# As much as a linear probe holds out by default.
-_KNN_HOLDOUT = 0.1
 # Test accuracies by seed, and held-out accuracy and cross entropy.
 Measured = tuple[list[float], float, float]
 
@@ -35,8 +33,8 @@ class LayerCurve:
 
   All layers' features come from one pass over the data. The best layer is
   chosen on held-out training examples, the same ones for each layer: those a
-  linear probe chooses its hyperparameters on, or a tenth of the training split
-  for nearest neighbours. The test split tells only how good each layer is, so
+  linear probe chooses its hyperparameters on, or those that nearest neighbours
+  hold out. The test split tells only how good each layer is, so
   the best layer's accuracy is not flattered by having been chosen.
 
   Args:
@@ -150,14 +148,5 @@ def _knn(
   test_y: np.ndarray,
 ) -> Measured:
   """The same; votes have no cross entropy."""
-
-  def accuracy(
-    bank: np.ndarray, labels: np.ndarray, x: np.ndarray, y: np.ndarray
-  ) -> float:
-    predictions = knn_predict(bank, labels, x, knn.k, knn.temperature, knn.mesh)
-    return float(np.mean(predictions == y))
-
-  rows = np.random.default_rng(0).permutation(len(x))
-  held_out, bank = np.split(rows, [max(1, round(_KNN_HOLDOUT * len(x)))])
-  validation = accuracy(x[bank], y[bank], x[held_out], y[held_out])
-  return [accuracy(x, y, test_x, test_y)], validation, 0.0
+  accuracy = float(np.mean(knn.predict(x, y, test_x) == test_y))
+  return [accuracy], knn.validation_accuracy(x, y), 0.0

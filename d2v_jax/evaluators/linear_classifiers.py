@@ -98,6 +98,32 @@ def score(
   return np.where(finite, accuracy, 0), np.where(finite, loss, np.inf)
 
 
+def predict(
+  classifiers: LinearClassifiers, x: np.ndarray, mesh: Mesh | None = None
+) -> np.ndarray:
+  """Classes of examples, as the first of the classifiers tells them.
+
+  Args:
+    classifiers: one or more.
+    x: [n, D] float32.
+    mesh: Of the devices; None: one device.
+
+  Returns:
+    [n] int32.
+  """
+  mesh = mesh or placed.one_device()
+  size = mesh.size * -(-min(_SCORED, len(x)) // mesh.size)
+  on_devices = jax.tree.map(
+    lambda a: placed.everywhere(np.asarray(a), mesh), classifiers
+  )
+  found = []
+  for start in range(0, len(x), size):
+    chunk = x[start : start + size]
+    classes = _predict(on_devices, placed.split(chunk, mesh, size))
+    found.append(placed.fetched(classes, mesh)[: len(chunk)])
+  return np.concatenate(found)
+
+
 def train(
   x: np.ndarray,
   y: np.ndarray,
@@ -243,6 +269,13 @@ def _score(
     return jnp.stack(sums)
 
   return jax.lax.map(score_one, (classifiers.weights, classifiers.bias)).T
+
+
+@jax.jit
+def _predict(classifiers: LinearClassifiers, x: jax.Array) -> jax.Array:
+  x = (x - classifiers.mean) / classifiers.std
+  first = _logits(classifiers.weights[0], classifiers.bias[0], x)
+  return first.argmax(-1).astype(jnp.int32)
 
 
 def _logits(weights: jax.Array, bias: jax.Array, x: jax.Array) -> jax.Array:

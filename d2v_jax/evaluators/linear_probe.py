@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from d2v_jax.config import FromRun
 from d2v_jax.data.ranges import check_range
+from d2v_jax.evaluators.class_accuracies import class_accuracies
 from d2v_jax.evaluators.features import (
   Features,
   SplitFeatures,
@@ -21,10 +22,11 @@ from d2v_jax.evaluators.interval import summary
 from d2v_jax.evaluators.linear_classifiers import (
   LinearClassifiers,
   moments,
+  predict,
   score,
   train,
 )
-from d2v_jax.evaluators.readings import Reading, readings
+from d2v_jax.evaluators.readings import Reading, readings, told
 
 
 class Selection(NamedTuple):
@@ -95,7 +97,8 @@ class LinearProbe:
       features: Splits `train` and `test`, both with labels.
 
     Returns:
-      `accuracy` on the test split; `train_accuracy`, which is far above it
+      `accuracy` on the test split, with what `class_accuracies` adds where its
+      classes are unequal; `train_accuracy`, which is far above it
       when the splits' features differ in kind; and what was chosen:
       `learning_rate`, `weight_decay` and their `validation_accuracy`. Where
       there was more to choose, also `best_layer` (from 0; the depth L is the
@@ -115,10 +118,13 @@ class LinearProbe:
     for splits in tried.values():
       labelled(splits, "test")  # raises before anything is trained
     runs = [probe._measure(tried) for probe in self._by_seed()]
-    accuracies = [run.pop("accuracy") for run in runs]
-    results = summary("accuracy", accuracies)
-    if self.seeds > 1:
-      results["accuracy_std"] = float(np.std(accuracies, ddof=1))
+    results: dict[str, float] = {}
+    for name in ("accuracy", "balanced_accuracy"):
+      if name in runs[0]:
+        accuracies = [run.pop(name) for run in runs]
+        results |= summary(name, accuracies)
+        if self.seeds > 1:
+          results[f"{name}_std"] = float(np.std(accuracies, ddof=1))
     return results | runs[0]
 
   def _measure(
@@ -133,7 +139,7 @@ class LinearProbe:
     test_x, test_y = labelled(tried[best], "test")
     fitted, chosen = self.fit(x, y)
     return {
-      "accuracy": self.accuracy(fitted, test_x, test_y),
+      **class_accuracies(predict(fitted, test_x, self.mesh), test_y),
       "train_accuracy": self.accuracy(fitted, x, y),
       "learning_rate": chosen.learning_rate,
       "weight_decay": chosen.weight_decay,
@@ -155,18 +161,8 @@ class LinearProbe:
       return -selection.validation_accuracy, selection.validation_loss
 
     best = min(chosen, key=rank)  # of equal ones the first
-    found: dict[str, float] = {}
-    if best.layer is not None:
-      found["best_layer"] = float(best.layer)
-    if not isinstance(self.features.pool, str):
-      found["best_pool"] = float(self.features.pool.index(best.pool))
-      for pool in self.features.pool:
-        found[f"validation_accuracy_{pool}"] = max(
-          selection.validation_accuracy
-          for reading, selection in chosen.items()
-          if reading.pool == pool
-        )
-    return best, found
+    accuracies = {k: v.validation_accuracy for k, v in chosen.items()}
+    return best, told(best, accuracies, self.features)
 
   def fits(
     self, x: np.ndarray, y: np.ndarray

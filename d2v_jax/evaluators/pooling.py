@@ -7,9 +7,12 @@ A pooling has one name, in configs, on command lines and in Python:
   tokens      of images: all tokens side by side, N * D
   mean_std    mean and standard deviation, 2 * D
   cells:R     of images: the means of R x R cells, row by row, R * R * D
+  cells:RxC   the same of R rows and C columns, R * C * D; of a spectrogram
+              the rows are time and the columns frequency
   segments:S  of all others: the means of S parts in time, S * D
 
-Padding counts nowhere, and segments are those of an example's real length.
+Padding counts nowhere, and segments, like the rows of cells of a spectrogram,
+are those of an example's real length.
 """
 
 from __future__ import annotations
@@ -21,8 +24,16 @@ import jax
 import jax.numpy as jnp
 
 _PLAIN = ("mean", "cls", "tokens", "mean_std")
-_COUNTED = ("cells", "segments")
-_NAMES = (*_PLAIN, "cells:R such as cells:2", "segments:S such as segments:8")
+_COUNT = "[1-9][0-9]*"
+_COUNTED = re.compile(
+  f"(?:(segments):({_COUNT})|(cells):({_COUNT})(?:x({_COUNT}))?)"
+)
+_NAMES = (
+  *_PLAIN,
+  "cells:R such as cells:2",
+  "cells:RxC such as cells:8x2",
+  "segments:S such as segments:8",
+)
 
 Grid = tuple[int, ...]
 
@@ -32,11 +43,12 @@ class Pooling(NamedTuple):
 
   Attributes:
     kind: what stands before the colon.
-    parts: what stands behind it; 1 where there is none.
+    parts: what stands behind it, of cells always (rows, columns); () where
+      there is nothing.
   """
 
   kind: str
-  parts: int = 1
+  parts: tuple[int, ...] = ()
 
 
 def parse(name: str) -> Pooling:
@@ -47,12 +59,14 @@ def parse(name: str) -> Pooling:
   """
   if name in _PLAIN:
     return Pooling(name)
-  counted = re.fullmatch(f"({'|'.join(_COUNTED)}):([1-9][0-9]*)", str(name))
+  counted = _COUNTED.fullmatch(str(name))
   if counted is None:
     raise ValueError(
       f"unknown pool {name!r}; choose one of: {', '.join(_NAMES)}"
     )
-  return Pooling(counted[1], int(counted[2]))
+  if counted[1]:
+    return Pooling(counted[1], (int(counted[2]),))
+  return Pooling(counted[3], (int(counted[4]), int(counted[5] or counted[4])))
 
 
 def check(name: str, grid: Grid) -> None:
@@ -69,7 +83,7 @@ def check(name: str, grid: Grid) -> None:
   if kind == "segments" and grid:
     raise ValueError(
       f"pool {name!r} is for tokens in time; of images take cells, such as "
-      "'cells:2'"
+      "'cells:2', and of spectrograms 'cells:8x1' for segments of time"
     )
   if kind == "cells" and not grid:
     raise ValueError(
@@ -82,10 +96,11 @@ def check(name: str, grid: Grid) -> None:
       "others each example has another number of them; take segments, "
       "such as 'segments:8'"
     )
-  if kind == "cells" and parts > min(grid):
+  if kind == "cells" and any(p > n for p, n in zip(parts, grid, strict=True)):
+    most = f"{min(parts[0], grid[0])}x{min(parts[1], grid[1])}"
     raise ValueError(
-      f"pool {name!r} asks for {parts} x {parts} cells, and images have "
-      f"{grid[0]} x {grid[1]} patches here; take at most cells:{min(grid)}"
+      f"pool {name!r} asks for {parts[0]} x {parts[1]} cells, and images have "
+      f"{grid[0]} x {grid[1]} patches here; take at most cells:{most}"
     )
 
 
@@ -100,7 +115,8 @@ def pool(
 
   Args:
     tokens: [B, N, D]; what stands at padding does not matter.
-    padding: [B, N] bool, True where a token is padding; None: nowhere.
+    padding: [B, N] bool, True where a token is padding, of a grid in whole
+      rows; None: nowhere.
     name: of a pooling; not 'cls', which is no matter of these tokens.
     grid: (H, W) of the patches of images; () for tokens in time.
 
@@ -124,9 +140,9 @@ def pool(
     variance = _mean(_real(deviation, padding) ** 2, padding)
     return jnp.concatenate([mean, jnp.sqrt(variance)], -1)
   if kind == "cells":
-    return _cells(tokens, parts, grid)
+    return _cells(tokens, padding, parts, grid)
   if kind == "segments":
-    return _segments(tokens, padding, parts)
+    return _segments(tokens, padding, *parts)
   return _side_by_side(tokens)
 
 
@@ -142,14 +158,21 @@ def _real(values: jax.Array, padding: jax.Array | None) -> jax.Array:
   return values if padding is None else jnp.where(padding[..., None], 0, values)
 
 
-def _cells(tokens: jax.Array, parts: int, grid: Grid) -> jax.Array:
-  batch, _, width = tokens.shape
-  rows, columns = (
-    _shares(jnp.arange(n), jnp.asarray(n), parts) for n in grid
-  )  # [R, H], [R, W]
-  images = tokens.reshape(batch, *grid, width)
+def _cells(
+  tokens: jax.Array,
+  padding: jax.Array | None,
+  parts: tuple[int, ...],
+  grid: Grid,
+) -> jax.Array:
+  images = tokens.reshape(len(tokens), *grid, -1)  # [B, H, W, D]
+  real = jnp.ones(images.shape[:2], bool)  # [B, H]
+  if padding is not None:
+    real = ~padding.reshape(images.shape[:3]).all(2)
+  rows = _shares_of_real(real, parts[0])  # [B, R, H]
+  width = grid[1]
+  columns = _shares(jnp.arange(width), jnp.asarray(width), parts[1])  # [C, W]
   means = jnp.einsum(
-    "rh,cw,bhwd->brcd", rows, columns, images, precision="highest"
+    "brh,cw,bhwd->brcd", rows, columns, images, precision="highest"
   )
   return _side_by_side(means)
 
@@ -159,12 +182,15 @@ def _segments(
 ) -> jax.Array:
   if padding is None:
     padding = jnp.zeros(tokens.shape[:2], bool)
-  real = ~padding
-  # Of each token among the real ones.
-  place = jnp.where(real, jnp.cumsum(real, 1) - 1, -1)  # [B, N]
-  shares = jax.vmap(_shares, (0, 0, None))(place, real.sum(1), parts)
+  shares = _shares_of_real(~padding, parts)
   means = jnp.einsum("bsn,bnd->bsd", shares, tokens, precision="highest")
   return _side_by_side(means)
+
+
+def _shares_of_real(real: jax.Array, parts: int) -> jax.Array:
+  """`_shares` [B, P, N] among those of each example that are real [B, N]."""
+  place = jnp.where(real, jnp.cumsum(real, 1) - 1, -1)
+  return jax.vmap(_shares, (0, 0, None))(place, real.sum(1), parts)
 
 
 def _shares(place: jax.Array, count: jax.Array, parts: int) -> jax.Array:

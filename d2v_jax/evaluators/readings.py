@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from d2v_jax.evaluators.features import ALL, Features, SplitFeatures
@@ -47,11 +48,40 @@ def readings(
     shape = splits["train"][0].shape
     if len(shape) != 3:
       raise ValueError(
-        f"LinearProbe: features have the shape {shape}; [n, L + 1, E] is "
-        "needed, which Features(layers='all') gives"
+        f"Features: layers is 'all', and those given have the shape {shape}; "
+        "[n, L + 1, E] is needed, which Features(layers='all') gives"
       )
     for layer in range(shape[1]):
       found[Reading(pool, layer)] = {
         split: (x[:, layer], y) for split, (x, y) in splits.items()
       }
+  return found
+
+
+def told(
+  best: Reading, accuracies: Mapping[Reading, float], asked: Features
+) -> dict[str, float]:
+  """What is told of a choice among readings.
+
+  Args:
+    best: the one that was chosen.
+    accuracies: of each reading, on held-out training examples.
+    asked: for what they are the answer.
+
+  Returns:
+    `best_layer`, where layers were a choice; `best_pool`, the number of the
+    pooling in `asked.pool`, where poolings were, and of each of these its
+    accuracy in its best layer, `validation_accuracy_<pool>`.
+  """
+  found: dict[str, float] = {}
+  if best.layer is not None:
+    found["best_layer"] = float(best.layer)
+  if not isinstance(asked.pool, str):
+    found["best_pool"] = float(asked.pool.index(best.pool))
+    for pool in asked.pool:
+      found[f"validation_accuracy_{pool}"] = max(
+        float(accuracy)
+        for reading, accuracy in accuracies.items()
+        if reading.pool == pool
+      )
   return found

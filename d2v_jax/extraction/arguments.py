@@ -59,8 +59,9 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     "--pool",
     default="mean",
     help="how an example's tokens become one vector: mean (default), cls, "
-    "mean_std (mean and standard deviation), cells:R (of images, R x R means), "
-    "segments:S (of all but images, S means in time); or tokens: a vector for "
+    "mean_std (mean and standard deviation), cells:R or "
+    "cells:RxC (of images and spectrograms, means of R rows and C columns), "
+    "segments:S (of all others, S means in time); or tokens: a vector for "
     "each",
   )
   add(

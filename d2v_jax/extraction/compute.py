@@ -14,7 +14,11 @@ import tqdm
 
 from d2v_jax.evaluators import features as features_lib
 from d2v_jax.evaluators import pooling
-from d2v_jax.evaluators.features import Features, token_features
+from d2v_jax.evaluators.features import (
+  Features,
+  token_features,
+  with_padding,
+)
 from d2v_jax.extraction.examples import Example, Examples
 from d2v_jax.extraction.log import Log
 from d2v_jax.pretrained import Pretrained
@@ -147,7 +151,8 @@ def _compute(model, wanted):
 
   @jax.jit
   def each_token(params, batch):
-    return token_features(model.encoder(params, batch), wanted.features)
+    output = with_padding(model.encoder(params, batch), batch)
+    return token_features(output, wanted.features)
 
   def compute(batch, n):
     batch = sharding.to_devices(batch, where)

@@ -124,6 +124,7 @@ class Data2Vec(Objective):
     metrics = {
       "target_std": losses.masked_std(y, mask),
       "prediction_std": losses.masked_std(jax.lax.stop_gradient(f), mask),
+      "target_position_share": losses.position_share(y, batch.get("padding")),
     }
     return Loss(loss, mask.sum().astype(loss.dtype), metrics)
 

@@ -172,6 +172,7 @@ class Data2Vec2(Objective):
     metrics = {
       "target_std": losses.masked_std(repeated, mask),
       "prediction_std": losses.masked_std(jax.lax.stop_gradient(f), mask),
+      "target_position_share": losses.position_share(y, batch.get("padding")),
     }
     if self.cls_loss:
       cls = scale * self._cls_error(visible, y, num_masks)

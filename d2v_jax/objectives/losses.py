@@ -101,6 +101,38 @@ def masked_std(x: jax.Array, mask: jax.Array) -> jax.Array:
   return jnp.sqrt(variance + 1e-6).mean()
 
 
+def position_share(x: jax.Array, padding: jax.Array | None) -> jax.Array:
+  """Share of the variance of tokens that their position alone explains.
+
+  That of the means of each position, over all examples; 1 where all examples
+  have the same tokens, 0 where positions tell nothing. It is estimated without
+  the share that means of few examples have by chance (epsilon squared of an
+  analysis of variance, over all D together).
+
+  Args:
+    x: [B, N, D].
+    padding: [B, N] bool, True at tokens that do not count; None: all do.
+
+  Returns:
+    Scalar, 0 to 1; 0 where no position has two examples.
+  """
+  x = full_precision(x)
+  real = jnp.ones(x.shape[:2], x.dtype)
+  if padding is not None:
+    real = (~padding).astype(x.dtype)
+  weight = real[..., None]  # [B, N, 1]
+  examples = weight.sum(0)  # [N, 1]
+  at_position = (x * weight).sum(0) / jnp.maximum(examples, 1)  # [N, D]
+  count = real.sum()
+  mean = (at_position * examples).sum(0) / jnp.maximum(count, 1)  # [D]
+  within = (jnp.square(x - at_position) * weight).sum()
+  total = (jnp.square(x - mean) * weight).sum()
+  spare = count - (examples > 0).sum()
+  ratio = within / jnp.maximum(spare, 1) * jnp.maximum(count - 1, 1)
+  share = 1 - ratio / jnp.maximum(total, 1e-12)
+  return jnp.where(spare > 0, jnp.clip(share, 0, 1), 0)
+
+
 def ctc_loss(
   logits: jax.Array, padding: jax.Array | None, labels: jax.Array
 ) -> tuple[jax.Array, jax.Array]:

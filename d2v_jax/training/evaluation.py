@@ -15,7 +15,12 @@ from d2v_jax.data import pipeline
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.dataset import EVALUATION, Dataset
 from d2v_jax.evaluators import EVALUATORS, Evaluator
-from d2v_jax.evaluators.features import Features, Predictions, is_split
+from d2v_jax.evaluators.features import (
+  Features,
+  Predictions,
+  TokenSums,
+  is_split,
+)
 from d2v_jax.evaluators.pooling import Grid
 
 Batches = Iterator[dict[str, np.ndarray]]
@@ -33,12 +38,15 @@ class Evaluation:
     batches: split ('train', 'test', 'test_...') -> its host batches in order.
     records: split -> its source.
     every: updates between evaluations; 0 leaves only the first and the last.
+    references: most training examples of which simple features are measured at
+      the end; 0: none.
   """
 
   evaluators: Mapping[str, Evaluator]
   batches: Callable[[str], Batches]
   records: Mapping[str, Any]
   every: int = 0
+  references: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +61,7 @@ class _Fields:
     batch_size: rows of a global batch, as many more as make each device's
       share whole; None: 64 for each device.
     every: see `Evaluation`.
+    references: see `Evaluation`.
   """
 
   evaluators: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -60,12 +69,14 @@ class _Fields:
   buckets: Buckets | None = None
   batch_size: int | None = None
   every: int = 0
+  references: int = 20_000
 
   def __post_init__(self):
-    if self.every < 0:
-      raise ConfigError(
-        f"{EVALUATION}.every must be 0 or more, got {self.every}."
-      )
+    for name in ("every", "references"):
+      if getattr(self, name) < 0:
+        raise ConfigError(
+          f"{EVALUATION}.{name} must be 0 or more, got {getattr(self, name)}."
+        )
     if self.batch_size is not None and self.batch_size < 1:
       raise ConfigError(
         f"{EVALUATION}.batch_size must be 1 or more, got {self.batch_size}."
@@ -116,6 +127,7 @@ class EvaluationPlan:
       lambda split: passes[split](),
       records,
       self.fields.every,
+      self.fields.references,
     )
 
 
@@ -190,8 +202,8 @@ def _needed_splits(evaluators: Any) -> set[str]:
   needed = set()
   for evaluator in evaluators:
     wanted = evaluator.features
-    predicts = isinstance(wanted, Predictions)
-    needed |= {wanted.split} if predicts else {"train", "test"}
+    one = isinstance(wanted, Predictions | TokenSums)
+    needed |= {wanted.split} if one else {"train", "test"}
   return needed
 
 

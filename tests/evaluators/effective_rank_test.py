@@ -71,6 +71,6 @@ def test_one_pooling():
   with pytest.raises(
     ValueError,
     match=r"EffectiveRank: features\.pool is \('mean', 'mean_std'\), .* or let "
-    r"LinearProbe \('linear_probe'\) choose on held-out examples",
+    r"LinearProbe \('linear_probe'\) or Knn \('knn'\) choose on held-out exa",
   ):
     EffectiveRank(features=Features(pool=("mean", "mean_std")))

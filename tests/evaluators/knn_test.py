@@ -173,6 +173,55 @@ class TestManyRows:
     assert temporary(80) <= temporary(2) + 2**20 <= 100e6
 
 
-def test_all_layers_are_another_evaluator_s():
-  with pytest.raises(ValueError, match=r"Knn: features\.layers is 'all', and"):
-    Knn(features=Features(layers="all"))
+def read_in_ways(n, seed):
+  """Classes that are told by layer 1 of `cells:2` alone."""
+  rng = np.random.default_rng(seed)
+  y = rng.integers(0, 4, n).astype(np.int32)
+  told = 4 * np.eye(4)[y] + 0.1 * rng.normal(size=(n, 4))
+  noise = rng.normal(size=(3, n, 4))
+  return {
+    "mean": (np.stack([noise[0], noise[1]], 1).astype(np.float32), y),
+    "cells:2": (np.stack([noise[2], told], 1).astype(np.float32), y),
+  }
+
+
+class TestChoice:
+  CHOICES = Features(layers="all", pool=("mean", "cells:2"))
+
+  def splits(self, test_seed=1):
+    return {
+      f"{split}/{pool}": value
+      for split, n, seed in (("train", 200, 0), ("test", 50, test_seed))
+      for pool, value in read_in_ways(n, seed).items()
+    }
+
+  def test_layer_and_pooling_together(self):
+    results = Knn(k=5, features=self.CHOICES)(self.splits())
+    assert (results["best_layer"], results["best_pool"]) == (1, 1)
+    assert results["validation_accuracy_cells:2"] == 1
+    assert results["validation_accuracy_mean"] < 0.6
+    assert results["validation_accuracy"] == results["accuracy"] == 1
+
+  def test_the_test_split_chooses_nothing(self):
+    splits = self.splits()
+    x, y = splits["test/cells:2"]
+    splits["test/cells:2"] = x[:, ::-1], y
+    results = Knn(k=5, features=self.CHOICES)(splits)
+    assert (results["best_layer"], results["best_pool"]) == (1, 1)
+    assert results["accuracy"] < 0.6
+
+  def test_held_out_rows_are_not_their_own_neighbours(self):
+    x = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
+    y = (np.arange(100) % 4).astype(np.int32)
+    assert Knn(k=1).validation_accuracy(x, y) < 0.9
+
+  def test_where_classes_are_unequal(self):
+    x = np.eye(2, dtype=np.float32)[[0] * 8 + [1] * 2]
+    y = np.array([0] * 8 + [1] * 2, np.int32)
+    results = Knn(k=1)({"train": (x, y), "test": (x, 0 * y + y)})
+    assert results["balanced_accuracy"] == 1
+    assert results["accuracy_of_class_01"] == 1
+
+  def test_a_share_that_is_none(self):
+    with pytest.raises(ValueError, match=r"holdout is 1; choose a share of th"):
+      Knn(holdout=1)

@@ -97,6 +97,10 @@ def test_parts_that_divide_share_nothing():
     ((4, 4), 3, [2.5, 3.5, 4.5, 6.5, 7.5, 8.5, 10.5, 11.5, 12.5]),
     # Two rows of three: columns 0-1 and 1-2.
     ((2, 3), 2, [0.5, 1.5, 3.5, 4.5]),
+    # Rows are time of a spectrogram, columns frequency.
+    ((4, 2), "4x1", [0.5, 2.5, 4.5, 6.5]),
+    ((4, 2), "1x2", [3, 4]),
+    ((4, 2), "2x2", [1, 2, 5, 6]),
   ],
 )
 def test_cells(grid, parts, expected):
@@ -107,6 +111,24 @@ def test_cells(grid, parts, expected):
   # The numbers of a cell stay together.
   both = np.stack([expected, -10 * np.array(expected)], -1)
   np.testing.assert_allclose(got, both.reshape(1, -1), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mean", "mean_std", "cells:3x2", "cells:2x1"])
+def test_rows_of_padding_are_in_no_cell(name):
+  """A spectrogram of four rows in time, then silence."""
+  tokens = np.random.default_rng(0).normal(size=(2, 6, 2, 3)).astype(np.float32)
+  padding = np.zeros((2, 6, 2), bool)
+  tokens[1, 4:], padding[1, 4:] = np.nan, True
+
+  def pooled(x, padding, rows):
+    flat = None if padding is None else jnp.asarray(padding.reshape(len(x), -1))
+    x = jnp.asarray(x.reshape(len(x), -1, 3))
+    return pooling.pool(x, flat, name, (rows, 2))
+
+  got = pooled(tokens, padding, 6)
+  for row, alone in ((0, tokens[:1]), (1, tokens[1:, :4])):
+    expected = pooled(alone, None, alone.shape[1])
+    np.testing.assert_allclose(got[row], expected[0], rtol=0, atol=1e-6)
 
 
 def test_all_tokens_side_by_side():
@@ -148,19 +170,25 @@ def test_lengths_do_not_compile_anew():
 
 
 def test_names():
-  assert pooling.parse("mean_std") == ("mean_std", 1)
-  assert pooling.parse("cells:14") == ("cells", 14)
-  assert pooling.parse("segments:8") == ("segments", 8)
+  assert pooling.parse("mean_std") == ("mean_std", ())
+  assert pooling.parse("cells:14") == ("cells", (14, 14))
+  assert pooling.parse("cells:8x2") == ("cells", (8, 2))
+  assert pooling.parse("segments:8") == ("segments", (8,))
 
 
 @pytest.mark.parametrize(
-  "name", ["max", "", "cells", "cells:", "cells:0", "segments:-1", "mean:2"]
+  "name",
+  [
+    *["max", "", "cells", "cells:", "cells:0", "segments:-1", "mean:2"],
+    *["cells:2x", "cells:2x0", "cells:2x2x2", "segments:2x2"],
+  ],
 )
 def test_names_that_are_none(name):
   with pytest.raises(
     ValueError,
     match=f"^unknown pool '{name}'; choose one of: mean, cls, tokens, mean_std,"
-    " cells:R such as cells:2, segments:S such as segments:8$",
+    " cells:R such as cells:2, cells:RxC such as cells:8x2,"
+    " segments:S such as segments:8$",
   ):
     pooling.parse(name)
 
@@ -175,7 +203,8 @@ def test_names_that_are_none(name):
     ),
     ("tokens", (), "'tokens' makes one vector of all .* take segments, such"),
     ("segments:8", (4, 4), "'segments:8' is for tokens in time; of images t"),
-    ("cells:5", (4, 6), "5 x 5 cells, and images have 4 x 6 .* most cells:4$"),
+    ("cells:5", (4, 6), "5 x 5 cells, .* have 4 x 6 .* at most cells:4x5$"),
+    ("cells:2x9", (4, 6), "2 x 9 cells, .* have 4 x 6 .* at most cells:2x6$"),
   ],
 )
 def test_what_tokens_are_not(name, grid, message):

@@ -571,7 +571,7 @@ def test_padded_lengths():
     (("--layers=top",), "unknown layers 'top'; give numbers from 0 on"),
     (("--pool=max",), "unknown pool 'max'; choose one of: mean, cls, tokens"),
     (("--pool=cells:5",), "5 x 5 cells, and images have 4 x 4 patches here"),
-    (("--pool=cells:2", "--image_size=2"), "take at most cells:1"),
+    (("--pool=cells:2", "--image_size=2"), "take at most cells:1x1"),
     (("--pool=segments:8",), "is for tokens in time; of images take cells"),
     (("--output={tmp}/x.csv",), "unknown format 'csv'; choose one of: npz, "),
     (("--format=csv",), "unknown format 'csv'; choose one of: npz, safetens"),

@@ -62,3 +62,30 @@ def test_errors():
 )
 def test_loss_scale_of_width_16(scale, factor):
   assert losses.loss_scale(scale, 16) == factor
+
+
+class TestPositionShare:
+  def test_against_an_analysis_of_variance(self):
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 1, (1, 5, 2)) + rng.normal(0, 1, (6, 5, 2))
+    padding = np.zeros((6, 5), bool)
+    padding[0, 3:] = padding[4, 1:] = True
+    x[padding] = 100
+    groups = [x[~padding[:, n], n] for n in range(5)]
+    rows = np.concatenate(groups)
+    within = sum(((g - g.mean(0)) ** 2).sum() for g in groups) / (len(rows) - 5)
+    total = ((rows - rows.mean(0)) ** 2).sum() / (len(rows) - 1)
+    share = losses.position_share(jnp.asarray(x), jnp.asarray(padding))
+    assert 0.1 < share < 0.9
+    np.testing.assert_allclose(share, 1 - within / total, rtol=1e-5)
+
+  def test_the_same_tokens_in_all_examples(self):
+    x = jnp.broadcast_to(jnp.arange(6.0).reshape(1, 3, 2), (4, 3, 2))
+    np.testing.assert_allclose(losses.position_share(x, None), 1, rtol=1e-6)
+
+  def test_of_one_example_nothing_is_known(self):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 3, 2)))
+    assert losses.position_share(x, None) == 0
+
+  def test_no_variance(self):
+    assert losses.position_share(jnp.ones((4, 3, 2)), None) <= 1

@@ -50,6 +50,16 @@ class Frames:
     frames = (mel.log_mel(part, bands) - self.mean) / self.std
     return frames.astype(np.float32)[..., None]
 
+  def silence(self, samples: np.ndarray) -> np.ndarray:
+    """Returns bool [N], True at patches of frames behind the recording's end.
+
+    Args:
+      samples: float32 [n] at 16 kHz, a whole recording.
+    """
+    rows, columns = self.inputs.grid
+    begins = np.arange(rows) * self.inputs.patch_size * mel.HOP
+    return np.repeat(begins >= len(samples), columns)
+
   def spare(self, samples: np.ndarray) -> int:
     """Returns how many samples more there are than a part has."""
     return max(0, len(samples) - self.inputs.samples)
@@ -118,11 +128,16 @@ class SpectrogramEvalTransform:
       example: 'samples' float32 [n] at 16 kHz.
 
     Returns:
-      'inputs' float32 [frames, bands, 1], and 'label' if there is one.
+      'inputs' float32 [frames, bands, 1]; 'padding' bool [N], True at patches
+      that are silence behind a shorter recording: the network sees them, but no
+      pool of its features has them; and 'label' if there is one.
     """
     samples = example["samples"]
     start = self.frames.spare(samples) // 2
-    out: Example = {"inputs": self.frames(samples, start)}
+    out: Example = {
+      "inputs": self.frames(samples, start),
+      "padding": self.frames.silence(samples),
+    }
     if self.labels is not None:
       out["label"] = self.labels(example)
     return out
