@@ -7,6 +7,7 @@ evaluators. What it does not say is as in the run of its `init_from`.
 import dataclasses
 import functools
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
@@ -20,13 +21,14 @@ from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data.dataset import Dataset
 from d2v_jax.evaluators import evaluate
 from d2v_jax.evaluators.feature_extractor import FeatureExtractor
-from d2v_jax.evaluators.features import Features, Predictions, SplitFeatures
+from d2v_jax.evaluators.features import Asked, Predictions, SplitFeatures
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.pretrained import Pretrained
 from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import provenance
 from d2v_jax.training import sharding as sharding_lib
 from d2v_jax.training.inherited import inherit
+from d2v_jax.training.references import References
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +74,8 @@ def run(
 ) -> tuple[int, dict[str, float]]:
   """Runs the evaluators on the networks that they ask for.
 
-  Writes run.json and evaluation.json.
+  Writes run.json, evaluation.json and references.json, and says on stderr where
+  the features stand.
 
   Args:
     config: of the probe.
@@ -88,12 +91,32 @@ def run(
   probe = from_config(config, workdir, given)
   if jax.process_index() == 0:
     provenance.record_start(epath.Path(workdir), probe.config, probe.step)
-  extract = functools.partial(_extract, probe)
+  extractors = {
+    k: _extractor(probe, model) for k, model in probe.models.items()
+  }
+
+  def extract(asked: Asked) -> SplitFeatures:
+    assert not isinstance(asked, Predictions)  # see `_plan`
+    params = probe.models[asked.model].params
+    return extractors[asked.model](params, {}, asked)
+
   results = evaluate(probe.evaluation.evaluators, extract)
   if jax.process_index() == 0:
     path = epath.Path(workdir) / "evaluation.json"
     record = {"step": probe.step, **results}
     path.write_text(json.dumps(record, indent=2) + "\n")
+  name, model = next(iter(probe.models.items()))
+  references = References(
+    epath.Path(workdir),
+    probe.config,
+    probe.evaluation,
+    model.encoder,
+    extractors[name],
+    model.mesh,
+  )
+  for line in references.lines(results):
+    if jax.process_index() == 0:
+      print(line, file=sys.stderr)
   return probe.step, results
 
 
@@ -191,9 +214,8 @@ def _plan(
   return ProbePlan(dataset, measured, read)
 
 
-def _extract(probe: Probe, features: Features) -> SplitFeatures:
-  model = probe.models[features.model]
-  extractor = FeatureExtractor(
+def _extractor(probe: Probe, model: Pretrained) -> FeatureExtractor:
+  return FeatureExtractor(
     model.encoder,
     functools.partial(_with_progress, probe.evaluation.batches),
     functools.partial(
@@ -202,7 +224,6 @@ def _extract(probe: Probe, features: Features) -> SplitFeatures:
     ),
     grid=model.encoder.grid,
   )
-  return extractor(model.params, {}, features)
 
 
 def _with_progress(batches: Any, split: str) -> Iterable[Any]:

@@ -24,12 +24,7 @@ def raw_targets(batch: Batch, *, conv_layers: ConvLayers) -> jax.Array:
 def log_mel(
   audio: jax.Array, padding: jax.Array | None, conv_layers: ConvLayers
 ) -> jax.Array:
-  """Log-mel frames of the tokens, normalised over the utterance.
-
-  A token stands for one stride of the convolutions around the middle of what
-  they see. Its frame is the mean of the windows of 25 ms that are spread evenly
-  over this stride, as many as make a hop of nearly 10 ms: two for tokens of
-  20 ms. Outside of the audio there is silence.
+  """Log-mel frames of the tokens, see `frames`, normalised over the utterance.
 
   Args:
     audio: [B, T] samples at 16 kHz, 0 where padded.
@@ -39,6 +34,27 @@ def log_mel(
   Returns:
     [B, N, 80] float32 (float64 if the audio is). Each band has mean 0 and
     variance 1 over the tokens of an utterance that are not padding.
+
+  Raises:
+    ValueError: the convolutions make no token of T samples.
+  """
+  return instance_norm(frames(audio, conv_layers), padding)
+
+
+def frames(audio: jax.Array, conv_layers: ConvLayers) -> jax.Array:
+  """Log-mel frames of the tokens.
+
+  A token stands for one stride of the convolutions around the middle of what
+  they see. Its frame is the mean of the windows of 25 ms that are spread evenly
+  over this stride, as many as make a hop of nearly 10 ms: two for tokens of
+  20 ms. Outside of the audio there is silence.
+
+  Args:
+    audio: [B, T] samples at 16 kHz, 0 where padded.
+    conv_layers: (channels, kernel, stride) of each convolution.
+
+  Returns:
+    [B, N, 80] float32 (float64 if the audio is).
 
   Raises:
     ValueError: the convolutions make no token of T samples.
@@ -57,9 +73,8 @@ def log_mel(
   bands = jnp.matmul(
     power, mel.bands(NUM_BANDS).astype(power.dtype), precision="highest"
   )
-  frames = jnp.log(bands + mel.FLOOR)
-  frames = frames.reshape(len(audio), -1, parts, NUM_BANDS).mean(2)
-  return instance_norm(frames, padding)
+  values = jnp.log(bands + mel.FLOOR)
+  return values.reshape(len(audio), -1, parts, NUM_BANDS).mean(2)
 
 
 def window_starts(

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
 from d2v_jax.evaluators import evaluate
 from d2v_jax.evaluators.feature_extractor import FeatureExtractor
@@ -17,6 +18,7 @@ from d2v_jax.training import state as train_state
 from d2v_jax.training.build import Experiment
 from d2v_jax.training.checkpoint_leaves import require_match
 from d2v_jax.training.compiled_step import CompiledStep
+from d2v_jax.training.references import References
 from d2v_jax.training.state import TrainState
 from d2v_jax.training.stored_run import StoredRun
 
@@ -129,3 +131,15 @@ class CompiledRun:
     """Runs the evaluators on frozen features."""
     extract = functools.partial(self._extract, params, teacher_params)
     return evaluate(self.experiment.evaluation.evaluators, extract)
+
+  def references(self, workdir: epath.Path) -> References:
+    """What the accuracies of features are compared with."""
+    run = self.experiment
+    return References(
+      workdir,
+      run.config,
+      run.evaluation,
+      run.objective.encoder,
+      self._extract,
+      run.mesh,
+    )

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import sys
 from typing import Any
 
 import jax
@@ -88,6 +89,12 @@ def evaluate(
   if jax.process_index() == 0:
     path = workdir / "evaluation.json"
     path.write_text(json.dumps({"step": step, **results}, indent=2) + "\n")
+  # What is printed to stdout is JSON.
+  terminal = metrics.Terminal(
+    experiment.total_steps, sys.stderr, quiet=jax.process_index() != 0
+  )
+  for line in compiled.references(workdir).lines(results):
+    terminal.message(line)
   return step, results
 
 
@@ -121,6 +128,8 @@ def _loop(
     terminal.message(feed.mixed.described())
   log = RunLog(run, workdir, start, terminal, feed)
   profiler = Profiler(run.profile, workdir, log.pause)
+  references = compiled.references(workdir)
+  results: metrics.Values = {}
   unread = None  # metrics of the step before, read while the next one runs
   with (
     contextlib.closing(feed),
@@ -130,7 +139,10 @@ def _loop(
     jax.transfer_guard("disallow"),
   ):
     if start == 0:
-      log.evaluation(0, compiled.evaluate(state.params, state.teacher_params))
+      results = compiled.evaluate(state.params, state.teacher_params)
+      log.evaluation(0, results)
+      if not run.init_from:
+        references.begun(results)
     for step in range(start + 1, run.total_steps + 1):
       batch = compiled.to_devices(next(feed))
       with profiler.step(step, unread):
@@ -152,9 +164,8 @@ def _loop(
       unread = None
       with log.pause():
         if evaluate:
-          log.evaluation(
-            step, compiled.evaluate(state.params, state.teacher_params)
-          )
+          results = compiled.evaluate(state.params, state.teacher_params)
+          log.evaluation(step, results)
         log.flush()
         if save:
           items = {name: getattr(state, name) for name in ITEMS}
@@ -163,6 +174,8 @@ def _loop(
         checkpoints.wait()
         raise Interrupted(step, stop)
     checkpoints.wait()
+  for line in references.lines(results):
+    terminal.message(line)
 
 
 def _loop_item(run: Experiment) -> dict[str, Any]:

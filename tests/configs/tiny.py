@@ -41,6 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.optimizer = dict(weight_decay=0.05, clip_norm=3.0)
   c.evaluation = dict(
     every=6,
+    references=0,
     train=dict(name="digits", split="train"),
     test=dict(name="digits", split="test"),
     batch_size=512,

@@ -36,6 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.evaluation = dict(
     every=4,
+    references=0,
     train=dict(name="tones", split="train"),
     test=dict(name="tones", split="test"),
     batch_size=128,

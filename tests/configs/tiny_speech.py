@@ -37,6 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
   source = dict(name="tones")
   c.evaluation = dict(
     every=4,
+    references=0,
     train=dict(**source, split="train"),
     test=dict(**source, split="test"),
     batch_size=128,

@@ -35,6 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.objective.ema.tracked = ("blocks",)
   c.evaluation = dict(
     every=4,
+    references=0,
     train=dict(name="kjv", split="test"),
     test=dict(name="kjv", split="test"),
     batch_size=512,
