@@ -11,13 +11,17 @@ from d2v_jax import config_file, probe
 from d2v_jax.config import ConfigError
 from d2v_jax.data import given as given_lib
 from d2v_jax.evaluators.features import is_split
-from d2v_jax.training import build, loop, provenance
+from d2v_jax.training import build, loop, outages, provenance
+from d2v_jax.training.start import Start
 
 Config: TypeAlias = str | os.PathLike[str] | ml_collections.ConfigDict
 
 
 def train(
-  config: Config, workdir: epath.PathLike, data: Any | None = None
+  config: Config,
+  workdir: epath.PathLike,
+  data: Any | None = None,
+  start: Start | None = None,
 ) -> None:
   """Trains, from the workdir's newest checkpoint on if there is one.
 
@@ -34,9 +38,11 @@ def train(
       'label': ...}, {'audio': ..., 'rate': 16000} or {'text': ...}, or a source
       of such dicts with a length and source[i], as Grain's are. They are not
       stored: to go on with the run or to evaluate it they are given again.
+    start: how it is started, beside its config; None: as usual.
 
   Raises:
     ValueError: the config, the data or the workdir do not fit.
+    lease.InUse: another run that lives owns the workdir.
     health.UnhealthyRun: the run collapsed or diverged.
     loop.Interrupted: after SIGTERM or SIGINT, with the state saved.
   """
@@ -45,7 +51,7 @@ def train(
     measure(config, workdir, given)
   else:
     workdir = writable(workdir)
-    loop.train(build.from_config(config, workdir, given), workdir)
+    loop.train(build.from_config(config, workdir, given), workdir, start)
 
 
 def evaluate(
@@ -165,6 +171,7 @@ def writable(workdir: epath.PathLike) -> epath.Path:
   """Makes the folder, and tries to write in it.
 
   Raises:
+    OSError: the disk is full, or gone.
     ValueError: it has no name, or cannot be written.
   """
   workdir = _folder(workdir)
@@ -174,6 +181,8 @@ def writable(workdir: epath.PathLike) -> epath.Path:
     attempt.write_text("")
     attempt.unlink(missing_ok=True)
   except OSError as e:
+    if outages.is_outage(e):
+      raise
     raise ValueError(
       f"cannot write to the workdir {workdir}: {e}; choose another folder."
     ) from e

@@ -3,7 +3,9 @@
 import os
 import sys
 
-EXIT_STATUS = 2
+from d2v_jax import exit_status
+
+EXIT_STATUS = exit_status.WRONG_INPUT
 
 
 def report(error: Exception, text: str | None = None) -> int:

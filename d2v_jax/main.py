@@ -15,9 +15,7 @@ import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 
-from d2v_jax import bad_input, project_imports, run_arguments
-
-EXIT_UNHEALTHY = 3
+from d2v_jax import exit_status, project_imports, run_arguments
 
 _TRAIN = """\
 Pretrains or fine-tunes, as a config says.
@@ -49,10 +47,11 @@ The workdir receives run.json (config, versions, commit), metrics.jsonl,
 tensorboard/ (if tensorboardX is installed), checkpoints/, profile/ (with
 --config.profile), and corrupt_files.txt if there are any.
 
-Exit status: 0 finished; 2 a wrong command line, config, data or workdir; 3 the
-run collapsed or diverged; 143 or 130 stopped by SIGTERM or SIGINT (Ctrl-C) with
-everything saved: run the same command to go on. With D2V_TRACEBACK=1 in the
-environment an error also shows where it came from.
+{exit_status.text()}
+
+One run owns a workdir; owner.json names it, and a second one is refused. A run
+that has died is recognised at once on its machine, on others after --lease.
+With D2V_TRACEBACK=1 in the environment an error also shows where it came from.
 
 What is compiled is kept in ~/.cache/d2v_jax/compiled, or in the folder that
 JAX_COMPILATION_CACHE_DIR names; with JAX_ENABLE_COMPILATION_CACHE=false nothing
@@ -72,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     "default is the run's own config",
   )
   parser.add_argument("--mode", choices=("train", "evaluate"), default="train")
+  run_arguments.add_ownership(parser)
   flags, overrides = run_arguments.parse(
     parser, sys.argv[1:] if argv is None else argv
   )
@@ -86,6 +86,7 @@ def train(argv: Sequence[str]) -> int:
   ours = textwrap.fill(f"Configs that come along: {ours}.", 80)
   parser = run_arguments.parser("d2v train", _TRAIN, f"{_REST}\n{ours}\n")
   parser.add_argument("config", metavar="NAME_OR_FILE", help=_CONFIG)
+  run_arguments.add_ownership(parser)
   return _run("train", *run_arguments.parse(parser, argv))
 
 
@@ -108,6 +109,7 @@ def probe(argv: Sequence[str]) -> int:
   parser.add_argument(
     "--run", required=True, metavar="RUN", help="workdir of a run or an import"
   )
+  run_arguments.add_ownership(parser)
   flags, overrides = run_arguments.parse(parser, argv)
   return _run("probe", flags, [("init_from", flags.run), *overrides])
 
@@ -119,32 +121,25 @@ def _run(
   # Only now: --help and wrong flags need no JAX.
   import jax
 
-  from d2v_jax import compilation_cache
-  from d2v_jax.training import health
+  from d2v_jax import compilation_cache, failures
+  from d2v_jax.training import quiet
 
   compilation_cache.enable()
-  try:
-    if flags.distributed or flags.coordinator:
-      jax.distributed.initialize(
-        flags.coordinator, flags.num_processes, flags.process_id
-      )
-    return _act(action, flags, overrides)
-  except health.UnhealthyRun as e:
-    print(
-      f"stopped: {e}\nThe last good checkpoint is kept in "
-      f"{os.path.join(flags.workdir, 'checkpoints')}.",
-      file=sys.stderr,
-    )
-    return EXIT_UNHEALTHY
-  except KeyboardInterrupt:
-    print(
-      "SIGINT: stopped at once; run the same command to go on from the last "
-      "checkpoint.",
-      file=sys.stderr,
-    )
-    return 130
-  except ValueError as e:
-    return bad_input.report(e)
+  with quiet.orbax():
+    try:
+      if flags.distributed or flags.coordinator:
+        jax.distributed.initialize(
+          flags.coordinator, flags.num_processes, flags.process_id
+        )
+      return _act(action, flags, overrides)
+    except (Exception, KeyboardInterrupt) as e:
+      status = failures.report(e, flags.workdir)
+  if status == exit_status.INFRASTRUCTURE and jax.distributed.is_initialized():
+    # JAX would wait for the others, of which one may be gone.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+  return status
 
 
 def _act(action, flags, overrides):
@@ -152,7 +147,7 @@ def _act(action, flags, overrides):
 
   from d2v_jax import actions, config_file
   from d2v_jax.probe import is_probe
-  from d2v_jax.training import loop
+  from d2v_jax.training.start import Start
 
   if action == "evaluate":
     config = actions.to_evaluate(flags.workdir, flags.config)
@@ -166,13 +161,16 @@ def _act(action, flags, overrides):
     results = actions.measure(config, flags.workdir)
     if jax.process_index() == 0:
       print(json.dumps(results))
-    return 0
-  try:
-    actions.train(config, flags.workdir)
-  except loop.Interrupted as e:
-    print(f"{e}; run the same command to go on.", file=sys.stderr)
-    return 128 + e.signum
-  return 0
+    return exit_status.FINISHED
+  start = Start(
+    lease_seconds=flags.lease,
+    takeover=flags.takeover,
+    rewind=flags.rewind,
+    changed_data=flags.changed_data,
+    ignore_verdict=flags.ignore_verdict,
+  )
+  actions.train(config, flags.workdir, start=start)
+  return exit_status.FINISHED
 
 
 if __name__ == "__main__":

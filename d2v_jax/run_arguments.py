@@ -49,6 +49,43 @@ def parser(
   return made
 
 
+def add_ownership(parser: argparse.ArgumentParser) -> None:
+  """Adds the flags of commands that train, which own their workdir."""
+  owner = parser.add_argument_group("one run in a workdir")
+  owner.add_argument(
+    "--lease",
+    type=float,
+    default=60.0,
+    metavar="SECONDS",
+    help="a run on another host that has given no sign of life for so long is "
+    "dead, by default %(default)g s",
+  )
+  owner.add_argument(
+    "--takeover",
+    action="store_true",
+    help="take the workdir from a run that lives; that one stops, and saves "
+    "nothing more",
+  )
+  again = parser.add_argument_group("going on otherwise")
+  again.add_argument(
+    "--rewind",
+    type=int,
+    metavar="STEP",
+    help="go back to a checkpoint that is kept, and on from there with changed "
+    "fields of the config; what came after it is moved to rewound/",
+  )
+  again.add_argument(
+    "--changed_data",
+    action="store_true",
+    help="go on although data were added, removed or exchanged",
+  )
+  again.add_argument(
+    "--ignore_verdict",
+    action="store_true",
+    help="go on, unchanged, with a run that was stopped as sick",
+  )
+
+
 def parse(
   parser: argparse.ArgumentParser, argv: Sequence[str]
 ) -> tuple[argparse.Namespace, list[tuple[str, str]]]:

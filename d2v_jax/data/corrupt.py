@@ -34,7 +34,9 @@ class CorruptRecords:
     self._indices: set[int] = set()
     self.names: dict[str, str] = {}
     if self._path is not None and self._path.exists():
-      lines = self._path.read_text().splitlines()
+      # A byte that is no text must not keep a run from going on.
+      content = self._path.read_bytes().decode(errors="replace")
+      lines = content.splitlines()
       parts = (line.partition("\t") for line in lines)
       self.names = {name: reason for name, _, reason in parts}
     for name, reason in getattr(source, "unreadable", {}).items():

@@ -23,6 +23,7 @@ from d2v_jax.data.reading_times import (
   take,
 )
 from d2v_jax.data.source import Example, Source
+from d2v_jax.data.workers import ReplacedWorkers
 
 Batch = dict[str, np.ndarray]
 
@@ -86,6 +87,7 @@ def train_batches(
     ValueError: an argument is outside its range, an epoch in buckets has not
       one batch, or, from the iterator, more than `max_corrupt` records are
       corrupt.
+    WorkerDied: from the iterator: a worker was killed, and one had been before.
   """
   rows = _local_batch_size(batch_size, process_index, process_count)
   check_reading(num_threads, num_workers, max_corrupt)
@@ -105,20 +107,25 @@ def train_batches(
     examples.random_map(TimedTransform(transform))
     .slice(slice(process_index, None, process_count))
     .batch(rows, drop_remainder=True)
-    .slice(slice(start_step, None))
   )
   threads = max(1, num_threads // max(1, num_workers))
-  stream = batches.to_iter_dataset(_read_options(threads))
-  if num_workers:
-    if not flags.FLAGS.is_parsed():
-      # Grain reads a flag; outside of absl's app.run nobody has parsed any.
-      flags.FLAGS.mark_as_parsed()
-    stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers))
+
+  def begin(step: int) -> Any:
+    stream = batches.slice(slice(step, None)).to_iter_dataset(
+      _read_options(threads)
+    )
+    if num_workers:
+      if not flags.FLAGS.is_parsed():
+        # Grain reads a flag; outside of absl's app.run nobody has parsed any.
+        flags.FLAGS.mark_as_parsed()
+      stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers))
+    return iter(stream)
+
   mixed = None
   if isinstance(source, MixedExamples):
     assert order is not None
     mixed = MixedShares(source, order)
-  return TrainBatches(iter(stream), corrupt, mixed)
+  return TrainBatches(ReplacedWorkers(begin, start_step), corrupt, mixed)
 
 
 class TrainBatches:

@@ -6,6 +6,7 @@ from typing import Any
 
 from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError
+from d2v_jax.data import contents
 from d2v_jax.data import given as given_lib
 from d2v_jax.data import mixture as mixture_lib
 from d2v_jax.data.given import Given
@@ -74,13 +75,22 @@ class SourceSections:
   def open_to_train(self, section: Section, where: str) -> Any:
     """As `open`, of a section to train on, which may be a mixture."""
     if not _named(section, mixture_lib.NAME):
-      return self.open(section, where)
+      return self._open_to_resume(section, where)
     mixture = _mixture(section, where)
     parts = [
-      self.open(part, part_of(where, k))
+      self._open_to_resume(part, part_of(where, k))
       for k, part in enumerate(mixture.sources)
     ]
     return MixedRecords(parts, mixture)
+
+  def _open_to_resume(self, section: Section, where: str) -> Any:
+    """A source that a run which goes on knows again."""
+    source = self.open(section, where)
+    if not hasattr(source, "identity"):
+      source.identity = {
+        f"{contents.NAME}, {where}": contents.fingerprint(source)
+      }
+    return source
 
   def _check(
     self, section: Section, table: Mapping[str, Callable], where: str

@@ -10,8 +10,9 @@ lines that `checkpoint_leaves` makes of the arrays. No module but this one and
 `checkpoint_files` calls Orbax.
 """
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -22,12 +23,20 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from d2v_jax.training import checkpoint_files as files
 from d2v_jax.training import checkpoint_leaves as leaves_lib
+from d2v_jax.training import outages
 from d2v_jax.training.checkpoint_files import LOOP
 from d2v_jax.training.checkpoint_leaves import CheckpointMismatch, PyTree
 from d2v_jax.training.together import Failed, together
 
 T = TypeVar("T")
 Loop = dict[str, Any]
+
+# Beside the folder of the checkpoints: what was moved out of it.
+DAMAGED, REWOUND = "damaged", "rewound"
+
+
+class SaveFailed(RuntimeError):
+  """A checkpoint could not be saved; those before it are as they were."""
 
 
 class _Manager(ocp.CheckpointManager):
@@ -36,6 +45,18 @@ class _Manager(ocp.CheckpointManager):
     # past. JAX takes the number for the loop's progress, and hosts that are to
     # stop may then agree on a step that all of them have behind them.
     return False
+
+
+class _Protected(policies.PreservationPolicy):
+  """Keeps one checkpoint, whatever the others say."""
+
+  def __init__(self) -> None:
+    self.step: int | None = None
+
+  def should_preserve(
+    self, checkpoints: Sequence[Any], *, context: Any
+  ) -> list[bool]:
+    return [checkpoint.step == self.step for checkpoint in checkpoints]
 
 
 def check_counts(keep_latest: int = 1, keep_every: int | None = None) -> None:
@@ -72,17 +93,21 @@ class Checkpoints:
     check_counts(keep_latest, keep_every)
     self.directory = epath.Path(directory).resolve()
     self.damaged: list[tuple[str, str]] = []
+    self._unsure: int | None = None  # the step that may be being saved
     trial = self.directory / f".writable-{jax.process_index()}"
     try:
       self.directory.mkdir(parents=True, exist_ok=True)
       trial.write_text("")
       trial.unlink()
     except OSError as error:
+      if outages.is_outage(error):
+        raise
       raise ValueError(
         f"cannot write checkpoints to {self.directory}: {error}; use another "
         "workdir."
       ) from error
-    keep = [policies.LatestN(keep_latest)]
+    self._protected = _Protected()
+    keep = [policies.LatestN(keep_latest), self._protected]
     if keep_every is not None:
       keep.append(policies.EveryNSteps(keep_every))
     self._manager = _Manager(
@@ -102,6 +127,7 @@ class Checkpoints:
       loop: what the loop remembers; anything JSON can hold.
 
     Raises:
+      SaveFailed: the disk is full, or gone.
       ValueError: the step exists, or a leaf or `loop` cannot be saved.
     """
     if step in self.steps():
@@ -118,8 +144,9 @@ class Checkpoints:
       raise ValueError(
         f"Checkpoints.save: loop must hold only what JSON can: {error}."
       ) from error
+    self.wait()
     # The train loop forbids accidental transfers; these are meant.
-    with jax.transfer_guard("allow"):
+    with self._saving(step), jax.transfer_guard("allow"):
       lines = leaves_lib.descriptions(items)
       sealed = files.seal({LOOP: loop, "leaves": lines})
       arrays = {
@@ -138,8 +165,9 @@ class Checkpoints:
     abstract_items: dict[str, PyTree],
     *,
     check: Callable[[Loop], None] = lambda loop: None,
+    rewind: int | None = None,
   ) -> tuple[int, dict[str, PyTree], Loop] | None:
-    """Reads the newest valid checkpoint.
+    """Reads the newest valid checkpoint, or goes back to one.
 
     Damaged ones that are newer are named in the log and in `damaged`, and
     moved to `<directory>/../damaged`, so that their steps can be saved again.
@@ -150,6 +178,8 @@ class Checkpoints:
       abstract_items: as for `save`, of `jax.ShapeDtypeStruct` with shardings.
       check: called with `loop` before arrays are read; raises
         CheckpointMismatch to refuse another run's checkpoint.
+      rewind: step of the one to read; those after it are moved to
+        `<directory>/../rewound`. None: the newest.
 
     Returns:
       The step, the items and `loop`; None if there is no checkpoint.
@@ -169,30 +199,71 @@ class Checkpoints:
       return files.read_items(path, lines, abstract_items), loop
 
     self.wait()
-    newest = files.newest_valid(self.directory, read, self.damaged)
+    newest = files.newest_valid(self.directory, read, self.damaged, rewind)
     if newest is None:
       return None
     step, (items, loop) = newest
     for later in [n for n in self.steps() if n > step]:
-      self._move_aside(later)
+      self._move_aside(later, DAMAGED if rewind is None else REWOUND)
     self._manager.reload()
     return step, items, loop
+
+  def protect(self, step: int | None) -> None:
+    """Keeps the checkpoint of a step for as long as no other one is named."""
+    self._protected.step = step
 
   def steps(self) -> list[int]:
     """Lists the steps that have a checkpoint, damaged or not, ascending."""
     return sorted(self._manager.all_steps())
 
+  def check(self) -> None:
+    """Raises SaveFailed if what `save` started has failed; does not wait."""
+    if self._unsure and not self._manager.is_saving_in_progress():
+      self.wait()
+
   def wait(self) -> None:
-    """Waits until what `save` started is on disk."""
-    self._manager.wait_until_finished()
+    """Waits until what `save` started is on disk.
+
+    Raises:
+      SaveFailed: it could not be written.
+    """
+    if self._unsure is not None:
+      with self._saving(self._unsure):
+        self._manager.wait_until_finished()
+      self._unsure = None
 
   def close(self) -> None:
     """Waits for saves and lets go of threads; call it last."""
-    self._manager.close()
+    try:
+      self.wait()
+    finally:
+      self._manager.close()
 
-  def _move_aside(self, step: int) -> None:
+  @contextlib.contextmanager
+  def _saving(self, step: int) -> Iterator[None]:
+    """Turns whatever Orbax and storage raise into SaveFailed."""
+    self._unsure = step
+    try:
+      yield
+    except Exception as error:  # each kind of storage has its own classes
+      self._unsure = None
+      lines = str(error).strip().splitlines() or ["no message"]
+      raise SaveFailed(
+        f"the checkpoint of step {step} could not be saved: "
+        f"{type(error).__name__}: {_shortened(lines[0])}"
+      ) from error
+
+  def newest(self) -> tuple[int, Loop] | None:
+    """Step of the newest checkpoint that can be read, and its `loop`."""
+    return files.newest_valid(
+      self.directory,
+      lambda path: together(lambda: files.read_content(path))[LOOP],
+      [],
+    )
+
+  def _move_aside(self, step: int, name: str) -> None:
     source = self.directory / str(step)
-    folder = self.directory.parent / "damaged"
+    folder = self.directory.parent / name
 
     def move() -> None:
       if jax.process_index() != 0:
@@ -209,9 +280,14 @@ class Checkpoints:
       together(move)
     except Failed as error:
       raise ValueError(
-        f"cannot move the damaged checkpoint {source} to {folder}: {error}; "
+        f"cannot move the checkpoint {source} to {folder}: {error}; "
         "move it by hand and start again."
       ) from error
+
+
+def _shortened(text: str) -> str:
+  """The beginning and the end of a line: Orbax names paths in between."""
+  return text if len(text) <= 300 else f"{text[:100]} ... {text[-150:]}"
 
 
 def load_item(

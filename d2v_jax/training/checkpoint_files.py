@@ -45,7 +45,7 @@ def newest_valid(
     NoValidCheckpoint: all are damaged.
     ValueError: there is no checkpoint of this step.
   """
-  steps = _steps_on_disk(directory)
+  steps = steps_on_disk(directory)
   if step is not None:
     if step not in steps:
       raise ValueError(
@@ -74,8 +74,8 @@ def newest_valid(
   )
 
 
-def _steps_on_disk(directory: epath.Path) -> list[int]:
-  """Newest first."""
+def steps_on_disk(directory: epath.Path) -> list[int]:
+  """Steps of the checkpoints in a folder, newest first."""
   if not directory.exists():
     return []
   folders = ocp.path.step.standard_name_format().find_all(directory)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -37,9 +37,10 @@ class CompiledRun:
     self._made = CompiledStep(experiment, experiment.example_batch)
     self.abstract_state = self._made.abstract_state
     self.step = self._made.step
+    self._between: Callable[[], None] = _nothing
     self._extract = FeatureExtractor(
       sharding.under(experiment.mesh, experiment.objective.encode),
-      experiment.evaluation.batches,
+      self._batches,
       self.to_devices,
       predict=experiment.objective.predict,
       scores=experiment.objective.scores,
@@ -126,11 +127,24 @@ class CompiledRun:
     return TrainState(step=updates, rng=rng, **items)
 
   def evaluate(
-    self, params: Params, teacher_params: Params
+    self,
+    params: Params,
+    teacher_params: Params,
+    between: Callable[[], None] | None = None,
   ) -> dict[str, float]:
-    """Runs the evaluators on frozen features."""
+    """Runs the evaluators on frozen features.
+
+    Args:
+      params: of the student.
+      teacher_params: the sub-trees that the teacher has of its own.
+      between: is called before each batch; what it raises ends the evaluation.
+    """
     extract = functools.partial(self._extract, params, teacher_params)
-    return evaluate(self.experiment.evaluation.evaluators, extract)
+    self._between = between or _nothing
+    try:
+      return evaluate(self.experiment.evaluation.evaluators, extract)
+    finally:
+      self._between = _nothing
 
   def references(self, workdir: epath.Path) -> References:
     """What the accuracies of features are compared with."""
@@ -143,3 +157,12 @@ class CompiledRun:
       self._extract,
       run.mesh,
     )
+
+  def _batches(self, split: str) -> Iterator[dict[str, np.ndarray]]:
+    for batch in self.experiment.evaluation.batches(split):
+      self._between()
+      yield batch
+
+
+def _nothing() -> None:
+  pass

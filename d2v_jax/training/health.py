@@ -6,10 +6,20 @@ statistics are the released speech code's, on for every modality here.
 
 import dataclasses
 import math
+from typing import Any
 
 
 class UnhealthyRun(RuntimeError):
-  """The run has collapsed or diverged; the message says what to try."""
+  """The run has collapsed or diverged; the message says what to try.
+
+  Args:
+    message: what was seen.
+    step: when.
+  """
+
+  def __init__(self, message: str, step: int) -> None:
+    super().__init__(message)
+    self.step = step
 
 
 _CAUSES = {
@@ -70,11 +80,44 @@ class Health:
 
 
 class Monitor:
-  """Judges the metrics of every step."""
+  """Judges the metrics of every step.
 
-  def __init__(self, health: Health) -> None:
+  Args:
+    health: thresholds.
+    state: what `state` gave when the run was saved; None at its beginning.
+    forgiven: what has been low since this step or an earlier one counts anew.
+  """
+
+  def __init__(
+    self,
+    health: Health,
+    state: dict[str, Any] | None = None,
+    forgiven: int = -1,
+  ) -> None:
+    state = state or {"low_since": {}, "healthy_checkpoint": None}
     self._health = health
-    self._low_since: dict[str, int] = {}
+    self._low_since: dict[str, int] = {
+      name: step for name, step in state["low_since"].items() if step > forgiven
+    }
+    self._healthy: int | None = state["healthy_checkpoint"]
+
+  @property
+  def state(self) -> dict[str, Any]:
+    """What a run that goes on must know, as JSON can hold it."""
+    return {
+      "low_since": dict(self._low_since),
+      "healthy_checkpoint": self._healthy,
+    }
+
+  @property
+  def healthy_checkpoint(self) -> int | None:
+    """Step of the last checkpoint with which nothing was wrong."""
+    return self._healthy
+
+  def saving(self, step: int) -> None:
+    """Notes that a step which has been checked becomes a checkpoint."""
+    if not self._low_since:
+      self._healthy = step
 
   def check(self, step: int, metrics: dict[str, float]) -> None:
     """Raises UnhealthyRun if the run should not go on.
@@ -91,7 +134,8 @@ class Monitor:
     for name in ("loss", "grad_norm", "param_norm"):
       if not math.isfinite(metrics.get(name, 0.0)):
         raise UnhealthyRun(
-          f"{name} is {metrics[name]} at step {step}. {_CAUSES['divergence']}"
+          f"{name} is {metrics[name]} at step {step}. {_CAUSES['divergence']}",
+          step,
         )
     if step < health.start_step:
       return
@@ -108,5 +152,6 @@ class Monitor:
         raise UnhealthyRun(
           f"{name} is {metrics[name]:.4g} at step {step} and has been below "
           f"{threshold} since step {since}. {_CAUSES[name]} (The threshold is "
-          f"config.health.min_{name}.)"
+          f"config.health.min_{name}.)",
+          step,
         )

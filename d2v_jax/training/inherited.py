@@ -48,7 +48,9 @@ def inherit(
   for source in sources:
     try:
       theirs = config_lib.plain(provenance.read(source)["config"])
-    except ValueError as e:
+    except (ValueError, IsADirectoryError) as e:
+      if source != sources[-1]:
+        continue  # its own record is damaged: the other run has it, too
       raise ConfigError(
         f"config.init_from must be the workdir of a run, got {given!r}: {e}"
       ) from e

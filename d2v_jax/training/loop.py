@@ -12,21 +12,35 @@ from etils import epath
 from d2v_jax import config as config_lib
 from d2v_jax.data.checking import first_look, opening
 from d2v_jax.data.dataset import EVALUATION
-from d2v_jax.training import checkpoint, metrics, provenance
-from d2v_jax.training.build import RESUMABLE, Experiment
-from d2v_jax.training.checkpoint_leaves import CheckpointMismatch
+from d2v_jax.training import (
+  checkpoint,
+  health,
+  metrics,
+  provenance,
+  resuming,
+  verdict,
+)
+from d2v_jax.training import lease as lease_lib
+from d2v_jax.training.build import Experiment
 from d2v_jax.training.compiled_run import CompiledRun
 from d2v_jax.training.feed import Feed
 from d2v_jax.training.profile import Profiler
 from d2v_jax.training.programs import Programs
-from d2v_jax.training.run_log import RunLog, due
+from d2v_jax.training.run_log import RunLog, due, owes_evaluation
+from d2v_jax.training.start import Start
 from d2v_jax.training.state import TrainState
-from d2v_jax.training.stop_signals import Interrupted, stop_signals
+from d2v_jax.training.stop_signals import (
+  Interrupted,
+  StopEvaluation,
+  stop_signals,
+)
 
 ITEMS = ("params", "teacher_params", "opt_state")
 
 
-def train(experiment: Experiment, workdir: epath.Path) -> None:
+def train(
+  experiment: Experiment, workdir: epath.Path, start: Start | None = None
+) -> None:
   """Trains to the end, from the newest valid checkpoint if there is one.
 
   Order of restoration: the newest valid checkpoint in the workdir, then the
@@ -35,31 +49,65 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
   Raises:
     Interrupted: after SIGTERM or SIGINT, with the state saved.
     health.UnhealthyRun: the run collapsed or diverged.
+    lease.InUse: another run owns the workdir.
     ValueError: checkpoints exist but none is valid or they do not fit.
   """
-  compiled = CompiledRun(experiment)
+  asked = start or Start()
   terminal = metrics.Terminal(
     experiment.total_steps, quiet=jax.process_index() != 0
   )
+  # Before anything is touched: what a killed save has left is removed when
+  # checkpoints are opened, and that of a run that lives looks the same.
+  with lease_lib.owned(
+    workdir, asked.lease_seconds, asked.takeover, terminal.message
+  ) as lease:
+    _train(experiment, workdir, terminal, lease, asked)
+
+
+def _train(
+  experiment: Experiment,
+  workdir: epath.Path,
+  terminal: metrics.Terminal,
+  lease: lease_lib.SharedLease,
+  asked: Start,
+) -> None:
+  compiled = CompiledRun(experiment)
   with config_lib.errors_at("config.checkpoints"):
     checkpoints = experiment.checkpoints(workdir / "checkpoints")
   with contextlib.closing(checkpoints):
+    forgiven = verdict.require_change(
+      workdir,
+      experiment,
+      asked.ignore_verdict,
+      max(checkpoints.steps(), default=0),
+    )
+    rewind = resuming.rewind(experiment, checkpoints, asked)
     restored = checkpoints.restore(
       {name: getattr(compiled.abstract_state, name) for name in ITEMS},
-      check=functools.partial(_check_resumable, experiment),
+      check=functools.partial(resuming.check, experiment, asked),
+      rewind=rewind,
     )
     for path, reason in checkpoints.damaged:
       terminal.message(f"set aside a damaged checkpoint, {path}: {reason}")
+    notes: dict[str, Any] = {}
+    loop: dict[str, Any] = {}
     if restored is None:
       if jax.process_index() == 0:
         _look_at_data(experiment, terminal)
       state, start = compiled.init_state(), 0
     else:
-      start, items, _ = restored
-      if start == experiment.total_steps:
+      start, items, loop = restored
+      if start == experiment.total_steps and not owes_evaluation(
+        experiment, workdir, start
+      ):
         terminal.message(f"{workdir} is finished: step {start} of {start}")
         return
       state = compiled.state_at(start, items)
+      notes = resuming.notes(experiment, loop, rewind)
+      for line in (f"{k}: {v}" for k, v in notes.items()):
+        terminal.message(line)
+      if rewind is not None:
+        loop = {**loop, "rewound_to": rewind}
       terminal.message(f"continuing {workdir} from step {start}")
       if experiment.profile is not None and experiment.profile.start <= start:
         terminal.message(
@@ -67,8 +115,28 @@ def train(experiment: Experiment, workdir: epath.Path) -> None:
           "will be no trace"
         )
     if jax.process_index() == 0:
-      provenance.record_start(workdir, experiment.config, start)
-    _loop(compiled, state, start, workdir, checkpoints, terminal)
+      if rewind is not None:
+        metrics.keep_a_copy(workdir, workdir / checkpoint.REWOUND)
+      provenance.record_start(
+        workdir, experiment.config, start, terminal.message, notes
+      )
+    monitor = health.Monitor(experiment.health, loop.get("health"), forgiven)
+    try:
+      _loop(
+        compiled,
+        state,
+        start,
+        workdir,
+        checkpoints,
+        terminal,
+        lease,
+        monitor,
+        loop.get("rewound_to"),
+      )
+    except health.UnhealthyRun as e:
+      verdict.record(workdir, experiment, e.step, str(e))
+      kept = verdict.kept(checkpoints, monitor.healthy_checkpoint)
+      raise health.UnhealthyRun(f"{e} {kept}", e.step) from None
 
 
 def evaluate(
@@ -117,6 +185,9 @@ def _loop(
   workdir: epath.Path,
   checkpoints: checkpoint.Checkpoints,
   terminal: metrics.Terminal,
+  lease: lease_lib.SharedLease,
+  monitor: health.Monitor,
+  rewound_to: int | None,
 ) -> None:
   run = compiled.experiment
   process = jax.process_index()
@@ -126,7 +197,10 @@ def _loop(
   feed = Feed(run.batches(start_step=start, corrupt_log=workdir / corrupt))
   if feed.mixed is not None:
     terminal.message(feed.mixed.described())
-  log = RunLog(run, workdir, start, terminal, feed)
+  owes = start == 0 or owes_evaluation(run, workdir, start)
+  log = RunLog(
+    run, workdir, start, terminal, feed, lease, monitor, unevaluated=owes
+  )
   profiler = Profiler(run.profile, workdir, log.pause)
   references = compiled.references(workdir)
   results: metrics.Values = {}
@@ -135,15 +209,30 @@ def _loop(
     contextlib.closing(feed),
     contextlib.closing(log),
     contextlib.closing(profiler),
-    stop_signals() as stop_signal,
+    stop_signals(lambda: lease.lost) as stop_signal,
     jax.transfer_guard("disallow"),
   ):
-    if start == 0:
-      results = compiled.evaluate(state.params, state.teacher_params)
-      log.evaluation(0, results)
-      if not run.init_from:
+
+    def between() -> None:
+      if signum := stop_signal():
+        raise StopEvaluation(signum)
+
+    def evaluated(step: int, state: TrainState) -> int:
+      """Returns the signal that came before it was done, or 0."""
+      nonlocal results
+      try:
+        results = compiled.evaluate(state.params, state.teacher_params, between)
+      except StopEvaluation as e:
+        return e.signum
+      log.evaluation(step, results)
+      if step == 0 and not run.init_from:
         references.begun(results)
+      return 0
+
+    if owes and (stop := evaluated(start, state)):
+      raise Interrupted(start, stop, saved=False)
     for step in range(start + 1, run.total_steps + 1):
+      checkpoints.check()
       batch = compiled.to_devices(next(feed))
       with profiler.step(step, unread):
         state, values = programs(state, batch)
@@ -154,7 +243,9 @@ def _loop(
       unread = step, values, programs.operations(batch)
 
       last, stop = step == run.total_steps, stop_signal()
-      evaluate = last or due(step, run.evaluation.every)
+      evaluate = run.evaluation.evaluators and (
+        last or due(step, run.evaluation.every)
+      )
       save = last or stop or due(step, run.checkpoint_every)
       if not (evaluate or save):
         continue
@@ -163,46 +254,23 @@ def _loop(
       log.step(*unread)
       unread = None
       with log.pause():
+        # A run that goes on makes up for an evaluation that was cut off.
         if evaluate:
-          results = compiled.evaluate(state.params, state.teacher_params)
-          log.evaluation(step, results)
+          stop = cut_off = stop or evaluated(step, state)
+        else:
+          cut_off = 0
+        if save or stop:
+          lease.require()
         log.flush()
-        if save:
+        if save or stop:
+          monitor.saving(step)
+          checkpoints.protect(monitor.healthy_checkpoint)
           items = {name: getattr(state, name) for name in ITEMS}
-          checkpoints.save(step, items, _loop_item(run))
-      if stop and not last:
+          memory = resuming.remembered(run, monitor.state, rewound_to)
+          checkpoints.save(step, items, memory)
+      if cut_off or (stop and not last):
         checkpoints.wait()
         raise Interrupted(step, stop)
     checkpoints.wait()
   for line in references.lines(results):
     terminal.message(line)
-
-
-def _loop_item(run: Experiment) -> dict[str, Any]:
-  return {
-    "config": _as_json(run.config),
-    "num_examples": run.num_examples,
-    "identity": run.identity,
-  }
-
-
-def _check_resumable(run: Experiment, loop: dict[str, Any]) -> None:
-  lines = config_lib.differences(
-    loop["config"], _as_json(run.config), RESUMABLE
-  )
-  lines += config_lib.differences(
-    {"number of training examples": loop["num_examples"], **loop["identity"]},
-    {"number of training examples": run.num_examples, **run.identity},
-    (),
-  )
-  if lines:
-    raise CheckpointMismatch(
-      "the workdir holds a run of another config, which cannot be continued "
-      "with this one:\n  " + "\n  ".join(lines) + "\nUse the old values, or "
-      "another --workdir; --config.init_from=OLD_WORKDIR starts a new run from "
-      "the old one's weights."
-    )
-
-
-def _as_json(config: Any) -> Any:
-  return json.loads(json.dumps(config))

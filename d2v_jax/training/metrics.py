@@ -4,9 +4,12 @@ import json
 import math
 import shutil
 import sys
+from collections.abc import Callable
 from typing import TextIO
 
 from etils import epath
+
+from d2v_jax.training import side_files
 
 try:
   import tensorboardX
@@ -28,13 +31,33 @@ class Writer:
 
   A resumed run continues the file: lines of steps after `start_step`, and a
   line that was cut off, are dropped first, because those steps run again.
+
+  Args:
+    workdir: where the file is.
+    start_step: of the checkpoint that the run goes on from.
+    tell: is called with what of the file could not be kept.
+    reopen: whether the line of `start_step` is still to be completed.
+
+  Attributes:
+    reopened: what that line holds.
   """
 
-  def __init__(self, workdir: epath.Path, start_step: int) -> None:
+  def __init__(
+    self,
+    workdir: epath.Path,
+    start_step: int,
+    tell: Callable[[str], None] = print,
+    reopen: bool = False,
+  ) -> None:
     self._path = workdir / "metrics.jsonl"
     # A run that starts at 0 measures step 0 again, too.
-    self._lines = _lines_until(self._path, start_step) if start_step else []
-    _replace(self._path, self._lines)
+    found = _read(self._path, tell) if start_step else []
+    kept = [values for values in found if values["step"] <= start_step]
+    self.reopened: Values = {}
+    if reopen and kept and kept[-1]["step"] == start_step:
+      self.reopened = {k: v for k, v in kept.pop().items() if k != "step"}
+    self._lines = [_line(values) for values in kept]
+    side_files.replace(self._path, "".join(self._lines))
     # Buckets cannot append: there the whole (small) file is written again.
     self._local = "://" not in str(workdir)
     self._board = None
@@ -50,13 +73,13 @@ class Writer:
     Values that are not finite are left out: JSON has no such numbers.
     """
     values = {k: v for k, v in values.items() if math.isfinite(v)}
-    line = json.dumps({"step": step, **values}) + "\n"
+    line = _line({"step": step, **values})
     self._lines.append(line)
     if self._local:
       with open(self._path, "a") as f:
         f.write(line)
     else:
-      _replace(self._path, self._lines)
+      side_files.replace(self._path, "".join(self._lines))
     if self._board is not None:
       for name, value in values.items():
         self._board.add_scalar(name, value, step)
@@ -67,24 +90,65 @@ class Writer:
       self._board.close()
 
 
-def _lines_until(path: epath.Path, step: int) -> list[str]:
-  """Whole lines of steps up to this one."""
-  lines = []
-  if path.exists():
-    for line in path.read_text().splitlines(keepends=True):
-      try:
-        complete = line.endswith("\n") and json.loads(line)["step"] <= step
-      except (json.JSONDecodeError, KeyError, TypeError):
-        complete = False
-      if complete:
-        lines.append(line)
-  return lines
+def at(workdir: epath.Path, step: int) -> Values:
+  """What metrics.jsonl says of a step, as far as it can be read."""
+  path = workdir / "metrics.jsonl"
+  every = [x for x in _parsed(path)[0] if x["step"] == step]
+  return every[-1] if every else {}
 
 
-def _replace(path: epath.Path, lines: list[str]) -> None:
-  temporary = path.parent / (path.name + ".tmp")
-  temporary.write_text("".join(lines))
-  temporary.replace(path)
+def keep_a_copy(workdir: epath.Path, folder: epath.Path) -> None:
+  """Copies metrics.jsonl, of which a run that goes back drops the end."""
+  try:
+    content = (workdir / "metrics.jsonl").read_bytes()
+  except (FileNotFoundError, IsADirectoryError):
+    return
+  folder.mkdir(parents=True, exist_ok=True)
+  target, n = folder / "metrics.jsonl", 0
+  while target.exists():
+    n += 1
+    target = folder / f"metrics-{n}.jsonl"
+  target.write_bytes(content)
+
+
+def _read(path: epath.Path, tell: Callable[[str], None]) -> list[Values]:
+  """The lines of the file, which is set aside if some cannot be read."""
+  if path.is_dir():
+    tell(f"set aside a folder in the place of {path}: {_aside(path)}")
+    return []
+  found, damaged = _parsed(path)
+  if damaged:
+    tell(
+      f"{path} is damaged: {damaged} of {len(found) + damaged} lines cannot be "
+      f"read and are lost; set aside as {_aside(path)}, the others are kept"
+    )
+  return found
+
+
+def _aside(path: epath.Path) -> str:
+  return side_files.set_aside(path).name
+
+
+def _parsed(path: epath.Path) -> tuple[list[Values], int]:
+  """The lines that can be read, and how many cannot; the last may be torn."""
+  try:
+    content = path.read_bytes()
+  except (FileNotFoundError, IsADirectoryError):
+    return [], 0
+  *whole, _ = content.split(b"\n")
+  found = []
+  for line in whole:
+    try:
+      values = json.loads(line)
+    except ValueError:
+      continue
+    if isinstance(values, dict) and type(values.get("step")) is int:
+      found.append(values)
+  return found, len(whole) - len(found)
+
+
+def _line(values: Values) -> str:
+  return json.dumps(values) + "\n"
 
 
 class Terminal:

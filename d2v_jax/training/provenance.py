@@ -7,32 +7,53 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from etils import epath
 
 import d2v_jax
+from d2v_jax.training import side_files
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
 
 
 def record_start(
-  workdir: epath.Path, config: Mapping[str, Any], step: int
+  workdir: epath.Path,
+  config: Mapping[str, Any],
+  step: int,
+  tell: Callable[[str], None] = print,
+  notes: Mapping[str, Any] | None = None,
 ) -> None:
-  """Writes run.json: the config, and one more entry in `starts`."""
+  """Writes run.json: the config, and one more entry in `starts`.
+
+  Args:
+    workdir: of the run.
+    config: that it was built from.
+    step: that it goes on from.
+    tell: is called with what of a damaged record is lost.
+    notes: what else this start is told of by.
+  """
   path = workdir / "run.json"
-  starts = read(workdir)["starts"] if path.exists() else []
+  starts = []
+  if path.exists():
+    try:
+      starts = read(workdir).get("starts", [])
+    except (ValueError, IsADirectoryError):
+      aside = side_files.set_aside(path)
+      tell(
+        f"{path} is damaged: what it said of earlier starts is lost; set aside "
+        f"as {aside.name}"
+      )
   start = {
     "step": step,
     "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     **environment(),
+    **(notes or {}),
   }
   record = {"config": config, "starts": [*starts, start]}
-  temporary = workdir / "run.json.tmp"
-  temporary.write_text(json.dumps(record, indent=2) + "\n")
-  temporary.replace(path)
+  side_files.replace(path, json.dumps(record, indent=2) + "\n")
 
 
 def read(workdir: epath.Path) -> dict[str, Any]:
@@ -43,16 +64,26 @@ def read(workdir: epath.Path) -> dict[str, Any]:
   """
   path = workdir / "run.json"
   try:
-    return json.loads(path.read_text())
+    record = json.loads(path.read_bytes())
   except FileNotFoundError as e:
     raise ValueError(
       f"{workdir} has no run.json, so it is not the workdir of a run; check "
       "the path."
     ) from e
-  except json.JSONDecodeError as e:
+  except ValueError as e:  # JSONDecodeError, UnicodeDecodeError
     raise ValueError(
       f"{path} is damaged ({e}); move it away, the run writes a new one."
     ) from e
+  if not (
+    isinstance(record, dict)
+    and isinstance(record.get("config"), dict)
+    and isinstance(record.get("starts", []), list)
+  ):
+    raise ValueError(
+      f"{path} is damaged (it holds no config); move it away, the run writes a "
+      "new one."
+    )
+  return record
 
 
 def environment() -> dict[str, Any]:

@@ -9,7 +9,9 @@ from d2v_jax.training import device_peaks, health, metrics
 from d2v_jax.training.build import Experiment
 from d2v_jax.training.feed import Feed
 from d2v_jax.training.input_wait import InputWatch
+from d2v_jax.training.lease import SharedLease
 from d2v_jax.training.throughput import Throughput
+from d2v_jax.training.together import from_process_0
 
 
 def due(step: int, every: int) -> bool:
@@ -17,8 +19,30 @@ def due(step: int, every: int) -> bool:
   return every > 0 and step % every == 0
 
 
+def owes_evaluation(run: Experiment, workdir: epath.Path, step: int) -> bool:
+  """Whether the evaluation of a step that was saved was not made to its end."""
+  if not run.evaluation.evaluators:
+    return False
+  if step and step != run.total_steps and not due(step, run.evaluation.every):
+    return False
+  names = {name.partition("/")[0] for name in metrics.at(workdir, step)}
+  owes = names.isdisjoint(run.evaluation.evaluators)
+  return bool(from_process_0(int(owes)))
+
+
 class RunLog:
-  """One line of metrics.jsonl for each step that is logged or evaluated."""
+  """One line of metrics.jsonl for each step that is logged or evaluated.
+
+  Args:
+    run: what runs.
+    workdir: where.
+    start: step that it goes on from.
+    terminal: where progress is shown.
+    feed: of batches.
+    lease: of the workdir.
+    monitor: judges each step.
+    unevaluated: whether the evaluation of `start` is still to be made.
+  """
 
   def __init__(
     self,
@@ -27,17 +51,24 @@ class RunLog:
     start: int,
     terminal: metrics.Terminal,
     feed: Feed,
+    lease: SharedLease,
+    monitor: health.Monitor,
+    unevaluated: bool = False,
   ) -> None:
+    self._lease = lease
     self._run = run
     self._terminal = terminal
     self._feed = feed
-    self._monitor = health.Monitor(run.health)
+    self._monitor = monitor
     self._throughput = Throughput(run.batch_size, _peak(run.mesh))
     self._input = InputWatch(run.dataset)
     self._writer = None
+    self._step, self._line = start, metrics.Values()
     if jax.process_index() == 0:
-      self._writer = metrics.Writer(workdir, start)
-    self._step, self._line = 0, metrics.Values()
+      self._writer = metrics.Writer(
+        workdir, start, terminal.message, reopen=unevaluated
+      )
+      self._line = self._writer.reopened
     self.pause = self._throughput.pause
 
   def step(
@@ -92,7 +123,8 @@ class RunLog:
 
   def flush(self) -> None:
     """Writes the line that is still open for more numbers of its step."""
-    if self._line and self._writer is not None:
+    # What another run owns now is not written to.
+    if self._line and self._writer is not None and not self._lease.lost:
       self._writer.write(self._step, self._line)
     self._line = {}
 

@@ -12,18 +12,46 @@ from jax.experimental import multihost_utils
 
 
 class Interrupted(Exception):
-  """A signal came; the state is saved and the same command continues."""
+  """A signal came; the state is saved and the same command continues.
 
-  def __init__(self, step: int, signum: int) -> None:
-    super().__init__(
-      f"{signal.Signals(signum).name}: stopped after step {step}, and saved it"
-    )
+  Args:
+    step: that was the last one.
+    signum: the signal.
+    saved: whether it had to be saved.
+  """
+
+  def __init__(self, step: int, signum: int, saved: bool = True) -> None:
+    end = "and saved it" if saved else "before there was anything new to save"
+    name = signal.Signals(signum).name
+    super().__init__(f"{name}: stopped after step {step}, {end}")
+    self.signum = signum
+
+
+class StopEvaluation(Exception):
+  """A signal came while evaluators ran; what they measured is dropped."""
+
+  def __init__(self, signum: int) -> None:
+    super().__init__()
+    self.signum = signum
+
+
+class StoppedAtOnce(KeyboardInterrupt):
+  """A second signal came, which does not wait for the step to end."""
+
+  def __init__(self, signum: int) -> None:
+    super().__init__()
     self.signum = signum
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[Callable[[], int]]:
+def stop_signals(
+  lost: Callable[[], bool] = lambda: False,
+) -> Iterator[Callable[[], int]]:
   """Yields what to ask after each step: the signal to stop by, or 0.
+
+  Args:
+    lost: whether this process has a reason of its own to stop, which then
+      counts as a SIGTERM.
 
   With several processes all of them must stop after the same step; JAX's
   coordination service then agrees on it after a SIGTERM to any of them. It
@@ -36,13 +64,15 @@ def stop_signals() -> Iterator[Callable[[], int]]:
   received: list[int] = []
 
   def handler(signum: int, frame: Any) -> None:
-    if received:  # a second one does not wait
-      raise KeyboardInterrupt
+    if received:
+      raise StoppedAtOnce(signum)
     received.append(signum)
     if several:
       os.kill(os.getpid(), signal.SIGTERM)  # JAX listens to this one only
 
   def stop() -> int:
+    if lost() and not received:
+      os.kill(os.getpid(), signal.SIGTERM)
     reached = multihost_utils.reached_preemption_sync_point
     if several and not reached(next(calls)):
       return 0

@@ -41,7 +41,9 @@ def from_process_0(number: int) -> int:
   """The number that process 0 gives."""
   if jax.process_count() == 1:
     return number
-  return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+  # The train loop forbids accidental transfers; this one is meant.
+  with jax.transfer_guard("allow"):
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
 
 def _attempt(attempt: Callable[[], T]) -> tuple[list[T], str | None]:

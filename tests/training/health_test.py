@@ -1,5 +1,6 @@
 """A run that is not alive stops and says why."""
 
+import json
 import math
 
 import jax
@@ -111,6 +112,36 @@ def test_patience_is_checked():
     health.Health(patience=0)
 
 
+def test_the_count_goes_on_where_it_was_saved():
+  judge = monitor()
+  check(judge, [20, 21], target_std=0.0)
+  state = json.loads(json.dumps(judge.state))
+  judge = health.Monitor(judge._health, state)
+  with pytest.raises(health.UnhealthyRun, match=r"step 22 .* since step 20"):
+    check(judge, [22], target_std=0.0)
+
+
+def test_what_is_forgiven_is_counted_anew():
+  judge = monitor()
+  check(judge, [20, 21], target_std=0.0)
+  forgiving = health.Monitor(judge._health, judge.state, forgiven=21)
+  check(forgiving, [22, 23], target_std=0.0)
+  with pytest.raises(health.UnhealthyRun, match=r"step 24 .* since step 22"):
+    check(forgiving, [24], target_std=0.0)
+
+
+def test_a_checkpoint_is_healthy_when_nothing_is_low():
+  judge = monitor()
+  found = []
+  for step, std in enumerate([1.0, 1.0, 0.0, 0.0, 1.0, 0.0], 20):
+    check(judge, [step], target_std=std)
+    judge.saving(step)
+    found.append(judge.healthy_checkpoint)
+  assert found == [20, 21, 21, 21, 24, 24]
+  judge = health.Monitor(judge._health, judge.state)
+  assert judge.healthy_checkpoint == 24
+
+
 # Whole runs
 
 ARGUMENTS = (
@@ -145,35 +176,109 @@ def test_a_diverging_run_stops(tmp_path, capsys):
   )
   _, err = capsys.readouterr()
   assert status == 3
-  first, second = err.splitlines()
+  (first,) = err.splitlines()
   assert first.startswith("stopped: ")
   assert "_norm is inf at step" in first or "is nan at step" in first
   assert "config.schedule.peak" in first
-  assert second == (
-    f"The last good checkpoint is kept in {tmp_path / 'checkpoints'}."
-  )
   steps = assert_checkpoints_are_finite(tmp_path)
   stopped = int(first.split("at step ")[1].split(".")[0])
+  assert (
+    f"The last healthy checkpoint is that of step {stopped - 1} in" in first
+  )
   assert steps == list(range(1, stopped))
   assert [x["step"] for x in runs.metrics(tmp_path)] == steps
 
 
+# Low from step 5 on, with a checkpoint at each step.
+COLLAPSING = (
+  "--config.health.min_prediction_std=0",
+  "--config.health.min_target_std=100.0",
+  "--config.health.start_step=5",
+  "--config.checkpoint_every=1",
+  "--config.checkpoints.keep_latest=2",
+)
+PATIENT = "--config.health.patience=6"
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+  """Runs the collapsing config; returns its status and what it said."""
+
+  def run(*arguments):
+    command = [*ARGUMENTS, f"--workdir={tmp_path}", *COLLAPSING, PATIENT]
+    status = main.main([*command, *arguments])
+    return status, capsys.readouterr().err
+
+  return run
+
+
+def steps(workdir, folder="checkpoints"):
+  return sorted(int(p.name) for p in (workdir / folder).iterdir() if p.is_dir())
+
+
 @pytest.mark.slow
-def test_a_collapsed_run_stops(tmp_path, capsys):
-  status = main.main(
-    [
-      *ARGUMENTS,
-      f"--workdir={tmp_path}",
-      "--config.objective.ema={'start': 0.0, 'end': 0.0}",
-      "--config.health.min_target_std=100.0",
-      "--config.health.start_step=3",
-      "--config.health.patience=5",
-    ]
-  )
-  _, err = capsys.readouterr()
+def test_the_healthy_checkpoint_stays_and_sick_ones_are_not_gone_on_from(
+  run, tmp_path
+):
+  status, err = run()
   assert status == 3
   assert err.startswith("stopped: target_std is ")
-  assert "at step 7 and has been below 100.0 since step 3." in err
+  assert "at step 10 and has been below 100.0 since step 5." in err
   assert "config.objective.ema.start" in err
-  assert assert_checkpoints_are_finite(tmp_path) == [4]
-  assert [x["step"] for x in runs.metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
+  where = tmp_path / "checkpoints"
+  assert err.endswith(
+    f"The last healthy checkpoint is that of step 4 in {where}, and stays; "
+    "--rewind=4 goes back to it.\n"
+  )
+  assert assert_checkpoints_are_finite(tmp_path) == [4, 8, 9]
+  metrics = (tmp_path / "metrics.jsonl").read_bytes()
+
+  # The same again is refused; what changes nothing is the same.
+  for argument in ("--config.log_every=1", "--config.checkpoint_every=2"):
+    status, err = run(argument)
+    assert status == 3
+    assert err.startswith("stopped: this run was stopped before, and the same")
+    assert "target_std is " in err and "--ignore_verdict" in err
+  assert (tmp_path / "metrics.jsonl").read_bytes() == metrics
+  assert steps(tmp_path) == [4, 8, 9]
+
+  # Another config may go on, and the count is still there.
+  status, err = run("--config.health.patience=7")
+  assert status == 3
+  assert "at step 11 and has been below 100.0 since step 5." in err
+  # It is a new verdict, so that the first config counts as another one.
+  status, err = run("--config.health.patience=7", "--ignore_verdict")
+  assert status == 0
+  assert assert_checkpoints_are_finite(tmp_path) == [4, 11, 12]
+
+
+@pytest.mark.slow
+def test_going_back_with_other_values(run, tmp_path):
+  assert run()[0] == 3
+  changed = ("--config.schedule.peak=1e-3", "--config.health.min_target_std=0")
+  status, err = run("--rewind=4")
+  assert status == 3 and "the same config would do the same" in err
+  status, err = run("--rewind=5", *changed)
+  assert status == 2
+  assert "no checkpoint of step 5" in err and "there are: 4, 8, 9" in err
+
+  status, err = run(
+    "--rewind=4", *changed, "--config.checkpoints.keep_latest=9"
+  )
+  assert (status, err) == (0, "")
+  assert steps(tmp_path) == list(range(4, 13))
+  assert steps(tmp_path, "rewound") == [8, 9]
+  assert [x["step"] for x in runs.metrics(tmp_path)] == list(range(1, 13))
+  assert len((tmp_path / "rewound/metrics.jsonl").read_text().splitlines()) == 9
+  start = json.loads((tmp_path / "run.json").read_text())["starts"][-1]
+  assert start["step"] == start["went back to step"] == 4
+  assert "schedule.peak: 0.004 -> 0.001" in start["changed fields"]
+
+  # A scheduler repeats the command: nothing is thrown away again.
+  for step in (11, 12):
+    (tmp_path / "checkpoints" / str(step)).rename(tmp_path / str(step))
+  status, err = run("--rewind=4", *changed)
+  assert (status, err) == (0, "")
+  assert steps(tmp_path, "rewound") == [8, 9]
+  starts = json.loads((tmp_path / "run.json").read_text())["starts"]
+  assert starts[-1]["step"] == 10

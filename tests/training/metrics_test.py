@@ -74,6 +74,44 @@ def test_a_damaged_line_is_dropped(tmp_path, damaged):
   assert steps(tmp_path) == [1, 9]
 
 
+@pytest.mark.parametrize(
+  "damaged", [b"\xff\xfe\x00", b'{"step": 1, "loss": "\xe9"}', b"x" * 9]
+)
+def test_broken_bytes_are_set_aside_and_said(tmp_path, damaged):
+  path = tmp_path / "metrics.jsonl"
+  content = b'{"step": 1}\n' + damaged + b'\n{"step": 2}\n{"step": 3'
+  path.write_bytes(content)
+  told = []
+  writer = metrics.Writer(epath.Path(tmp_path), 8, told.append)
+  writer.write(9, {"loss": 0.5})
+  writer.close()
+  assert steps(tmp_path) == [1, 2, 9]
+  assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == content
+  assert told == [
+    f"{path} is damaged: 1 of 3 lines cannot be read and are lost; set aside "
+    "as metrics.jsonl.damaged, the others are kept"
+  ]
+
+
+def test_a_folder_in_its_place_is_set_aside_and_said(tmp_path):
+  (tmp_path / "metrics.jsonl").mkdir()
+  told = []
+  metrics.Writer(epath.Path(tmp_path), 8, told.append).close()
+  assert lines(tmp_path) == []
+  (text,) = told
+  assert text.endswith("metrics.jsonl: metrics.jsonl.damaged")
+
+
+def test_a_line_that_is_not_complete_is_reopened(tmp_path):
+  write(tmp_path, 0, 4, 6, 8)
+  writer = metrics.Writer(epath.Path(tmp_path), 6, reopen=True)
+  assert writer.reopened == {"loss": 3.0}
+  assert steps(tmp_path) == [4]
+  writer.close()
+  assert metrics.at(epath.Path(tmp_path), 4) == {"step": 4, "loss": 2.0}
+  assert metrics.at(epath.Path(tmp_path), 5) == {}
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_values_that_json_has_no_number_for_are_left_out(tmp_path, value):
   write(tmp_path, 0, 1, loss=value, lr=0.5)

@@ -5,11 +5,13 @@ import os
 import shutil
 import signal
 
+import cv2
+import numpy as np
 import pytest
 
 from d2v_jax import main
 from d2v_jax.data import pipeline
-from d2v_jax.training import sharding, stop_signals
+from d2v_jax.training import compiled_run, sharding, stop_signals
 from tests import runs
 
 # Dropout, flips and accumulation have randomness that must go on too.
@@ -169,11 +171,62 @@ def test_sigterm_and_sigint_save_and_tell_how_to_go_on(
 
 def test_a_signal_at_the_last_step_changes_nothing(run, tmp_path, stopped):
   workdir = copied(stopped, tmp_path)
+  unmeasured = "--config.evaluation.evaluators=None"
   status, _, err = run(
-    workdir, *RANDOM, ONE_DEVICE, signum=signal.SIGTERM, batch=2
+    workdir, *RANDOM, ONE_DEVICE, unmeasured, signum=signal.SIGTERM, batch=2
   )
   assert (status, err) == (0, "")
   assert runs.state(workdir)[0] == 12
+
+
+def test_an_evaluation_that_is_cut_off_is_made_up_for(
+  run, tmp_path, uninterrupted, stopped, monkeypatch
+):
+  workdir = copied(stopped, tmp_path)
+  batches, measured = compiled_run.CompiledRun._batches, []
+
+  def interrupted(self, split):
+    for batch in batches(self, split):
+      measured.append(split)
+      if len(measured) == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+      yield batch
+
+  with monkeypatch.context() as patch:
+    patch.setattr(compiled_run.CompiledRun, "_batches", interrupted)
+    status, _, err = run(workdir, *RANDOM, ONE_DEVICE)
+  assert status == 143
+  assert err.startswith("SIGTERM: stopped after step 12, and saved it")
+  assert len(measured) == 2  # of the three that there are
+  assert runs.metrics(workdir)[-1].keys() == {
+    name for name in runs.metrics(uninterrupted)[11] if "/" not in name
+  }
+
+  status, out, err = run(workdir, *RANDOM, ONE_DEVICE)
+  assert (status, err) == (0, "")
+  assert f"continuing {workdir} from step 12\n" in out
+  assert_same_run(workdir, uninterrupted)
+  status, out, _ = run(workdir, *RANDOM, ONE_DEVICE)
+  assert (status, out) == (0, f"{workdir} is finished: step 12 of 12\n")
+
+
+def test_a_signal_in_the_first_evaluation_ends_the_run(
+  run, tmp_path, monkeypatch
+):
+  measure = compiled_run.CompiledRun._batches
+
+  def interrupted(self, split):
+    os.kill(os.getpid(), signal.SIGTERM)
+    yield from measure(self, split)
+
+  monkeypatch.setattr(compiled_run.CompiledRun, "_batches", interrupted)
+  status, _, err = run(tmp_path / "run", ONE_DEVICE)
+  assert status == 143
+  assert err == (
+    "SIGTERM: stopped after step 0, before there was anything new to save; run "
+    "the same command to go on.\n"
+  )
+  assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
 
 
 def test_signals_are_handled_as_before_after_a_run():
@@ -251,6 +304,82 @@ def test_no_valid_checkpoint_is_an_error_and_nothing_is_touched(
     "10",
   }
   assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def test_damaged_side_files_do_not_block_a_run(
+  run, tmp_path, uninterrupted, stopped
+):
+  workdir = copied(stopped, tmp_path)
+  lines = (workdir / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+  lines[3] = b"\xff\xfe" + lines[3]
+  (workdir / "metrics.jsonl").write_bytes(b"".join(lines))
+  (workdir / "run.json").write_text("[")
+  (workdir / "corrupt_files.txt").write_bytes(b"\xff")
+  (workdir / "verdict.json").write_text("{")
+  status, out, err = run(workdir, *RANDOM, ONE_DEVICE)
+  assert (status, err) == (0, "")
+  assert "metrics.jsonl is damaged: 1 of 11 lines cannot be read" in out
+  assert "run.json is damaged: what it said of earlier starts is lost" in out
+  runs.assert_same_state(workdir, uninterrupted)
+  expected = runs.metrics(uninterrupted)
+  assert runs.metrics(workdir) == expected[:3] + expected[4:]
+
+
+# Other data.
+
+
+@pytest.fixture
+def photos(tmp_path):
+  folder, rng = tmp_path / "photos", np.random.default_rng(0)
+  folder.mkdir()
+  for n in range(24):
+    write_image(folder, n, rng)
+  return folder
+
+
+def write_image(folder, n, rng, size=8):
+  image = rng.integers(0, 256, (size, size), np.uint8)
+  assert cv2.imwrite(str(folder / f"{n:02}.png"), image)
+
+
+@pytest.mark.slow
+def test_other_data_are_noticed_and_what_is_left_will_do(run, tmp_path, photos):
+  def train(*arguments, path=photos, **moment):
+    source = {"name": "folder", "path": str(path)}
+    return run(
+      tmp_path / "run",
+      ONE_DEVICE,
+      "--config.evaluation.evaluators=None",
+      f"--config.data.source={source}",
+      *arguments,
+      **moment,
+    )
+
+  assert train(signum=signal.SIGTERM, batch=5)[0] == 143
+  # Where they lie is no matter.
+  moved = shutil.move(photos, tmp_path / "moved")
+  assert train(path=moved, signum=signal.SIGTERM, batch=2)[0] == 143
+
+  # All of them exchanged: as many, of the same names.
+  shutil.copytree(moved, tmp_path / "others")
+  for n in range(24):
+    write_image(tmp_path / "others", n, np.random.default_rng(n), size=9)
+  status, _, err = train(path=tmp_path / "others")
+  assert status == 2
+  assert "the run was trained on other data than there are now" in err
+  assert "fingerprint of the records' names and sizes" in err
+  assert "--changed_data" in err
+
+  (moved / "07.png").unlink()
+  status, _, err = train(path=moved)
+  assert status == 2
+  assert "number of training examples: 24 -> 23" in err
+  status, out, err = train("--changed_data", path=moved)
+  assert (status, err) == (0, "")
+  assert "number of training examples: 24 -> 23" in out
+  assert list(runs.losses(tmp_path / "run")) == list(range(1, 13))
+  start = json.loads((tmp_path / "run" / "run.json").read_text())["starts"][-1]
+  assert "number of training examples: 24 -> 23" in start["changed data"]
 
 
 # Another config.

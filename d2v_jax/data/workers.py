@@ -1,0 +1,63 @@
+"""Processes that read for a run, which may be killed while it runs."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+# How Grain says so.
+_DIED = "Worker process was terminated unexpectedly"
+
+
+class WorkerDied(RuntimeError):
+  """A process that reads was killed, and so was the one in its place."""
+
+
+class ReplacedWorkers:
+  """An iterator whose processes are replaced once.
+
+  Args:
+    begin: index of the first batch -> an iterator over batches from there on.
+    start: index of the first batch.
+  """
+
+  def __init__(self, begin: Callable[[int], Any], start: int) -> None:
+    self._begin = begin
+    self._next = start
+    self._batches = begin(start)
+    self._replaced = False
+
+  def __iter__(self) -> Iterator[Any]:
+    return self
+
+  def __next__(self) -> Any:
+    try:
+      batch = next(self._batches)
+    except RuntimeError as e:
+      if _DIED not in str(e):
+        raise
+      if self._replaced:
+        raise WorkerDied(
+          f"a process that reads data was killed at batch {self._next} "
+          f"({_reason(e)}), as one was before; often it took too much memory: "
+          "lower config.data.num_workers or config.data.num_threads"
+        ) from e
+      logging.warning(
+        "a process that reads data was killed at batch %d (%s); others take "
+        "its place",
+        self._next,
+        _reason(e),
+      )
+      self._replaced = True
+      self._batches.close()
+      self._batches = self._begin(self._next)
+      return next(self)
+    self._next += 1
+    return batch
+
+  def close(self) -> None:
+    """Stops threads and processes."""
+    self._batches.close()
+
+
+def _reason(error: RuntimeError) -> str:
+  return str(error).partition("with ")[2].partition(".")[0] or "unknown"

@@ -1,0 +1,74 @@
+"""Orbax's own account of a failed save, which buries ours."""
+
+import contextlib
+import gc
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+_CLOSED = "Event loop is closed"
+_LOGGERS = ("absl", "asyncio")
+
+
+@contextlib.contextmanager
+def orbax() -> Iterator[None]:
+  """Keeps to itself what Orbax's threads say of a failure.
+
+  Each of its tasks and threads prints pages about itself; the failure itself
+  comes back as an exception. With D2V_TRACEBACK=1 all is said.
+  """
+  if os.environ.get("D2V_TRACEBACK"):
+    yield
+    return
+  hook, thread_hook = sys.excepthook, threading.excepthook
+  unraisable_hook = sys.unraisablehook
+
+  def on_exception(
+    kind: type[BaseException],
+    value: BaseException,
+    trace: TracebackType | None,
+  ) -> None:
+    if not _is_orbaxs(value):
+      hook(kind, value, trace)
+
+  def on_thread(it: Any) -> None:
+    if not _is_orbaxs(it.exc_value):
+      thread_hook(it)
+
+  def on_unraisable(it: Any) -> None:
+    if not _is_orbaxs(it.exc_value):
+      unraisable_hook(it)
+
+  loggers = [logging.getLogger(name) for name in _LOGGERS]
+  sys.excepthook, threading.excepthook = on_exception, on_thread
+  sys.unraisablehook = on_unraisable
+  for logger in loggers:
+    logger.addFilter(_without_orbaxs)
+  try:
+    yield
+  finally:
+    # Tasks that nobody has asked about say so when they are collected.
+    gc.collect()
+    sys.excepthook, threading.excepthook = hook, thread_hook
+    sys.unraisablehook = unraisable_hook
+    for logger in loggers:
+      logger.removeFilter(_without_orbaxs)
+
+
+def _without_orbaxs(record: logging.LogRecord) -> bool:
+  error = record.exc_info[1] if record.exc_info else None
+  return not _is_orbaxs(error)
+
+
+def _is_orbaxs(error: BaseException | None) -> bool:
+  if error is None:
+    return False
+  if str(error) == _CLOSED:
+    return True
+  frames = traceback.extract_tb(error.__traceback__)
+  return any("/orbax/" in frame.filename for frame in frames)

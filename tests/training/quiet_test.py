@@ -1,0 +1,89 @@
+"""Orbax's own pages about a failure stay away; all others come through."""
+
+import asyncio
+import logging
+import sys
+import threading
+
+import pytest
+
+from d2v_jax.training import quiet
+
+
+def raised(text, filename):
+  """An exception that comes from a file of this name."""
+  try:
+    exec(compile(f"raise ValueError({text!r})", filename, "exec"))
+  except ValueError as e:
+    return e
+  raise AssertionError
+
+
+@pytest.fixture
+def said(monkeypatch, caplog):
+  """Says something in each way; returns what came through."""
+
+  def said(error):
+    heard = []
+    monkeypatch.setattr(sys, "excepthook", lambda *a: heard.append("hook"))
+    monkeypatch.setattr(
+      threading, "excepthook", lambda a: heard.append("thread")
+    )
+    monkeypatch.setattr(sys, "unraisablehook", lambda a: heard.append("lost"))
+    caplog.clear()
+
+    def fail():
+      raise error
+
+    with quiet.orbax():
+      sys.excepthook(type(error), error, error.__traceback__)
+      thread = threading.Thread(target=fail)
+      thread.start()
+      thread.join()
+      for name in ("absl", "asyncio"):
+        logging.getLogger(name).error("failed", exc_info=error)
+    return sorted([*heard, *(r.name for r in caplog.records)])
+
+  return said
+
+
+def test_orbaxs_threads_and_tasks_are_not_heard(said):
+  assert said(raised("disk full", "/lib/orbax/checkpoint/x.py")) == []
+
+
+def test_nor_is_a_loop_that_tensorstore_finds_closed(said):
+  assert said(RuntimeError("Event loop is closed")) == []
+
+
+EVERY = ["absl", "asyncio", "hook", "thread"]
+
+
+def test_others_are(said):
+  assert said(raised("disk full", "/lib/other/x.py")) == EVERY
+
+
+def test_all_are_when_asked_for(said, monkeypatch):
+  monkeypatch.setenv("D2V_TRACEBACK", "1")
+  assert said(raised("disk full", "/lib/orbax/checkpoint/x.py")) == EVERY
+
+
+def test_a_task_that_nobody_asks_about_is_not_heard(caplog):
+  async def main():
+    async def fail():
+      raise raised("disk full", "/lib/orbax/checkpoint/x.py")
+
+    task = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.itself = task  # collected late, as Orbax's are
+
+  with quiet.orbax():
+    asyncio.run(main())
+  assert not caplog.records
+
+
+def test_hooks_are_as_before_afterwards():
+  before = sys.excepthook, threading.excepthook, sys.unraisablehook
+  with quiet.orbax():
+    assert sys.excepthook is not before[0]
+  assert (sys.excepthook, threading.excepthook, sys.unraisablehook) == before
