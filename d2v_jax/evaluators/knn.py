@@ -98,16 +98,19 @@ class Knn:
   def validation_accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
     """Accuracy on held-out training examples, the same ones each time.
 
+    Where fewer than k examples are left all of these vote.
+
     Args:
       x: [n, D] float32.
       y: [n] int32, class numbers from 0.
 
     Raises:
-      ValueError: If fewer than k rows are left.
+      ValueError: If none are left.
     """
     rows = np.random.default_rng(0).permutation(len(x))
     held_out, bank = np.split(rows, [max(1, round(self.holdout * len(x)))])
-    predictions = self.predict(x[bank], y[bank], x[held_out])
+    fewer = dataclasses.replace(self, k=max(1, min(self.k, len(bank))))
+    predictions = fewer.predict(x[bank], y[bank], x[held_out])
     return float(np.mean(predictions == y[held_out]))
 
   def predict(

@@ -215,6 +215,15 @@ class TestChoice:
     y = (np.arange(100) % 4).astype(np.int32)
     assert Knn(k=1).validation_accuracy(x, y) < 0.9
 
+  def test_few_examples_are_enough_to_choose_on(self):
+    splits = self.splits()
+    few = {
+      k: (x[:20], y[:20]) if k.startswith("train") else (x, y)
+      for k, (x, y) in splits.items()
+    }
+    results = Knn(k=20, features=self.CHOICES)(few)  # 18 are left
+    assert (results["best_layer"], results["best_pool"]) == (1, 1)
+
   def test_where_classes_are_unequal(self):
     x = np.eye(2, dtype=np.float32)[[0] * 8 + [1] * 2]
     y = np.array([0] * 8 + [1] * 2, np.int32)
