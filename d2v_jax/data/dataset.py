@@ -15,6 +15,7 @@ from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError, FromRun
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.checking.look import Look, at_anything
+from d2v_jax.data.class_sets import ClassSets
 from d2v_jax.data.labels import Labels, RecordLabel
 from d2v_jax.data.mixed_examples import MixedExamples, MixedRecords
 from d2v_jax.data.pipeline import check_reading
@@ -288,6 +289,10 @@ class Dataset(abc.ABC):
 
   def _labels_of(self, records: Any) -> Labels | None:
     """The labels of records; their classes where nothing else is said."""
-    if self.labels is None and getattr(records, "class_names", None):
-      return RecordLabel()
-    return self.labels
+    names = getattr(records, "class_names", None)
+    if self.labels is not None or not names:
+      return self.labels
+    labels = getattr(records, "labels", None)
+    if labels is not None and isinstance(labels[0], tuple):
+      return ClassSets(len(names))
+    return RecordLabel()

@@ -5,7 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from d2v_jax.data import class_sets
 from d2v_jax.data.class_names import check_alike
+
+# Of each record its class, its score, or all of its classes.
+LabelValues = list[int] | list[float] | list[class_sets.ClassSet]
 
 _MOST_CLASSES = 100_000
 
@@ -16,19 +20,21 @@ def labelled(
   *,
   classes: tuple[str, ...] | None = None,
   numeric: bool = False,
-) -> tuple[list[int] | list[float], tuple[str, ...]]:
+) -> tuple[LabelValues, tuple[str, ...]]:
   """Returns the labels of records, and the names of their classes.
 
   Args:
     values: whole numbers, which are classes from 0 on, or texts, which are
-      their names; numbers if `numeric`.
+      their names; numbers if `numeric`; or several classes of each record, see
+      `class_sets.of_rows`.
     owner: what has them, for errors.
     classes: the names in the order of their numbers; None for the numbers up to
       the largest, or the sorted distinct texts.
     numeric: labels are numbers, not classes.
 
   Returns:
-    Class numbers, or floats if `numeric`; and the names, () if `numeric`.
+    Class numbers, floats if `numeric`, or sets of class numbers; and the names,
+    () if `numeric`.
 
   Raises:
     ValueError: a label is missing or none of these.
@@ -40,12 +46,13 @@ def labelled(
   missing = [i for i, value in enumerate(values) if value is None]
   if missing:
     raise ValueError(_without(owner, "missing", missing, len(values)))
+  if _are_sets(values):
+    if numeric:
+      raise ValueError(
+        f"{owner}: labels are several for a record; set numeric=False"
+      )
+    return class_sets.of_rows(values, owner, classes)
   found = np.asarray(values)
-  if found.ndim != 1:
-    raise ValueError(
-      f"{owner}: there must be one label for each record, got the shape "
-      f"{list(found.shape)}"
-    )
   kind = found.dtype.kind
   if numeric:
     return _numbers(found, owner), ()
@@ -58,6 +65,22 @@ def labelled(
     f"{owner}: labels are {found.dtype}; classes are whole numbers from 0 on, "
     "or texts"
   )
+
+
+def of_record(value: Any) -> int | float | class_sets.ClassSet:
+  """Returns the label of one record.
+
+  Args:
+    value: a number, or a sequence of class numbers.
+  """
+  array = np.asarray(value)
+  return array.item() if not array.ndim else tuple(array.tolist())
+
+
+def _are_sets(values: Sequence[Any] | np.ndarray) -> bool:
+  if isinstance(values, np.ndarray) and values.dtype != object:
+    return values.ndim != 1
+  return any(isinstance(x, list | tuple | np.ndarray) for x in values)
 
 
 def _numbers(found: np.ndarray, owner: str) -> list[float]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from d2v_jax.data import spelling
+from d2v_jax.data.class_sets import ClassSets
 
 # fairseq's LibriSpeech dictionary: by frequency, the word boundary first.
 CHARACTERS = "|ETAONIHSRDLUMWCFGYPBVK'XJQZ"
@@ -38,7 +39,8 @@ class RecordLabel:
       return value.astype(np.float32)
     raise ValueError(
       f"RecordLabel: the label{_of(record)} is {record['label']!r}; it must be "
-      "one integer (class number) or one float (score)."
+      "one integer (class number) or one float (score); of several classes use "
+      "config.data.labels=dict(name='class_sets', num_classes=...)."
     )
 
 
@@ -243,8 +245,10 @@ class Characters:
     return [self.characters.index(x) + 1 for x in spelled]
 
 
-Labels = RecordLabel | Characters
-LABELS = {"label": RecordLabel, "characters": Characters}
+Labels = RecordLabel | ClassSets | Characters
+# Of modalities that have no transcripts.
+CLASS_LABELS = {"label": RecordLabel, "class_sets": ClassSets}
+LABELS = {**CLASS_LABELS, "characters": Characters}
 
 
 def _field(record, name, where):

@@ -69,7 +69,7 @@ class MixedRecords(_Joined):
     classes = set(self._classes())
     self.class_names = classes.pop() if len(classes) == 1 else ()
     labels: list[Any] = [getattr(part, "labels", None) for part in parts]
-    self.labels: list[int | float] | None = None
+    self.labels: list[Any] | None = None
     if all(x is not None for x in labels):
       self.labels = [label for some in labels for label in some]
 

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
-from d2v_jax.data import table_files
+from d2v_jax.data import class_sets, table_files
 from d2v_jax.data.class_names import check_alike
+from d2v_jax.data.class_sets import ClassSet
 from d2v_jax.data.columns import Below, Made, Rows, Texts
 from d2v_jax.data.files.unreadable import shown
+from d2v_jax.data.label_values import LabelValues
 from d2v_jax.data.table_files import as_text
 
 Value = str | int | float
@@ -45,13 +47,17 @@ class Table:
     classes: the classes in the order of their numbers; None for the sorted
       distinct labels of the whole file, so that all its splits agree.
     numeric: labels are numbers, not classes.
+    label_separator: what parts the classes of a row, which may have several or
+      none; a list of them in `.jsonl` and `.parquet` may do, too. None: a row
+      has one class.
     quotes: of `.tsv`: a value that begins with a quote is a quoted one. False:
       quotes are characters like others.
 
   Attributes:
     columns: names of the columns.
     rows: the chosen rows, column -> text; each is made when it is asked for.
-    labels: int class numbers, or floats if `numeric`; None if unlabelled.
+    labels: int class numbers, floats if `numeric`, or sets of class numbers if
+      `label_separator`; None if unlabelled.
     class_names: the classes; empty if unlabelled or `numeric`.
 
   Raises:
@@ -70,14 +76,17 @@ class Table:
     label: str | None = None,
     classes: tuple[str, ...] | None = None,
     numeric: bool = False,
+    label_separator: str | None = None,
     quotes: bool = True,
   ):
     self._path = epath.Path(path)
-    if label is None and (classes is not None or numeric):
+    if label is None and (classes is not None or numeric or label_separator):
       raise ValueError(
-        f"Table: got classes={classes} and numeric={numeric} but no label "
-        "column; set label"
+        f"Table: got classes={classes}, numeric={numeric} and label_separator="
+        f"{label_separator!r} but no label column; set label"
       )
+    if label_separator is not None and numeric:
+      raise ValueError("Table: give label_separator or numeric=True, not both")
     if classes is not None and numeric:
       raise ValueError("Table: give classes or numeric=True, not both")
     every, lines = table_files.read(self._path, quotes)
@@ -86,7 +95,7 @@ class Table:
     self.rows = every if mask.all() else _chosen(every, mask)
     self._lines = lines[mask]
     self.class_names: tuple[str, ...] = ()
-    self.labels: list[int] | list[float] | None = None
+    self.labels: LabelValues | None = None
     if label is None:
       return
     self._check_column(label, "label")
@@ -95,6 +104,11 @@ class Table:
       self.labels = [
         self._number(i, label, text) for i, text in enumerate(values)
       ]
+      return
+    if label_separator is not None:
+      self.labels, self.class_names = self._sets(
+        every, mask, label, label_separator, classes
+      )
       return
     if classes is None:
       classes = tuple(sorted(set(every.columns[label]) - {""}))
@@ -210,6 +224,24 @@ class Table:
         f"Table: {argument}: {self._path} has no column {column!r}; it has: "
         f"{', '.join(self.columns)}"
       )
+
+  def _sets(
+    self,
+    every: Rows,
+    mask: np.ndarray,
+    label: str,
+    separator: str,
+    classes: tuple[str, ...] | None,
+  ) -> tuple[list[ClassSet], tuple[str, ...]]:
+    """The classes of the chosen rows, numbered as all rows need."""
+    owner = f"Table: {self._path}: {label!r}"
+    names = class_sets.of_texts(every.columns[label], separator, owner)
+    if classes is not None:
+      names = list(itertools.compress(names, mask))
+    found, classes = class_sets.of_rows(names, owner, classes)
+    if len(found) > len(self.rows):
+      found = list(itertools.compress(found, mask))
+    return found, classes
 
   def _number(self, index: int, column: str, text: str) -> float:
     try:

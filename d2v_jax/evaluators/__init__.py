@@ -17,6 +17,7 @@ from d2v_jax.evaluators.knn import Knn
 from d2v_jax.evaluators.layer_curve import LayerCurve
 from d2v_jax.evaluators.linear_probe import LinearProbe
 from d2v_jax.evaluators.low_shot import LowShot
+from d2v_jax.evaluators.mean_average_precision import MeanAveragePrecision
 from d2v_jax.evaluators.position_share import PositionShare
 from d2v_jax.evaluators.regression_scores import RegressionScores
 from d2v_jax.evaluators.wer import Wer
@@ -43,6 +44,7 @@ EVALUATORS: dict[str, Callable[..., Evaluator]] = {
   "effective_rank": EffectiveRank,
   "position_share": PositionShare,
   "classification": ClassificationScores,
+  "mean_average_precision": MeanAveragePrecision,
   "regression": RegressionScores,
   "wer": Wer,
 }

@@ -301,7 +301,7 @@ def labelled(
     raise ValueError(
       f"split {split!r} has labels of shape {y.shape} and type {y.dtype}, "
       f"smallest {y.min()}; this evaluator needs one class number >= 0 for "
-      "each example"
+      "each example (for sets of classes there is 'mean_average_precision')"
     )
   return x, y.astype(np.int32)
 

@@ -10,6 +10,7 @@ import numpy as np
 from d2v_jax import config as config_lib
 from d2v_jax.config import Spec
 from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.class_sets import ClassSets
 from d2v_jax.data.corrupt import problem
 from d2v_jax.data.layout import Inputs, TokenInputs
 from d2v_jax.modalities import MODALITIES
@@ -40,7 +41,7 @@ class Example:
 
   index: int
   arrays: dict[str, np.ndarray]
-  label: int | float | None
+  label: int | float | list[bool] | None
 
 
 class Examples:
@@ -124,6 +125,8 @@ class Examples:
     if example["record"] != example["requested"]:
       return None
     label = example.get("label")
+    if isinstance(label, tuple):
+      label = ClassSets(len(self.class_names))(example).tolist()
     if self._padded is not None:
       example["length"] = self._length(index, example)
     arrays = self._transform(example)

@@ -25,7 +25,8 @@ class FeatureTable:
     starts: int64 [n], the first row of each example.
     sizes: int64 [n], its number of rows; None: one each.
     names: n names.
-    labels: int32 or float32 [n], or None.
+    labels: int32 or float32 [n], bool [n, classes] of sets of classes, or
+      None.
     metadata: JSON.
   """
 
@@ -98,7 +99,13 @@ def write_safetensors(path: pathlib.Path, table: FeatureTable) -> None:
   small = table.small()
   for name, value in (("names", table.names), ("metadata", table.metadata)):
     small[name] = np.frombuffer(json.dumps(value).encode(), np.uint8)
-  kinds = {"int64": "I64", "int32": "I32", "float32": "F32", "uint8": "U8"}
+  kinds = {
+    "int64": "I64",
+    "int32": "I32",
+    "float32": "F32",
+    "uint8": "U8",
+    "bool": "BOOL",
+  }
   # Wide numbers first, so that none begins at an odd place.
   order = sorted(small, key=lambda k: -small[k].dtype.itemsize)
   order.insert(order.index("names"), "features")

@@ -75,7 +75,7 @@ class Log:
     examples: list[int],
     values: np.ndarray,
     sizes: list[int] | None,
-    labels: list[int] | list[float] | None,
+    labels: list[int] | list[float] | list[list[bool]] | None,
   ) -> None:
     """Adds a batch.
 
@@ -118,8 +118,8 @@ class Log:
     labels: np.ndarray | None = None
     if entries[0]["labels"] is not None:
       labels = np.array([x for e in entries for x in e["labels"]])[order]
-      is_class = np.issubdtype(labels.dtype, np.integer)
-      labels = labels.astype(np.int32 if is_class else np.float32)
+      kinds = {"i": np.int32, "f": np.float32}
+      labels = labels.astype(kinds.get(labels.dtype.kind, labels.dtype))
     shape = (int(sizes.sum()), *entries[0]["shape"][1:])
     return FeatureTable(
       np.memmap(self._folder / "features.f32", FLOAT, "r", shape=shape),

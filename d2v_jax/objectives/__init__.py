@@ -6,6 +6,7 @@ from d2v_jax.objectives.byol import Byol
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.data2vec2 import Data2Vec2
 from d2v_jax.objectives.mlm import Mlm
+from d2v_jax.objectives.multi_label import MultiLabel
 from d2v_jax.objectives.objective import Objective
 from d2v_jax.objectives.pixels import Pixels
 from d2v_jax.objectives.supervised import Classification, Ctc, Regression
@@ -18,6 +19,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
   "mlm": Mlm,
   "ctc": Ctc,
   "classification": Classification,
+  "multi_label": MultiLabel,
   "regression": Regression,
 }
 

@@ -18,8 +18,8 @@ from d2v_jax.objectives.objective import Batch, Loss, Objective, Params
 
 
 @dataclasses.dataclass(frozen=True)
-class _Supervised(Objective):
-  """What the objectives of this file share.
+class Supervised(Objective):
+  """What objectives that learn from labels share.
 
   Attributes:
     encoder: the network.
@@ -39,13 +39,18 @@ class _Supervised(Objective):
     tokens = self.encoder(params, batch).tokens
     return {**params, "head": self.head.init(head_rng, tokens)}
 
-  def _encode_masked(
+  def encode_masked(
     self, params: Params, batch: Batch, rng: jax.Array | None
   ) -> EncoderOutput:
     """The encoder's output in training, with the batch's mask if it has one."""
     return self.encoder(params, batch, mask=batch.get("mask"), rng=rng)
 
-  def _labels(self, batch: Batch, ndim: int, kind: type) -> jax.Array:
+  def labels_of(self, batch: Batch, ndim: int, kind: type) -> jax.Array:
+    """The batch's labels.
+
+    Raises:
+      ValueError: there are none, or they have other axes or another type.
+    """
     name, shape = type(self).__name__, ("[B]", "[B, U]")[ndim - 1]
     if "label" not in batch:
       raise ValueError(
@@ -62,7 +67,7 @@ class _Supervised(Objective):
 
 
 @dataclasses.dataclass(frozen=True)
-class Ctc(_Supervised):
+class Ctc(Supervised):
   """Transcription: the characters in order, each over any number of frames.
 
   Source: Graves et al. 2006; the released speech code, fine-tuning.
@@ -90,8 +95,8 @@ class Ctc(_Supervised):
       The mean. `infeasible` is the share of utterances with more labels than
       their frames can spell; their loss counts as 0.
     """
-    label = self._labels(batch, 2, jnp.integer)  # [B, U]
-    output = self._encode_masked(params, batch, rng)
+    label = self.labels_of(batch, 2, jnp.integer)  # [B, U]
+    output = self.encode_masked(params, batch, rng)
     logits = self.head(params["head"], output.tokens)  # [B, N, V]
     loss, feasible = losses.ctc_loss(logits, output.padding, label)  # [B]
     metrics = {"infeasible": 1 - feasible.mean(dtype=loss.dtype)}
@@ -120,21 +125,46 @@ class Ctc(_Supervised):
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification(_Supervised):
-  """One class per example, by cross entropy.
+class OfExamples(Supervised):
+  """What objectives share that score classes of whole examples.
 
   Attributes:
-    label_smoothing: share of the target that is spread over all classes.
-    mixing: mixes the examples in training, and their labels with them.
     frozen: only the head learns (probing): the encoder runs as in evaluation
       and its gradients are 0. So that weight decay does not move its weights,
       a run from a config has the optimizer freeze them, too.
   """
 
   head: PooledHead
+  frozen: bool = False
+
+  def logits(
+    self, params: Params, batch: Batch, rng: jax.Array | None
+  ) -> jax.Array:
+    """Logits [B, C] in training, in the compute dtype."""
+    if self.frozen:
+      head = params["head"]
+      params, rng = {**jax.lax.stop_gradient(params), "head": head}, None
+    output = self.encode_masked(params, batch, rng)
+    return self.head(params["head"], output.tokens, output.padding)
+
+  def scores(self, params: Params, batch: Batch) -> jax.Array:
+    """Logits of each example, [B, C] float32."""
+    output = self.encoder(params, batch)
+    logits = self.head(params["head"], output.tokens, output.padding)
+    return logits.astype(jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification(OfExamples):
+  """One class per example, by cross entropy.
+
+  Attributes:
+    label_smoothing: share of the target that is spread over all classes.
+    mixing: mixes the examples in training, and their labels with them.
+  """
+
   label_smoothing: float = 0.0
   mixing: Mixing | None = None
-  frozen: bool = False
 
   def __post_init__(self) -> None:
     if not 0 <= self.label_smoothing < 1:
@@ -163,18 +193,14 @@ class Classification(_Supervised):
         what the modality needs.
       rng: key for dropout and mixing; None for neither.
     """
-    label = self._labels(batch, 1, jnp.integer)  # [B]
+    label = self.labels_of(batch, 1, jnp.integer)  # [B]
     other, weight = label, None
     if self.mixing is not None and rng is not None:
       mixing_rng, rng = jax.random.split(rng)
       batch = self.encoder.prepare(batch)
       inputs, other, weight = self.mixing(mixing_rng, batch["inputs"], label)
       batch = {**batch, "inputs": inputs}
-    if self.frozen:
-      head = params["head"]
-      params, rng = {**jax.lax.stop_gradient(params), "head": head}, None
-    output = self._encode_masked(params, batch, rng)
-    logits = self.head(params["head"], output.tokens, output.padding)  # [B, C]
+    logits = self.logits(params, batch, rng)  # [B, C]
     loss = losses.cross_entropy(logits, label, self.label_smoothing)  # [B]
     if weight is not None:
       second = losses.cross_entropy(logits, other, self.label_smoothing)
@@ -189,15 +215,9 @@ class Classification(_Supervised):
     """Likeliest class of each example, [B] int32."""
     return self.scores(params, batch).argmax(-1).astype(jnp.int32)
 
-  def scores(self, params: Params, batch: Batch) -> jax.Array:
-    """Logits of each example, [B, C] float32."""
-    output = self.encoder(params, batch)
-    logits = self.head(params["head"], output.tokens, output.padding)
-    return logits.astype(jnp.float32)
-
 
 @dataclasses.dataclass(frozen=True)
-class Regression(_Supervised):
+class Regression(Supervised):
   """One score per example, by squared error; the head has one output."""
 
   head: PooledHead
@@ -225,8 +245,8 @@ class Regression(_Supervised):
         what the modality needs.
       rng: key for dropout; None for none.
     """
-    label = self._labels(batch, 1, jnp.number)  # [B]
-    output = self._encode_masked(params, batch, rng)
+    label = self.labels_of(batch, 1, jnp.number)  # [B]
+    output = self.encode_masked(params, batch, rng)
     score = self.head(params["head"], output.tokens, output.padding)[:, 0]
     loss = losses.regression_loss(score, label, beta=0.0).mean()
     return Loss(loss, jnp.asarray(len(label), loss.dtype), {})

@@ -361,7 +361,7 @@ def check_outputs(objective: Spec, dataset: Dataset, source: Any) -> None:
   """
   outputs = (objective.get("head") or {}).get("num_outputs")
   wanted = getattr(dataset.labels, "num_outputs", None)
-  if objective.get("name") == "classification":
+  if objective.get("name") in ("classification", "multi_label"):
     wanted = len(getattr(source, "class_names", ())) or outputs
   if wanted is not None and outputs != wanted:
     raise ConfigError(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from d2v_jax.data.label_values import labelled
+from d2v_jax.data.label_values import labelled, of_record
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ from d2v_jax.data.label_values import labelled
     (["b", "a"], {"classes": ("b", "a")}, [0, 1], ("b", "a")),
     (np.array([0.5, 2]), {"numeric": True}, [0.5, 2.0], ()),
     ([3, 4], {"numeric": True}, [3.0, 4.0], ()),
+    ([["b", "a"], []], {}, [(0, 1), ()], ("a", "b")),
+    (np.array([[0, 1]]), {"classes": ("x", "y")}, [(1,)], ("x", "y")),
   ],
 )
 def test_labels(values, fields, labels, names):
@@ -30,7 +32,8 @@ def test_labels(values, fields, labels, names):
     ([0, None], {}, "label of record 1 is missing as of 1 of 2"),
     (["a", ""], {}, "label of record 1 is empty"),
     ([0.0, 1.0], {}, "labels are float64; classes are whole numbers from 0 on"),
-    ([[0], [1]], {}, r"one label for each record, got the shape \[2, 1\]"),
+    (np.zeros((2, 1, 1)), {}, r"labels are float64 \[2, 1, 1\]; give one for"),
+    ([[0], [1]], {"numeric": True}, "several for a record; set numeric=False"),
     (
       [0, 3],
       {"classes": ("a", "b")},
@@ -60,3 +63,8 @@ def test_labels(values, fields, labels, names):
 def test_errors(values, fields, message):
   with pytest.raises(ValueError, match=message):
     labelled(values, "Owner", **fields)
+
+
+def test_of_record():
+  assert of_record(np.int8(3)) == 3 and of_record(0.5) == 0.5
+  assert of_record(np.array([0, 2])) == (0, 2) and of_record([]) == ()

@@ -177,3 +177,48 @@ def test_rows_without_a_label_are_left_out_by_name(path, tmp_path):
   file = write(tmp_path, '{"a": 1}\n{"a": 1.0}\n{"a": null}\n', "rows.jsonl")
   chosen = Table(file, label="a", only={"a": 1})
   assert chosen.class_names == ("1",) and chosen.labels == [0, 0]
+
+
+def test_several_classes_of_a_row(tmp_path):
+  rows = 'tags,split\n"rain,dog",train\n,train\n"wind",test\n'
+  file = write(tmp_path, rows, "sounds.csv")
+  table = Table(file, split="train", label="tags", label_separator=",")
+  # All rows are numbered alike, whichever are chosen.
+  assert table.class_names == ("dog", "rain", "wind")
+  assert table.labels == [(0, 1), ()]
+  test = Table(file, split="test", label="tags", label_separator=",")
+  assert test.labels == [(2,)] and test.class_names == table.class_names
+  given = Table(
+    file,
+    split="test",
+    label="tags",
+    label_separator=",",
+    classes=("wind", "rain"),
+  )
+  assert given.labels == [(0,)] and given.class_names == ("wind", "rain")
+  lists = write(
+    tmp_path,
+    '{"tags": ["rain", "dog"]}\n{"tags": []}\n{"tags": "wind"}\n',
+    "sounds.jsonl",
+  )
+  table = Table(lists, label="tags", label_separator=",")
+  assert table.labels == [(0, 1), (), (2,)]
+
+
+@pytest.mark.parametrize(
+  ("fields", "message"),
+  [
+    ({"label_separator": ","}, "label_separator=',' but no label column"),
+    (
+      {"label": "mark", "label_separator": ",", "numeric": True},
+      "label_separator or numeric=True, not both",
+    ),
+    (
+      {"label": "speaker", "label_separator": ",", "classes": ("anna",)},
+      "2 classes are not among the 1 given, the first is 'bert'",
+    ),
+  ],
+)
+def test_several_classes_that_are_wrong(path, fields, message):
+  with pytest.raises(ValueError, match=message):
+    Table(path, **fields)

@@ -2,12 +2,15 @@
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from d2v_jax.data.checking.finding import Finding, named
 from d2v_jax.data.checking.survey import Survey, known_labels
+from d2v_jax.data.class_sets import ClassSet
 from d2v_jax.data.files.unreadable import shown
 
 _ENOUGH = 16  # records that tell that a class has none of use
@@ -20,17 +23,18 @@ class Classes:
   Attributes:
     counts: name -> examples, in the order of class numbers; 0 for a class that
       is declared and has none.
+    examples: that there are; those of all classes, where each has one.
     of_all: the counts are of all records, not of those looked at.
   """
 
   counts: Mapping[str, int]
+  examples: int
   of_all: bool
 
   @property
   def shares(self) -> dict[str, float]:
     """Name -> share of the examples, 0 to 1."""
-    total = sum(self.counts.values())
-    return {name: count / total for name, count in self.counts.items()}
+    return {n: count / self.examples for n, count in self.counts.items()}
 
 
 def of(survey: Survey) -> Classes | None:
@@ -41,17 +45,16 @@ def of(survey: Survey) -> Classes | None:
       they are counted, too, if they were not looked at.
   """
   every = known_labels(survey.source)
-  if every is None:
-    labels = list(survey.labels.values())
-  else:
-    labels = np.asarray(every).tolist()
-  if not labels or not all(isinstance(label, int) for label in labels):
+  labels = list(survey.labels.values()) if every is None else every
+  sets = [s for label in labels if (s := _set(label)) is not None]
+  if not sets or len(sets) < len(labels):
     return None
-  number = collections.Counter(labels)
+  number = collections.Counter(itertools.chain.from_iterable(sets))
   names = getattr(survey.source, "class_names", ())
   order = sorted({*number, *range(len(names))})
   return Classes(
     {_name(names, k): number[k] for k in order},
+    len(sets),
     every is not None or survey.is_complete,
   )
 
@@ -101,11 +104,10 @@ def to_look_further(survey: Survey) -> list[int]:
   every = known_labels(survey.source)
   if every is None:
     return []
-  labels = np.asarray(every)
-  further: list[int] = []
+  further: set[int] = set()
   for label, looked_at in _without_readable(survey).items():
-    rest = np.setdiff1d(np.flatnonzero(labels == label), looked_at)
-    further += rest[: max(0, _ENOUGH - len(looked_at))].tolist()
+    rest = np.setdiff1d(_having(label, every), looked_at)
+    further.update(rest[: max(0, _ENOUGH - len(looked_at))].tolist())
   return sorted(further)
 
 
@@ -113,11 +115,10 @@ def _nothing_readable(survey: Survey) -> Iterator[Finding]:
   if not survey.looks:
     return  # nor of any other class, which is said already
   every = known_labels(survey.source)
-  labels = None if every is None else np.asarray(every)
   names = getattr(survey.source, "class_names", ())
   for label, looked_at in sorted(_without_readable(survey).items()):
     number = len(looked_at)
-    total = None if labels is None else int((labels == label).sum())
+    total = None if every is None else len(_having(label, every))
     if number < _ENOUGH and number != total and not survey.is_complete:
       continue  # too few to tell
     first = looked_at[0]
@@ -133,11 +134,26 @@ def _without_readable(survey: Survey) -> dict[int, list[int]]:
   """Class -> its records looked at, of classes of which none was readable."""
   bad: dict[int, list[int]] = collections.defaultdict(list)
   for index in survey.unreadable:
-    label = survey.labels.get(index)
-    if isinstance(label, int):
+    for label in _set(survey.labels.get(index)) or ():
       bad[label].append(index)
-  readable = {survey.labels[i] for i in survey.looks if i in survey.labels}
+  readable = {
+    label
+    for index in survey.looks
+    for label in _set(survey.labels.get(index)) or ()
+  }
   return {label: bad[label] for label in bad.keys() - readable}
+
+
+def _set(label: Any) -> ClassSet | None:
+  """The classes of a record; None where there is another label, or none."""
+  if isinstance(label, tuple):
+    return label
+  return (int(label),) if isinstance(label, int | np.integer) else None
+
+
+def _having(label: int, every: Sequence[Any]) -> np.ndarray:
+  """The records of a class, int [k]."""
+  return np.flatnonzero([label in (_set(x) or ()) for x in every])
 
 
 def _name(names: Sequence[str], number: int) -> str:

@@ -11,10 +11,11 @@ import numpy as np
 import tqdm
 
 from d2v_jax.data.checking.look import Look
+from d2v_jax.data.class_sets import ClassSet
 from d2v_jax.data.files.unreadable import Unreadable, shown
 from d2v_jax.data.source import Record, Source
 
-Label = int | float
+Label = int | float | ClassSet
 
 _TOGETHER = 1024  # records that wait for a thread
 
@@ -30,7 +31,7 @@ class Survey:
     unreadable: index of a record that is passed over -> why that is.
     broken: index of a record that stops a run -> the error.
     labels: index of a record that was looked at -> its label, where it is known
-      and one number.
+      and a number or a set of classes.
   """
 
   name: str
@@ -170,6 +171,8 @@ class _Seen(NamedTuple):
 
 
 def _as_label(value: Any) -> Label | None:
+  if isinstance(value, tuple):
+    return value
   array = np.asarray(value)
   if array.ndim or array.dtype.kind not in "biuf":
     return None

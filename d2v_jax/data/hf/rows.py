@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from d2v_jax.data.hf import columns
-from d2v_jax.data.label_values import labelled
+from d2v_jax.data.label_values import LabelValues, labelled
 
 _AT_ONCE = 1000  # rows that are objects while a column is read
 
@@ -125,7 +125,7 @@ class HfRows:
     column: str | None,
     classes: tuple[str, ...] | None = None,
     numeric: bool = False,
-  ) -> tuple[list[int] | list[float] | None, tuple[str, ...]]:
+  ) -> tuple[LabelValues | None, tuple[str, ...]]:
     """Returns the labels of all rows and the names of their classes.
 
     Args:
@@ -142,7 +142,9 @@ class HfRows:
     if column is None or (column == "label" and column not in self.features):
       return None, ()
     self.check(column, "label")
-    named = getattr(self.features[column], "names", None)
+    feature = self.features[column]
+    feature = getattr(feature, "feature", feature)  # of a list, of its items
+    named = getattr(feature, "names", None)
     if classes is None and named and not numeric:
       classes = tuple(named)
     only = self.dataset.select_columns([column])

@@ -6,7 +6,7 @@ from d2v_jax.data import arrays as arrays_lib
 from d2v_jax.data.array_files import ArrayFiles
 from d2v_jax.data.arrays import Arrays
 from d2v_jax.data.images.pixels import MAX_CHANNELS
-from d2v_jax.data.label_values import labelled
+from d2v_jax.data.label_values import LabelValues, labelled
 from d2v_jax.data.source import Record
 
 _KINDS = "uif"
@@ -45,7 +45,7 @@ class ImageArrays:
     arrays_lib.check_equally_long({image: images, str(label): labels}, owner)
     self._arrays, self._image, self._name = arrays, image, name
     self.class_names: tuple[str, ...] = ()
-    self.labels: list[int] | list[float] | None = None
+    self.labels: LabelValues | None = None
     if labels is not None:
       self.labels, self.class_names = labelled(
         labels, f"{owner}: {label!r}", classes=classes

@@ -24,6 +24,7 @@ from d2v_jax.data.images.transform import (
   ImageEvalTransform,
   ImageTrainTransform,
 )
+from d2v_jax.data.labels import CLASS_LABELS, Labels, RecordLabel
 from d2v_jax.data.layout import ImageInputs
 from d2v_jax.data.masks.image import MASKS
 from d2v_jax.data.masks.mask import Mask
@@ -37,6 +38,7 @@ class ImageData(Dataset):
   Attributes:
     inputs: what the encoder takes.
     mask: what draws the masks; None to train without.
+    labels: what makes the labels; None for those that records have.
     channels: see `Form`, as the fields below.
     range: the values that become 0 and 255; None for 8 bits.
     background: grey level behind transparent images; None refuses them.
@@ -45,6 +47,7 @@ class ImageData(Dataset):
 
   inputs: FromRun[ImageInputs]
   mask: Annotated[Mask | None, Choices(MASKS)] = None
+  labels: Annotated[Labels | None, Choices(CLASS_LABELS)] = None
   channels: int = 3
   range: tuple[float, float] | None = None
   background: int | None = None
@@ -86,6 +89,7 @@ class ImageData(Dataset):
       image_size=self._side,
       patch_size=self.inputs.patch_size,
       mask=self.mask,
+      labels=self.labels or RecordLabel(),
     )
     colours = (made.color_jitter, made.rand_augment, made.view_augment)
     if not self.form.has_colors and any(x is not None for x in colours):
@@ -118,17 +122,21 @@ class ImageData(Dataset):
     """See `Dataset.evaluation`."""
     with config_lib.errors_at(where):
       source = DecodedImages(records, self.form)
-    made = self._evaluation_transform(transform)
+    labels = self._labels_of(records) or RecordLabel()
+    made = self._evaluation_transform(transform, labels)
     return EvaluationExamples(source, made)
 
   def check_evaluation(self, transform: Section) -> None:
     """See `Dataset.check_evaluation`."""
-    self._evaluation_transform(transform)
+    self._evaluation_transform(transform, RecordLabel())
 
-  def _evaluation_transform(self, fields: Section) -> ImageEvalTransform:
+  def _evaluation_transform(
+    self, fields: Section, labels: Labels
+  ) -> ImageEvalTransform:
     return config_lib.call(
       ImageEvalTransform,
       fields,
       f"{EVALUATION}.transform",
       image_size=self._side,
+      labels=labels,
     )

@@ -11,6 +11,7 @@ from d2v_jax.data.hf.loading import is_dataset
 from d2v_jax.data.hf.rows import HfRows
 from d2v_jax.data.images.arrays import ImageArrays
 from d2v_jax.data.images.hf import ImageRows
+from d2v_jax.data.label_values import of_record
 from d2v_jax.data.source import Record
 
 
@@ -43,5 +44,5 @@ def _record(record: Record) -> Record:
     image = image[..., None] if image.ndim == 2 else image
   made = {"image": image}
   if "label" in record:
-    made["label"] = np.asarray(record["label"]).item()
+    made["label"] = of_record(record["label"])
   return made

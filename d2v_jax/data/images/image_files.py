@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from d2v_jax.data.files.class_folders import class_folders
 from d2v_jax.data.files.unreadable import read_bytes
+from d2v_jax.data.label_values import LabelValues
 from d2v_jax.data.source import Record
 from d2v_jax.data.tables import Choice, Table
 
@@ -26,7 +27,7 @@ class ImageFiles:
 
   Args:
     files: paths.
-    labels: class numbers, or None.
+    labels: class numbers, or sets of them, or None.
     class_names: the classes; empty when unlabelled.
 
   Attributes:
@@ -37,7 +38,7 @@ class ImageFiles:
   def __init__(
     self,
     files: Sequence[str],
-    labels: list[int] | None = None,
+    labels: LabelValues | None = None,
     class_names: tuple[str, ...] = (),
   ):
     self._files = files
@@ -95,6 +96,7 @@ class ImageTable(ImageFiles):
     label: column of the classes; None for unlabelled.
     classes: the classes in the order of their numbers; None for the sorted
       distinct labels of the whole table.
+    label_separator: what parts several classes of a row, see `tables.Table`.
     quotes: see `tables.Table`.
 
   Raises:
@@ -112,6 +114,7 @@ class ImageTable(ImageFiles):
     exclude: Choice | None = None,
     label: str | None = None,
     classes: tuple[str, ...] | None = None,
+    label_separator: str | None = None,
     quotes: bool = True,
   ):
     table = Table(
@@ -121,8 +124,8 @@ class ImageTable(ImageFiles):
       exclude=exclude,
       label=label,
       classes=classes,
+      label_separator=label_separator,
       quotes=quotes,
     )
     files = table.files(root, "ImageTable")
-    labels = None if table.labels is None else [int(x) for x in table.labels]
-    super().__init__(files, labels, table.class_names)
+    super().__init__(files, table.labels, table.class_names)

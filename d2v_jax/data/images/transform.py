@@ -9,6 +9,7 @@ from d2v_jax.data.images import colors
 from d2v_jax.data.images.cropping import crop_box, resize
 from d2v_jax.data.images.rand_augment import RandAugment
 from d2v_jax.data.images.view_augment import ViewAugment
+from d2v_jax.data.labels import Labels, RecordLabel
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example
@@ -36,6 +37,7 @@ class ImageTrainTransform:
     rand_augment: changes of images, in place of colour jitter.
     view_augment: changes that tell views apart, in place of colour jitter.
     views: 1, or 2 views of each image, made independently, for BYOL.
+    labels: example -> label, where it has one.
 
   Raises:
     ValueError: an argument is outside its range, or two exclude each other.
@@ -59,6 +61,7 @@ class ImageTrainTransform:
   rand_augment: RandAugment | None = None
   view_augment: ViewAugment | None = None
   views: int = 1
+  labels: Labels = dataclasses.field(default_factory=RecordLabel)
 
   def __post_init__(self) -> None:
     _check_size("ImageTrainTransform", self.image_size)
@@ -127,7 +130,7 @@ class ImageTrainTransform:
     if self.mask is not None:
       out |= self.mask(rng, {"grid": self.grid})
     elif "label" in example and self.views == 1:
-      out["label"] = np.int32(example["label"])
+      out["label"] = self.labels(example)
     return out | {k: example[k] for k in ("requested", "record")}
 
   def kept(self, example: Example, rng: np.random.Generator) -> float:
@@ -173,6 +176,7 @@ class ImageEvalTransform:
     resize_ratio: the shorter side is first made round(S * resize_ratio) long,
       then the central square is cut out; None: the image is resized to the
       square as a whole.
+    labels: example -> label, where it has one.
 
   Raises:
     ValueError: an argument is outside its range.
@@ -182,6 +186,7 @@ class ImageEvalTransform:
 
   image_size: int
   resize_ratio: float | None = 256 / 224
+  labels: Labels = dataclasses.field(default_factory=RecordLabel)
 
   def __post_init__(self) -> None:
     _check_size("ImageEvalTransform", self.image_size)
@@ -198,7 +203,7 @@ class ImageEvalTransform:
       example: 'image' uint8 [H, W, C], and 'label' if there is one.
 
     Returns:
-      'inputs' uint8 [S, S, C], and 'label' int32 if there is one.
+      'inputs' uint8 [S, S, C], and 'label' if there is one.
     """
     image, size = example["image"], self.image_size
     if self.resize_ratio is not None:
@@ -213,7 +218,7 @@ class ImageEvalTransform:
     image = resize(image, (size, size))
     out: Example = {"inputs": np.ascontiguousarray(image)}
     if "label" in example:
-      out["label"] = np.int32(example["label"])
+      out["label"] = self.labels(example)
     return out
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from d2v_jax.data import arrays as arrays_lib
 from d2v_jax.data.arrays import Arrays
-from d2v_jax.data.label_values import labelled
+from d2v_jax.data.label_values import LabelValues, labelled
 
 
 class RecordingArrays(abc.ABC):
@@ -65,7 +65,7 @@ class RecordingArrays(abc.ABC):
     rows = {recordings: self.sizes, str(label): labels, **others}
     arrays_lib.check_equally_long(rows, owner)
     self.class_names: tuple[str, ...] = ()
-    self.labels: list[int] | list[float] | None = None
+    self.labels: LabelValues | None = None
     if labels is not None:
       self.labels, self.class_names = labelled(
         labels, f"{owner}: {label!r}", classes=classes, numeric=numeric

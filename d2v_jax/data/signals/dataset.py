@@ -10,7 +10,7 @@ from d2v_jax import config as config_lib
 from d2v_jax.config import Choices
 from d2v_jax.data.checking.look import Look
 from d2v_jax.data.dataset import DATA
-from d2v_jax.data.labels import Labels, RecordLabel
+from d2v_jax.data.labels import CLASS_LABELS, Labels
 from d2v_jax.data.layout import WaveformInputs
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.signal import MASKS
@@ -39,7 +39,7 @@ class SignalData(RecordingData):
   """
 
   mask: Annotated[Mask | None, Choices(MASKS)] = None
-  labels: Annotated[Labels | None, Choices({"label": RecordLabel})] = None
+  labels: Annotated[Labels | None, Choices(CLASS_LABELS)] = None
   mean: Channels | None = None
   std: Channels | None = None
   resample: bool = False

@@ -7,6 +7,7 @@ import numpy as np
 
 from d2v_jax.data.files.class_folders import class_folders
 from d2v_jax.data.files.unreadable import Unreadable, check_file
+from d2v_jax.data.label_values import LabelValues
 from d2v_jax.data.signals.rates import same_rates
 from d2v_jax.data.source import Record
 from d2v_jax.data.tables import Choice, Table
@@ -25,7 +26,8 @@ class SignalFiles:
     rates: samples per second of each, float64 [n]; 0 where that is not known.
     columns: of a .csv file those that are the channels, in this order; None for
       all.
-    labels: class number or score of each file; None when unlabelled.
+    labels: class number, set of them or score of each file; None when
+      unlabelled.
     class_names: the classes.
 
   Attributes:
@@ -38,7 +40,7 @@ class SignalFiles:
     files: Sequence[str],
     rates: np.ndarray,
     columns: tuple[str, ...] | None = None,
-    labels: list[int] | list[float] | None = None,
+    labels: LabelValues | None = None,
     class_names: tuple[str, ...] = (),
   ):
     self._files, self._columns = files, columns
@@ -113,6 +115,7 @@ class SignalTable(SignalFiles):
     classes: the classes in the order of their numbers; None for the sorted
       distinct labels of the whole table.
     numeric: labels are numbers, not classes.
+    label_separator: what parts several classes of a row, see `tables.Table`.
 
   Raises:
     ValueError: what `Table` raises; the first files are not there, or a rate is
@@ -132,6 +135,7 @@ class SignalTable(SignalFiles):
     label: str | None = None,
     classes: tuple[str, ...] | None = None,
     numeric: bool = False,
+    label_separator: str | None = None,
   ):
     table = Table(
       path,
@@ -141,6 +145,7 @@ class SignalTable(SignalFiles):
       label=label,
       classes=classes,
       numeric=numeric,
+      label_separator=label_separator,
     )
     files = table.files(root, "SignalTable")
     rates = same_rates("SignalTable", rate, len(table))

@@ -7,6 +7,7 @@ import numpy as np
 
 from d2v_jax.data import given as given_lib
 from d2v_jax.data.given import GivenRecords
+from d2v_jax.data.label_values import of_record
 from d2v_jax.data.signals.arrays import SignalArrays
 from d2v_jax.data.source import Record
 
@@ -64,5 +65,5 @@ def _record(record: Record) -> Record:
   if "rate" in record:
     made["rate"] = float(record["rate"])
   if "label" in record:
-    made["label"] = np.asarray(record["label"]).item()
+    made["label"] = of_record(record["label"])
   return made

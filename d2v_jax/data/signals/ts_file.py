@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from d2v_jax.data.label_values import labelled
+from d2v_jax.data.label_values import LabelValues, labelled
 from d2v_jax.data.signals.rates import same_rates
 from d2v_jax.data.source import Record
 
@@ -55,7 +55,7 @@ class TsFile:
     self.sizes = np.array([len(x) for x in self._signals], np.int64)
     self.rates = same_rates(_OWNER, rate, len(self))
     self.class_names: tuple[str, ...] = ()
-    self.labels: list[int] | list[float] | None = None
+    self.labels: LabelValues | None = None
     if has_label and header.get("@classlabel", [])[:1] == ["true"]:
       classes = tuple(header["@classlabel"][1:])
       self.labels, self.class_names = labelled(

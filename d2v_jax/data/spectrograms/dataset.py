@@ -20,7 +20,7 @@ from d2v_jax.data.dataset import (
   Example,
   Section,
 )
-from d2v_jax.data.labels import Labels, RecordLabel
+from d2v_jax.data.labels import CLASS_LABELS, Labels
 from d2v_jax.data.layout import ConvLayers, SpectrogramInputs
 from d2v_jax.data.masks.image import MASKS
 from d2v_jax.data.masks.mask import Mask
@@ -59,7 +59,7 @@ class SpectrogramData(Dataset):
 
   inputs: FromRun[SpectrogramInputs]
   mask: Annotated[Mask | None, Choices(MASKS)] = None
-  labels: Annotated[Labels | None, Choices({"label": RecordLabel})] = None
+  labels: Annotated[Labels | None, Choices(CLASS_LABELS)] = None
   mean: _Value = (0.0,)
   std: _Value = (1.0,)
   min_seconds: float = 0.0

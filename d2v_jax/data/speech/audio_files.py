@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from d2v_jax.data.files.unreadable import Unreadable, read_bytes
+from d2v_jax.data.label_values import LabelValues
 from d2v_jax.data.source import Record
 from d2v_jax.data.speech import decoding
 
@@ -29,7 +30,7 @@ class AudioFiles:
     self,
     files: Sequence[str],
     rows: Sequence[dict[str, str]],
-    labels: list[int] | list[float] | None = None,
+    labels: LabelValues | None = None,
     class_names: tuple[str, ...] = (),
     text: str | None = None,
   ):

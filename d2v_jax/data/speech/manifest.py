@@ -32,6 +32,7 @@ class Manifest(AudioFiles):
     classes: the classes in the order of their numbers; None for the sorted
       distinct labels of the whole table.
     numeric: labels are numbers, not classes.
+    label_separator: what parts several classes of a row, see `tables.Table`.
     text: column of the texts; may be missing if it is the default.
     quotes: see `tables.Table`.
 
@@ -51,6 +52,7 @@ class Manifest(AudioFiles):
     label: str | None = None,
     classes: tuple[str, ...] | None = None,
     numeric: bool = False,
+    label_separator: str | None = None,
     text: str | None = "text",
     quotes: bool = True,
   ):
@@ -62,6 +64,7 @@ class Manifest(AudioFiles):
       label=label,
       classes=classes,
       numeric=numeric,
+      label_separator=label_separator,
       quotes=quotes,
     )
     if text == "text" and text not in table.columns:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from d2v_jax.data import arrays as arrays_lib
 from d2v_jax.data.array_files import ArrayFiles
 from d2v_jax.data.arrays import Arrays
-from d2v_jax.data.label_values import labelled
+from d2v_jax.data.label_values import LabelValues, labelled
 from d2v_jax.data.source import Record
 from d2v_jax.data.text.lines import each_a_document
 
@@ -52,7 +52,7 @@ class TextArrays:
     arrays_lib.check_equally_long({**self._texts, str(label): labels}, _OWNER)
     self._name = name
     self.class_names: tuple[str, ...] = ()
-    self.labels: list[int] | list[float] | None = None
+    self.labels: LabelValues | None = None
     if labels is not None:
       self.labels, self.class_names = labelled(
         labels, f"{_OWNER}: {label!r}", classes=classes, numeric=numeric

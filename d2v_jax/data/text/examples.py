@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Texts:
     loaded = _load(tokenizer, vocab_size)
     self._source = source
     self._records: list[int] = []
-    self._labels: list[int | float] = []
+    self._labels: list[Any] = []
     self._num_cut, self._cut_tokens = 0, 0
     sequences = self._sequences(loaded, max_tokens)
     self._tokens = packing_lib.TokenBlocks(sequences, vocab_size)

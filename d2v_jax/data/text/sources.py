@@ -44,6 +44,7 @@ class TextTable:
     label: column of the labels; None for no labels.
     classes: the classes in order; None for the sorted labels of the file.
     numeric: labels are numbers, not classes.
+    label_separator: what parts several classes of a row, see `tables.Table`.
     text: column of the text.
     text_b: column of the second text of a pair; None for single texts.
     quotes: see `tables.Table`.
@@ -61,6 +62,7 @@ class TextTable:
     label: str | None = None,
     classes: tuple[str, ...] | None = None,
     numeric: bool = False,
+    label_separator: str | None = None,
     text: str = "text",
     text_b: str | None = None,
     quotes: bool = True,
@@ -73,6 +75,7 @@ class TextTable:
       label=label,
       classes=classes,
       numeric=numeric,
+      label_separator=label_separator,
       quotes=quotes,
     )
     columns = {"text": text, "text_b": text_b}

@@ -100,3 +100,21 @@ def test_a_class_of_which_nothing_can_be_read():
     "x: nothing of the class dog can be read, 3 of 3 looked at (the first is "
     "thing 1: there are 0 of 3); repair the files, or leave the class out."
   )
+
+
+def test_several_classes_of_an_example():
+  labels = [(0, 1), (), (1,), (1, 2)]
+  found = classes.of(
+    surveyed("x", [1, 2, 3, None], labels, class_names=ANIMALS, known=True)
+  )
+  assert found.counts == {"cat": 1, "dog": 3, "fox": 1}
+  assert found.shares == {"cat": 0.25, "dog": 0.75, "fox": 0.25}
+  (text,) = texts(
+    surveyed("x", [1, 2, 3, None], labels, class_names=ANIMALS, known=True)
+  )
+  assert "x: nothing of the class fox can be read, 1 of 1 looked at" in text
+  none = [None] * 17 + [4]
+  sample = surveyed(
+    "x", none, [(0, 1)] * 18, class_names=ANIMALS, known=True, indices=[0, 1]
+  )
+  assert classes.to_look_further(sample) == list(range(2, 16))
