@@ -24,7 +24,6 @@ from d2v_jax.evaluators.features import (
   Features,
   pool_features,
   token_features,
-  with_padding,
 )
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, Params
@@ -77,7 +76,7 @@ class Pretrained:
   @functools.cached_property
   def _extract(self):
     def extract(params, batch, features):
-      output = with_padding(self.encoder(params, batch), batch)
+      output = self.encoder(params, batch)
       return pool_features(output, features, self.encoder.grid)
 
     return jax.jit(extract, static_argnames="features")
@@ -85,7 +84,7 @@ class Pretrained:
   @functools.cached_property
   def _encode(self):
     def encode(params, batch, features):
-      output = with_padding(self.encoder(params, batch), batch)
+      output = self.encoder(params, batch)
       values, sizes = token_features(output, features)
       shape = (*values.shape[:2], *(1,) * (values.ndim - 2))
       padding = jnp.arange(values.shape[1]) >= sizes[:, None]  # [B, N]

@@ -1,16 +1,19 @@
 """Eight simulated CPU devices for every test that asks JAX for devices.
 
 XLA compiles without most of its optimizations: that is where most of the time
-of these small programs goes. Where numbers are compared with the reference's
-(test_goldens.py) it has all of them. What is compiled once is kept for later
-tests, for the processes that they start, and, in a folder that the environment
-variable D2V_TEST_CACHE names, for later runs of the tests.
+of these small programs goes. Tests that take `optimized` have all of them: where
+numbers are compared with the reference's, and where it is running that takes the
+time. What is compiled once is kept for later tests, for the processes that they
+start, and, in a folder that the environment variable D2V_TEST_CACHE names, for
+later runs of the tests.
 """
 
 import os
 import pathlib
 import shutil
 import tempfile
+
+import pytest
 
 _CACHE = "D2V_TEST_CACHE"
 _OWN_CACHE = None if _CACHE in os.environ else tempfile.mkdtemp(prefix="d2v_")
@@ -37,3 +40,15 @@ def pytest_unconfigure():
   """Workers inherit the folder, so that only who made it removes it."""
   if _OWN_CACHE is not None:
     shutil.rmtree(_OWN_CACHE, ignore_errors=True)
+
+
+@pytest.fixture
+def optimized():
+  """Programs are compiled as users' are: slower, and then they run faster."""
+  import jax  # after what is said to it above
+
+  option = "jax_disable_most_optimizations"
+  before = jax.config.read(option)
+  jax.config.update(option, False)
+  yield
+  jax.config.update(option, before)

@@ -303,18 +303,20 @@ def test_the_page_on_data_has_every_ending():
 
 def test_the_python_of_the_page_on_data(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  found = blocks("docs/data.md")
-  given, sets = [block for block in found if block.startswith("import ")]
+  written = blocks("docs/data.md")
+  given, sets = [block for block in written if block.startswith("import ")]
   # Runs of the same images that take seconds.
   for block in (given, sets):
     assert block.count('"digits"') == 1
     exec(block.replace('"digits"', repr(str(runs.ROOT / runs.TINY))), {})
   assert len(runs.losses(tmp_path / "runs/mine")) == 12
-  # The images show the classes: any network tells them apart.
   measured = runs.metrics(tmp_path / "runs/sets")[-1]
-  assert measured["mean_average_precision/map"] > 0.9
-  assert measured["mean_average_precision/classes"] == 3
-  for section in (block for block in found if block.startswith("c.data")):
+  found, chance, classes = (
+    measured[f"mean_average_precision/{name}"]
+    for name in ("map", "chance", "classes")
+  )
+  assert found > chance + 0.1 and classes == 3
+  for section in (x for x in written if x.startswith("c.data")):
     c = types.SimpleNamespace(data=types.SimpleNamespace())
     exec(section, {"c": c})
     config_lib.check(

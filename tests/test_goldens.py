@@ -5,7 +5,6 @@ their own metadata: an option that is not built here skips the case and is
 named.
 """
 
-import jax
 import pytest
 
 from tests.goldens import (
@@ -34,16 +33,6 @@ FUNCTIONS = {
 }
 # Arrays that are inputs of several functions.
 INPUTS = optimizers.INPUTS | token_masks.INPUTS
-
-
-@pytest.fixture
-def optimized():
-  """What users run is compiled with all optimizations, and in float32."""
-  option = "jax_disable_most_optimizations"
-  before = jax.config.read(option)
-  jax.config.update(option, False)
-  yield
-  jax.config.update(option, before)
 
 
 def _functions(path):

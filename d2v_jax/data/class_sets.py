@@ -124,13 +124,14 @@ def of_rows(
     raise ValueError(
       f"{owner}: classes are {named}; give texts, or whole numbers from 0 on"
     )
-  smallest = min(min(values, default=0) for values in listed)
-  largest = max(max(values, default=0) for values in listed)
+  numbers = {x for values in listed for x in values}
+  smallest, largest = min(numbers), max(numbers)
   count = largest + 1 if classes is None else len(classes)
   if smallest < 0 or largest >= count:
+    end = "" if classes is None else f" to {count - 1}"
     raise ValueError(
-      f"{owner}: class numbers are {smallest} to {largest}, but there are "
-      f"{count} classes, counted from 0"
+      f"{owner}: class numbers are {smallest} to {largest}; they count from 0"
+      f"{end}"
     )
   names = tuple(map(str, range(count))) if classes is None else classes
   return [tuple(sorted(values)) for values in listed], names

@@ -27,12 +27,16 @@ _AT_ONCE = 2**11  # rows that are objects while a file is read
 _LONGEST_VALUE = 2**31 - 1
 
 
-def read(path: epath.Path, quotes: bool = True) -> tuple[Rows, np.ndarray]:
+def read(
+  path: epath.Path, quotes: bool = True, lists: str | None = None
+) -> tuple[Rows, np.ndarray]:
   """Returns the rows of a table and their numbers.
 
   Args:
     path: a file with one of `ENDINGS`.
     quotes: see `tables.Table`.
+    lists: the column that may hold lists of texts and whole numbers, which
+      become their JSON text.
 
   Returns:
     The rows, '' where one does not have a column; and int64 [n], the number of
@@ -48,9 +52,9 @@ def read(path: epath.Path, quotes: bool = True) -> tuple[Rows, np.ndarray]:
   if not path.is_file():
     raise ValueError(f"Table: no such file: {path}")
   if kind == "parquet":
-    rows = _parquet(path)
+    rows = _parquet(path, lists)
   elif kind == "jsonl":
-    rows = _jsonl(path)
+    rows = _jsonl(path, lists)
   else:
     lines = _csv(path) if kind == "csv" else _tsv(path, quotes)
     rows = _under_header(path, lines)
@@ -204,7 +208,7 @@ def _check_comma(path: epath.Path, header: str) -> None:
       )
 
 
-def _jsonl(path: epath.Path) -> Iterator[Numbered]:
+def _jsonl(path: epath.Path, lists: str | None) -> Iterator[Numbered]:
   for number, line in numbered_lines(path):
     try:
       values = json.loads(line)
@@ -215,10 +219,10 @@ def _jsonl(path: epath.Path) -> Iterator[Numbered]:
         f"Table: {path}:{number}: a line must be a JSON object, got "
         f"{type(values).__name__}"
       )
-    yield number, _row(path, number, values)
+    yield number, _row(path, number, values, lists)
 
 
-def _parquet(path: epath.Path) -> Iterator[Numbered]:
+def _parquet(path: epath.Path, lists: str | None) -> Iterator[Numbered]:
   import pyarrow  # slow to import
   import pyarrow.parquet
 
@@ -228,15 +232,18 @@ def _parquet(path: epath.Path) -> Iterator[Numbered]:
       for batch in file.iter_batches(_AT_ONCE):
         for values in batch.to_pylist():
           number += 1
-          yield number, _row(path, number, values)
+          yield number, _row(path, number, values, lists)
   except (OSError, pyarrow.ArrowException) as error:
     raise ValueError(f"cannot read {path}: {error}") from error
 
 
 def _row(
-  path: epath.Path, number: int, values: dict[str, Any]
+  path: epath.Path, number: int, values: dict[str, Any], lists: str | None
 ) -> dict[str, str]:
   for key, value in values.items():
+    listed = key == lists and isinstance(value, list)
+    if listed and all(isinstance(x, str | int) for x in value):
+      continue
     if value is not None and not isinstance(value, (str, int, float)):
       raise ValueError(
         f"Table: {path}:{number}: {key!r} must be text, a number, a boolean "

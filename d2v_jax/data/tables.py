@@ -82,14 +82,16 @@ class Table:
     self._path = epath.Path(path)
     if label is None and (classes is not None or numeric or label_separator):
       raise ValueError(
-        f"Table: got classes={classes}, numeric={numeric} and label_separator="
-        f"{label_separator!r} but no label column; set label"
+        f"Table: got classes={classes}, label_separator={label_separator!r} "
+        f"and numeric={numeric} but no label column; set label"
       )
     if label_separator is not None and numeric:
       raise ValueError("Table: give label_separator or numeric=True, not both")
     if classes is not None and numeric:
       raise ValueError("Table: give classes or numeric=True, not both")
-    every, lines = table_files.read(self._path, quotes)
+    every, lines = table_files.read(
+      self._path, quotes, label if label_separator is not None else None
+    )
     self.columns = tuple(every.columns)
     mask = self._choose(every, split, only, exclude)
     self.rows = every if mask.all() else _chosen(every, mask)

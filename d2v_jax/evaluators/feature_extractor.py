@@ -17,7 +17,6 @@ from d2v_jax.evaluators.features import (
   Predictions,
   TokenSums,
   pool_features,
-  with_padding,
 )
 from d2v_jax.evaluators.pooling import Grid
 
@@ -82,7 +81,7 @@ class FeatureExtractor:
     ) -> list[jax.Array]:
       if features.model == "teacher":
         params = {**params, **teacher_params}
-      output = with_padding(encode(params, batch), batch)
+      output = encode(params, batch)
       return [
         pool_features(output, dataclasses.replace(features, pool=pool), grid)
         for pool in features.pools
@@ -91,7 +90,7 @@ class FeatureExtractor:
     def sums(
       params: dict[str, Any], batch: DeviceBatch, origin: jax.Array
     ) -> position_share.Sums:
-      output = with_padding(encode(params, batch), batch)
+      output = encode(params, batch)
       return position_share.sums(output, batch.get("valid"), origin)
 
     self._sums = jax.jit(sums)

@@ -177,19 +177,6 @@ def is_split(name: str) -> bool:
   return name in ("train", "test") or name.startswith("test_")
 
 
-def with_padding(
-  output: EncoderOutput, batch: Mapping[str, jax.Array]
-) -> EncoderOutput:
-  """An encoder's output with the padding that the batch tells of.
-
-  A network of patches does not know of any: what is behind a shorter recording
-  is silence to it.
-  """
-  if output.padding is not None or "padding" not in batch:
-    return output
-  return output._replace(padding=batch["padding"])
-
-
 def pool_features(
   output: EncoderOutput, features: Features, grid: pooling.Grid = ()
 ) -> jax.Array:

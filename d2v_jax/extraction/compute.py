@@ -17,7 +17,6 @@ from d2v_jax.evaluators import pooling
 from d2v_jax.evaluators.features import (
   Features,
   token_features,
-  with_padding,
 )
 from d2v_jax.extraction.examples import Example, Examples
 from d2v_jax.extraction.log import Log
@@ -151,7 +150,7 @@ def _compute(model, wanted):
 
   @jax.jit
   def each_token(params, batch):
-    output = with_padding(model.encoder(params, batch), batch)
+    output = model.encoder(params, batch)
     return token_features(output, wanted.features)
 
   def compute(batch, n):

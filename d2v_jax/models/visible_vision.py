@@ -94,7 +94,7 @@ def visible_vit(
   )
   module = visible.VisibleEncoder(
     features=tokens,
-    padding=lambda batch: None,
+    padding=lambda batch: batch.get("padding"),
     num_heads=num_heads,
     hidden=math.floor(width * mlp_ratio),
     depth=depth,

@@ -68,6 +68,7 @@ class _Vit(nn.Module):
       name="feature_encoder",
     )(patches.normalise(images, self.mean, self.std))  # [B, N, D]
     x = self._masked(x, mask)
+    padding = batch.get("padding")  # [B, N], of spectrograms
     x = self._with_cls_and_positions(x)  # [B, 1 + N, D], or without CLS
     relative = functools.partial(
       positions_lib.RelativePositionBias,
@@ -76,18 +77,22 @@ class _Vit(nn.Module):
       self.cls_token,
       name="relative_position_bias",
     )
-    bias = None
+    bias = AttentionBias()
     if self.positions == "relative":
       bias = AttentionBias(pairs=relative()())  # [heads, 1 + N, 1 + N]
     if not self.pre_norm:
       x = layer_norm(self.norm_eps, "norm")(x)
     prefix = int(self.cls_token)
+    if padding is not None:
+      keys = jnp.pad(padding, ((0, 0), (prefix, 0)))
+      bias = bias._replace(padding=keys)
     x, layers, averaged = transformer.run_layers(
       x,
       jnp.linspace(0.0, self.drop_path, self.depth),
       bias,
       average=average,
       prefix=prefix,
+      padding=padding,
       attention=self.attention,
       remat=self.remat,
       name="blocks",
@@ -110,6 +115,7 @@ class _Vit(nn.Module):
       block=layers.block[:, :, prefix:],
       cls=x[:, 0] if prefix else None,
       block_cls=layers.block[:, :, 0] if prefix else None,
+      padding=padding,
       average=averaged,
     )
 

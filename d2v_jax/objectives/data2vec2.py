@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from d2v_jax.models.decoder import ConvDecoder, decode_visible
 from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.models.pooled_head import mean_pool
 from d2v_jax.objectives import ema, losses
 from d2v_jax.objectives.objective import (
   Batch,
@@ -175,13 +176,13 @@ class Data2Vec2(Objective):
       "target_position_share": losses.position_share(y, batch.get("padding")),
     }
     if self.cls_loss:
-      cls = scale * self._cls_error(visible, y, num_masks)
+      cls = scale * self._cls_error(visible, y, batch)
       loss += self.cls_loss * cls
       metrics["cls_error"] = jax.lax.stop_gradient(cls)
     return Loss(loss, mask.sum().astype(loss.dtype), metrics)
 
   def _cls_error(
-    self, visible: EncoderOutput, y: jax.Array, num_masks: int
+    self, visible: EncoderOutput, y: jax.Array, batch: Batch
   ) -> jax.Array:
     """The CLS token's output against the mean target, with no decoder."""
     if visible.cls is None:
@@ -189,7 +190,8 @@ class Data2Vec2(Objective):
         "Data2Vec2: cls_loss needs an encoder with a CLS token; set "
         "encoder.cls_token=True, or cls_loss to 0."
       )
-    mean = jnp.repeat(y.mean(1), num_masks, axis=0)  # [B * M, D]
+    mean = mean_pool(y, batch.get("padding"))  # [B, D]
+    mean = jnp.repeat(mean, batch["mask"].shape[1], axis=0)  # [B * M, D]
     error = losses.regression_loss(visible.cls, mean, self.loss_beta)
     return error.sum(-1).mean()
 

@@ -43,7 +43,7 @@ class MultiLabel(OfExamples):
       ValueError: labels are of another kind, or the head has not one output
         for each class.
     """
-    label = self.labels_of(batch, 2, jnp.bool_)  # [B, C]
+    label = self.labels_of(batch, 2, bool)  # [B, C]
     logits = full_precision(self.logits(params, batch, rng))  # [B, C]
     if logits.shape != label.shape:
       raise ValueError(

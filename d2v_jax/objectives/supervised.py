@@ -135,7 +135,7 @@ class OfExamples(Supervised):
   """
 
   head: PooledHead
-  frozen: bool = False
+  frozen: bool = dataclasses.field(default=False, kw_only=True)
 
   def logits(
     self, params: Params, batch: Batch, rng: jax.Array | None

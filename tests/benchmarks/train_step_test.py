@@ -13,7 +13,7 @@ def at_the_root(monkeypatch):
 
 
 @pytest.fixture
-def measured(monkeypatch, tmp_path):
+def measured(monkeypatch, tmp_path, optimized):
   # That would take seconds.
   peak = {clock: {"jax": 1e11} for clock in ("wall", "cpu")}
   monkeypatch.setattr(timing, "matmul_peak", lambda *args: peak)

@@ -203,12 +203,18 @@ def test_several_classes_of_a_row(tmp_path):
   )
   table = Table(lists, label="tags", label_separator=",")
   assert table.labels == [(0, 1), (), (2,)]
+  # A column of lists is nothing else.
+  with pytest.raises(ValueError, match=r"'tags' must be text, .* got list"):
+    Table(lists, label="tags")
 
 
 @pytest.mark.parametrize(
   ("fields", "message"),
   [
-    ({"label_separator": ","}, "label_separator=',' but no label column"),
+    (
+      {"label_separator": ","},
+      "label_separator=',' and numeric=False but no label",
+    ),
     (
       {"label": "mark", "label_separator": ",", "numeric": True},
       "label_separator or numeric=True, not both",

@@ -13,8 +13,7 @@ SCORES = np.array(
 def test_by_hand():
   found = MeanAveragePrecision()({"test": (SCORES, LABELS)})
   # Class 0 ranks its examples first and third, class 1 second and third; no
-  # example has class 2. Of all pairs the order is + - + - + - +, where the pairs
-  # (1, 0) and (3, 1) have the same score.
+  # example has class 2. All pairs in order: +, two equal ones -, +, +, +.
   first, second = (1 / 1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2
   assert found["map"] == pytest.approx((first + second) / 2)
   assert found["chance"] == 0.5 and found["classes"] == 2

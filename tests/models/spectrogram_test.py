@@ -12,16 +12,16 @@ def batch(frames, bands):
   return {"inputs": values.astype(np.float32)}
 
 
-@pytest.mark.parametrize(
-  ("network", "options"),
-  [
-    (spectrogram.visible_vit, {}),
-    (spectrogram.visible_vit, {"alibi": True}),
-    (spectrogram.vit, {"positions": "relative"}),
-    (spectrogram.vit, {"positions": "sincos"}),
-    (spectrogram.vit, {"positions": "absolute"}),
-  ],
-)
+NETWORKS = [
+  (spectrogram.visible_vit, {}),
+  (spectrogram.visible_vit, {"alibi": True}),
+  (spectrogram.vit, {"positions": "relative"}),
+  (spectrogram.vit, {"positions": "sincos"}),
+  (spectrogram.vit, {"positions": "absolute"}),
+]
+
+
+@pytest.mark.parametrize(("network", "options"), NETWORKS)
 def test_patches_stand_where_they_are_in_time(network, options):
   encoder = network(frames=12, bands=8, **SIZES, **options)
   assert encoder.inputs.grid == (3, 2) and encoder.inputs.num_tokens == 6
@@ -34,6 +34,37 @@ def test_patches_stand_where_they_are_in_time(network, options):
   own = encoder.raw_targets(x)[:, 2]
   np.testing.assert_array_equal(own, x["inputs"][:, 4:8, :4, 0].reshape(2, -1))
   encoder.resize(params)  # which fits
+
+
+@pytest.mark.parametrize(
+  ("network", "options"),
+  [
+    (spectrogram.visible_vit, {"alibi": True}),
+    (spectrogram.vit, {"positions": "relative", "layer_scale": 0.0}),
+  ],
+)
+def test_padding_changes_nothing(network, options):
+  encoder = network(frames=12, bands=8, **SIZES, **options)
+  x = batch(12, 8)
+  # Of the second example the last of three rows of patches.
+  x["padding"] = np.array([[False] * 6, [False] * 4 + [True] * 2])
+  params = encoder.init(jax.random.key(0), x)
+  other = {**x, "inputs": x["inputs"].copy()}
+  other["inputs"][1, 8:] = 5.0
+  visible = {}
+  if encoder.visible:
+    visible = {"keep_ids": np.array([[[0, 3]], [[1, 4]]], np.int32)}
+  for options in ({}, visible):
+    a, b = (encoder(params, inputs, **options) for inputs in (x, other))
+    np.testing.assert_array_equal(a.padding, b.padding)
+    real = ~np.asarray(a.padding)
+    for of_a, of_b in ((a.tokens[real], b.tokens[real]), (a.cls, b.cls)):
+      np.testing.assert_allclose(of_a, of_b, rtol=1e-6, atol=1e-6)
+    assert not np.allclose(a.tokens, b.tokens, atol=1e-3)
+  whole = encoder(params, {"inputs": x["inputs"]})
+  assert whole.padding is None
+  np.testing.assert_allclose(whole.cls[0], encoder(params, x).cls[0], atol=1e-6)
+  assert not np.allclose(whole.cls[1], encoder(params, x).cls[1], atol=1e-3)
 
 
 def test_a_square_is_an_image():

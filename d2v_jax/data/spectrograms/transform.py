@@ -1,13 +1,15 @@
 """Recordings of any length as log-mel frames of one size, and their masks."""
 
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
 
 from d2v_jax.data import mel
 from d2v_jax.data.layout import SpectrogramInputs
-from d2v_jax.data.masks.mask import Mask
+from d2v_jax.data.masks.mask import Mask, keep_ids
 from d2v_jax.data.source import Example
 
 Labels = Callable[[Example], np.ndarray]
@@ -18,7 +20,8 @@ class Frames:
   """Log-mel frames of part of a recording, normalised.
 
   What is shorter than the part is followed by silence, as samples, whose value
-  in every band is (log FLOOR - mean) / std.
+  in every band is (log FLOOR - mean) / std. Patches of nothing else are
+  padding.
 
   Args:
     inputs: what the network takes.
@@ -50,15 +53,19 @@ class Frames:
     frames = (mel.log_mel(part, bands) - self.mean) / self.std
     return frames.astype(np.float32)[..., None]
 
-  def silence(self, samples: np.ndarray) -> np.ndarray:
-    """Returns bool [N], True at patches of frames behind the recording's end.
+  def rows(self, samples: np.ndarray) -> int:
+    """Returns how many patches in time have something of a recording, from 1.
 
     Args:
-      samples: float32 [n] at 16 kHz, a whole recording.
+      samples: float32 [n] at 16 kHz.
     """
-    rows, columns = self.inputs.grid
-    begins = np.arange(rows) * self.inputs.patch_size * mel.HOP
-    return np.repeat(begins >= len(samples), columns)
+    hop = self.inputs.patch_size * mel.HOP
+    return min(self.inputs.grid[0], max(1, -(-len(samples) // hop)))
+
+  def padding(self, rows: int) -> np.ndarray:
+    """Returns bool [N], True at patches that are none of the first rows."""
+    height, width = self.inputs.grid
+    return np.repeat(np.arange(height) >= rows, width)
 
   def spare(self, samples: np.ndarray) -> int:
     """Returns how many samples more there are than a part has."""
@@ -89,18 +96,58 @@ class SpectrogramTrainTransform:
       rng: the only source of randomness.
 
     Returns:
-      'inputs' float32 [frames, bands, 1]; 'mask' bool [N], True = hidden, of
-      patches in row-major order, or of M masks [M, N], and with them 'keep_ids'
-      int32 [M, V]; 'label'; and what is handed on.
+      'inputs' float32 [frames, bands, 1]; 'padding' bool [N], of patches in
+      row-major order; 'mask' bool [N], True = hidden, or of M masks [M, N], and
+      with them 'keep_ids' int32 [M, V]; 'label'; and what is handed on.
+      Padding is not hidden. Where there are fewer than V visible patches that
+      are none, some of it is kept with them.
     """
     samples = example["samples"]
     start = int(rng.integers(self.frames.spare(samples) + 1))
-    out: Example = {"inputs": self.frames(samples, start)}
+    rows = max(self.frames.rows(samples), self._least_rows)
+    out: Example = {
+      "inputs": self.frames(samples, start),
+      "padding": self.frames.padding(rows),
+    }
     if self.mask is not None:
-      out |= self.mask(rng, {"grid": self.frames.inputs.grid})
+      out |= self._masked(self.mask, rng, rows)
     if self.labels is not None:
       out["label"] = self.labels(example)
     return out | {k: example[k] for k in ("requested", "record")}
+
+  @functools.cached_property
+  def _least_rows(self) -> int:
+    """The fewest rows of patches that a mask can be drawn on."""
+    height, width = self.frames.inputs.grid
+    for rows in range(1, height):
+      with contextlib.suppress(ValueError):
+        if self.mask is not None:
+          self.mask.check((rows, width))
+        return rows
+    return height
+
+  def _masked(
+    self, mask: Mask, rng: np.random.Generator, rows: int
+  ) -> dict[str, np.ndarray]:
+    """Masks drawn on the first rows of the grid, as those of all of it."""
+    height, width = self.frames.inputs.grid
+    drawn = mask(rng, {"grid": (rows, width)})[
+      "mask"
+    ]  # [rows * width], or [M, ...]
+    added = [(0, 0)] * (drawn.ndim - 1) + [(0, (height - rows) * width)]
+    hidden = np.pad(drawn, added)  # [N], or [M, N]
+    if mask.num_masks is None:
+      return {"mask": hidden}
+    return {"mask": hidden, "keep_ids": keep_ids(hidden, self._num_visible)}
+
+  @functools.cached_property
+  def _num_visible(self) -> int:
+    """V: how many patches of a recording that fills the grid are visible."""
+    assert self.mask is not None
+    grid = self.frames.inputs.grid
+    return self.mask(np.random.default_rng(0), {"grid": grid})[
+      "keep_ids"
+    ].shape[1]
 
   def kept(self, example: Example, rng: np.random.Generator) -> float:
     """Returns the share of a recording that is shown; the same in any draw."""
@@ -129,14 +176,13 @@ class SpectrogramEvalTransform:
 
     Returns:
       'inputs' float32 [frames, bands, 1]; 'padding' bool [N], True at patches
-      that are silence behind a shorter recording: the network sees them, but no
-      pool of its features has them; and 'label' if there is one.
+      of the silence behind it; and 'label' if there is one.
     """
     samples = example["samples"]
     start = self.frames.spare(samples) // 2
     out: Example = {
       "inputs": self.frames(samples, start),
-      "padding": self.frames.silence(samples),
+      "padding": self.frames.padding(self.frames.rows(samples)),
     }
     if self.labels is not None:
       out["label"] = self.labels(example)
