@@ -1,11 +1,11 @@
 """Eight simulated CPU devices for every test that asks JAX for devices.
 
 XLA compiles without most of its optimizations: that is where most of the time
-of these small programs goes. Tests that take `optimized` have all of them: where
-numbers are compared with the reference's, and where it is running that takes the
-time. What is compiled once is kept for later tests, for the processes that they
-start, and, in a folder that the environment variable D2V_TEST_CACHE names, for
-later runs of the tests.
+of these small programs goes. Tests that take `optimized` have all of them:
+where numbers are compared with the reference's, and where it is running that
+takes the time. What is compiled once is kept for later tests, for the
+processes that they start, and, in a folder that the environment variable
+D2V_TEST_CACHE names, for later runs of the tests.
 """
 
 import os
