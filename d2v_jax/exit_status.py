@@ -33,6 +33,11 @@ TABLE = (
     "retry",
   ),
   (
+    "134",
+    "JAX has ended the process, as when another process of the run is gone",
+    "retry",
+  ),
+  (
     "143 or 130",
     "stopped by SIGTERM or SIGINT (Ctrl-C), with what there was saved",
     "retry",

@@ -129,7 +129,10 @@ def _run(
     try:
       if flags.distributed or flags.coordinator:
         jax.distributed.initialize(
-          flags.coordinator, flags.num_processes, flags.process_id
+          flags.coordinator,
+          flags.num_processes,
+          flags.process_id,
+          heartbeat_timeout_seconds=flags.peer_timeout,
         )
       return _act(action, flags, overrides)
     except (Exception, KeyboardInterrupt) as e:

@@ -46,6 +46,14 @@ def parser(
   )
   hosts.add_argument("--num_processes", type=int, metavar="N")
   hosts.add_argument("--process_id", type=int, metavar="I")
+  hosts.add_argument(
+    "--peer_timeout",
+    type=int,
+    default=100,
+    metavar="SECONDS",
+    help="a process that has been silent for so long ends all, by default "
+    "%(default)s s",
+  )
   return made
 
 
@@ -130,6 +138,8 @@ def _check_hosts(parser, flags):
       "--coordinator, --num_processes and --process_id go together: give all "
       "three, or none"
     )
+  if flags.peer_timeout < 1:
+    parser.error(f"--peer_timeout must be 1 or more, got {flags.peer_timeout}")
   if flags.coordinator and not 0 <= flags.process_id < flags.num_processes:
     parser.error(
       f"--process_id={flags.process_id} must be 0 to --num_processes - 1 = "

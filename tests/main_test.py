@@ -106,10 +106,22 @@ def test_an_override_needs_a_value(usage_error):
       "--process_id=2 must be 0 to --num_processes - 1 = 1",
     ),
     (["--distributed", "--process_id=0"], "--distributed finds the hosts"),
+    (["--peer_timeout=0"], "--peer_timeout must be 1 or more, got 0"),
   ],
 )
 def test_flags_of_several_hosts(usage_error, flags, message):
   assert message in usage_error("--workdir=x", "--config=y", *flags)
+
+
+def test_how_long_a_silent_process_is_waited_for(refused, monkeypatch):
+  import jax
+
+  def initialize(*hosts, heartbeat_timeout_seconds):
+    raise ValueError(f"{hosts} within {heartbeat_timeout_seconds} s")
+
+  monkeypatch.setattr(jax.distributed, "initialize", initialize)
+  flags = ("--coordinator=a:1", "--num_processes=2", "--process_id=1")
+  assert refused(*flags, "--peer_timeout=7") == "('a:1', 2, 1) within 7 s"
 
 
 # Config files

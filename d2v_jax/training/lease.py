@@ -97,7 +97,7 @@ class Lease:
   def _claim(self, takeover: bool, tell: Callable[[str], None]) -> None:
     while True:
       found = _read(self._path)
-      if found is None and "://" not in str(self._path):
+      if found is None and not _in_a_bucket(self._path):
         try:
           with open(self._path, "xb") as f:
             f.write(self._text())
@@ -267,6 +267,11 @@ def _in_all(attempt: Callable[[], None]) -> None:
     raise error
   if first < len(kinds):
     raise (InUse if first == 0 else Lost)(_OTHERS_TURN)
+
+
+def _in_a_bucket(path: epath.Path) -> bool:
+  """Whether no call makes a file there only if there is none."""
+  return "://" in str(path)
 
 
 def _read(path: epath.Path) -> bytes | None:

@@ -112,7 +112,9 @@ def test_a_damaged_claim_is_watched_like_another(tmp_path, content):
   assert not (tmp_path / lease.FILE).exists()
 
 
-def test_of_many_at_once_one_owns(tmp_path):
+@pytest.mark.parametrize("bucket", [False, True])
+def test_of_many_at_once_one_owns(tmp_path, monkeypatch, bucket):
+  monkeypatch.setattr(lease, "_in_a_bucket", lambda path: bucket)
   won, lost, done = [], [], threading.Event()
 
   def attempt():

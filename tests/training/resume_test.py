@@ -179,6 +179,7 @@ def test_a_signal_at_the_last_step_changes_nothing(run, tmp_path, stopped):
   assert runs.state(workdir)[0] == 12
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_cut_off_is_made_up_for(
   run, tmp_path, uninterrupted, stopped, monkeypatch
 ):
