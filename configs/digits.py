@@ -44,6 +44,7 @@ def get_config() -> ml_collections.ConfigDict:
     augment=dict(crop_scale=None, flip=0.0, color_jitter=None),
     mask=dict(name="beit_blocks", num_masked=10, min_block=2),
     num_threads=2,
+    resize_ratio=None,
   )
   c.encoder = dict(
     name="vit",
@@ -74,7 +75,6 @@ def get_config() -> ml_collections.ConfigDict:
     train=dict(name="digits", split="train"),
     test=dict(name="digits", split="test"),
     batch_size=500,
-    transform=dict(resize_ratio=None),
     evaluators=dict(
       # 10 % would be 130 digits, few to choose the probe's settings by.
       linear_probe=dict(holdout=0.3),

@@ -43,6 +43,9 @@ def get_config(start: str = "pretrained") -> ml_collections.ConfigDict:
     ),
     num_threads=4,
     max_corrupt=100,
+    # To evaluate, the shorter side becomes the image size, and the middle is
+    # taken.
+    resize_ratio=1.0,
   )
   if start == "pretrained":
     c.encoder = dict()
@@ -58,8 +61,6 @@ def get_config(start: str = "pretrained") -> ml_collections.ConfigDict:
     every=500,
     test=dict(name="folder", path="data/images/test", labels=True),
     batch_size=500,
-    # The shorter side becomes the image size, and the middle is taken.
-    transform=dict(resize_ratio=1.0),
     evaluators=dict(classification=dict()),
   )
   return c

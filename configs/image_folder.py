@@ -37,6 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
     mask=dict(name="beit_blocks", ratio=0.6, min_block=4),
     num_threads=4,
     max_corrupt=100,
+    resize_ratio=None,
   )
   c.encoder = dict(
     name="vit",
@@ -63,7 +64,6 @@ def get_config() -> ml_collections.ConfigDict:
     train=dict(name="folder", path="data/images/train", labels=True),
     test=dict(name="folder", path="data/images/test", labels=True),
     batch_size=500,
-    transform=dict(resize_ratio=None),
     evaluators=dict(linear_probe=dict(), knn=dict(), effective_rank=dict()),
   )
   return c

@@ -41,7 +41,6 @@ def get_config() -> ml_collections.ConfigDict:
     every=400,
     test=dict(name="folder", path="data/images/test", labels=True),
     batch_size=500,
-    transform=dict(resize_ratio=None),
     evaluators=dict(classification=dict()),
   )
   return c

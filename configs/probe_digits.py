@@ -18,7 +18,6 @@ def get_config() -> ml_collections.ConfigDict:
     train=dict(name="digits", split="train"),
     test=dict(name="digits", split="test"),
     batch_size=500,
-    transform=dict(resize_ratio=None),
     evaluators=dict(
       linear_probe=dict(holdout=0.3, seeds=5),
       student_probe=dict(

@@ -10,8 +10,8 @@ evaluator can be taken out, e.g. --config.evaluation.evaluators.low_shot=None,
 and has its choice of features, e.g.
 --config.evaluation.evaluators.linear_probe.features="{'model': 'student'}".
 
-None for resize_ratio resizes the whole image; for photographs of any shape
---config.evaluation.transform.resize_ratio=1.143 takes the middle, 224 of 256.
+Images are resized as RUN says; --config.data="{'resize_ratio': 1.143}" takes
+the middle of photographs, 224 of 256, and None resizes the image as a whole.
 """
 
 import ml_collections
@@ -26,7 +26,6 @@ def get_config() -> ml_collections.ConfigDict:
     train=dict(name="folder", path="data/images/train", labels=True),
     test=dict(name="folder", path="data/images/test", labels=True),
     batch_size=256,
-    transform=dict(resize_ratio=None),
     evaluators=dict(
       linear_probe=dict(seeds=3),
       knn=dict(),

@@ -18,7 +18,12 @@ def report(error: Exception, text: str | None = None) -> int:
   Returns:
     The exit status of the command.
   """
-  if os.environ.get("D2V_TRACEBACK"):
+  if shows_tracebacks():
     raise error
   print(f"error: {error if text is None else text}", file=sys.stderr)
   return EXIT_STATUS
+
+
+def shows_tracebacks() -> bool:
+  """Whether D2V_TRACEBACK asks for errors as they were raised."""
+  return bool(os.environ.get("D2V_TRACEBACK"))

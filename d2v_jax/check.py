@@ -132,7 +132,6 @@ def report(
   splits = opening.opened(
     dataset,
     {f"config.evaluation.{k}": v for k, v in sorted(measured.splits.items())},
-    transform=measured.fields.transform,
     batch_size=None if run is None else run.batch_size,
     evaluation_batch_size=measured.batch_size,
     evaluation_buckets=measured.fields.buckets or dataset.buckets,

@@ -31,6 +31,11 @@ Runs a run's evaluators on its newest checkpoint; the run stays as it is.
   d2v evaluate --workdir=runs/digits
   d2v evaluate configs/mine.py --workdir=runs/mine
 
+Or measures what the head of a run or an import predicts for other data; nothing
+of training is needed, and each recording is computed as if it were alone:
+
+  d2v evaluate --run=runs/imported --data=images/test
+
 The result is printed as JSON, and written to evaluation.json in the workdir.
 """
 _PROBE = """\
@@ -92,14 +97,41 @@ def train(argv: Sequence[str]) -> int:
 
 def evaluate(argv: Sequence[str]) -> int:
   """Runs `d2v evaluate`; returns the exit status."""
-  parser = run_arguments.parser("d2v evaluate", _EVALUATE)
+  parser = run_arguments.parser("d2v evaluate", _EVALUATE, needs_workdir=False)
   parser.add_argument(
     "config",
     metavar="NAME_OR_FILE",
     nargs="?",
     help=f"{_CONFIG}; by default the run's own",
   )
-  return _run("evaluate", *run_arguments.parse(parser, argv))
+  parser.add_argument(
+    "--run", metavar="RUN", help="workdir of a run or an import"
+  )
+  files = parser.add_argument_group("test data in place of a config's")
+  add = files.add_argument
+  add(
+    "--data",
+    metavar="PATH",
+    help="a folder with class folders, or a table (.csv, .tsv, .jsonl, "
+    ".parquet) with a column `path`, or `text` for text",
+  )
+  add("--split", help="of a table, the rows with this `split`")
+  add(
+    "--label",
+    metavar="COLUMN",
+    help="of a table; default: `label`, or for transcripts `text`",
+  )
+  add("--column", metavar="A[,B]", help="of text, or of the two of a pair")
+  flags, overrides = run_arguments.parse(parser, argv)
+  flags.run = flags.run or flags.workdir
+  flags.workdir = flags.workdir or flags.run
+  if flags.run is None:
+    parser.error(
+      "the following arguments are required: --workdir, or --run, of a run or "
+      "of an import"
+    )
+  _check_files(parser, flags)
+  return _run("evaluate", flags, overrides)
 
 
 def probe(argv: Sequence[str]) -> int:
@@ -112,6 +144,15 @@ def probe(argv: Sequence[str]) -> int:
   run_arguments.add_ownership(parser)
   flags, overrides = run_arguments.parse(parser, argv)
   return _run("probe", flags, [("init_from", flags.run), *overrides])
+
+
+def _check_files(parser, flags):
+  if flags.data is None:
+    for name in ("split", "label", "column"):
+      if getattr(flags, name):
+        parser.error(f"--{name} is of --data, which is not given")
+  elif flags.config:
+    parser.error("--data stands in place of a config; leave that out")
 
 
 def _run(
@@ -145,13 +186,33 @@ def _run(
   return status
 
 
-def _act(action, flags, overrides):
+def _show(results):
   import jax
 
-  from d2v_jax import actions, config_file
+  if jax.process_index() == 0:
+    print(json.dumps(results))
+  return exit_status.FINISHED
+
+
+def _act(action, flags, overrides):
+  from d2v_jax import actions, config_file, measure
   from d2v_jax.probe import is_probe
   from d2v_jax.training.start import Start
 
+  if getattr(flags, "data", None):
+    columns = tuple(flags.column.split(",")) if flags.column else ()
+    config = measure.files_config(
+      flags.run,
+      flags.data,
+      split=flags.split,
+      label=flags.label,
+      columns=columns,
+    )
+    for path, value in overrides:
+      config_file.override(config, path, value)
+    workdir = actions.writable(flags.workdir)
+    step, results = measure.run(config, flags.run, workdir)
+    return _show({"step": step, **results})
   if action == "evaluate":
     config = actions.to_evaluate(flags.workdir, flags.config)
   else:
@@ -161,10 +222,7 @@ def _act(action, flags, overrides):
   if action == "probe":
     actions.check_frozen(config, flags.config)
   if action == "evaluate" or is_probe(config):
-    results = actions.measure(config, flags.workdir)
-    if jax.process_index() == 0:
-      print(json.dumps(results))
-    return exit_status.FINISHED
+    return _show(actions.measure(config, flags.workdir))
   start = Start(
     lease_seconds=flags.lease,
     takeover=flags.takeover,

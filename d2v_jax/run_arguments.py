@@ -11,7 +11,10 @@ Any field of the config, and any argument of what it builds, can be set:
 
 
 def parser(
-  prog: str, description: str, epilog: str | None = OVERRIDES
+  prog: str,
+  description: str,
+  epilog: str | None = OVERRIDES,
+  needs_workdir: bool = True,
 ) -> argparse.ArgumentParser:
   """A parser to which a command adds what is its own.
 
@@ -19,6 +22,7 @@ def parser(
     prog: what is typed before the arguments.
     description: what the command does.
     epilog: what stands below the flags.
+    needs_workdir: whether --workdir must be given.
   """
   made = argparse.ArgumentParser(
     prog=prog,
@@ -29,7 +33,7 @@ def parser(
   )
   made.add_argument(
     "--workdir",
-    required=True,
+    required=needs_workdir,
     metavar="DIR",
     help="where the run lives: a folder or gs://bucket/path",
   )

@@ -114,6 +114,7 @@ WHOLE = {
   "configs_test.py",
   "distributed_test.py",
   "docs_test.py",
+  "from_files_test.py",
   "resume_test.py",
   "wheel_test.py",
 }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import sys
 from typing import Any
 
@@ -11,6 +12,8 @@ from d2v_jax.data.corrupt import problem
 from d2v_jax.data.epochs import kept
 from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example, Source
+
+_GROWTH = 1.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,19 @@ class Buckets:
     total = int(np.sum(lengths, dtype=np.int64))
     held = np.minimum(lengths, self.lengths[-1])
     return 1 - int(held.sum(dtype=np.int64)) / total if total else 0.0
+
+
+def growing(shortest: int, longest: int) -> Buckets:
+  """Returns buckets of which each is a quarter longer than the one before.
+
+  Args:
+    shortest: the first, in samples or tokens.
+    longest: the last; what is longer must be cut.
+  """
+  lengths = [min(shortest, longest)]
+  while lengths[-1] < longest:
+    lengths.append(min(longest, math.ceil(lengths[-1] * _GROWTH)))
+  return Buckets(tuple(lengths))
 
 
 def epoch_batches(

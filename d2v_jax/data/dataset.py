@@ -63,6 +63,8 @@ class Dataset(abc.ABC):
     max_corrupt: different corrupt records that a process passes over before it
       gives up.
     given: split -> data that stand in no file; None: there are none.
+    classes: names of the classes in the order of the network's outputs, by
+      which those of sources are numbered; None: each as the source has them.
     sources: name -> constructor of a source of records.
     needs_buckets: examples differ in length, so batches need lengths.
     normalised_at: section whose mean and std channels are normalised by.
@@ -75,6 +77,7 @@ class Dataset(abc.ABC):
   num_threads: int = 16
   num_workers: int = 0
   max_corrupt: int = 100
+  classes: tuple[str, ...] | None = None
 
   sources: ClassVar[Mapping[str, Callable]]
   needs_buckets: ClassVar[bool] = False
@@ -82,6 +85,8 @@ class Dataset(abc.ABC):
 
   def __post_init__(self) -> None:
     check_reading(self.num_threads, self.num_workers, self.max_corrupt)
+    if self.classes is not None and len(set(self.classes)) < len(self.classes):
+      raise ConfigError(f"{DATA}.classes has a name twice: {self.classes}.")
 
   # Fields, where a modality has such things.
 
@@ -200,23 +205,16 @@ class Dataset(abc.ABC):
     return at_anything(record)
 
   @abc.abstractmethod
-  def evaluation(
-    self, records: Any, transform: Section, where: str
-  ) -> EvaluationExamples:
+  def evaluation(self, records: Any, where: str) -> EvaluationExamples:
     """Makes records ready for the network.
 
     Args:
       records: a source, such as one of `sources`.
-      transform: config.evaluation.transform.
       where: path of the records in the config, for errors.
 
     Raises:
       ConfigError: names the field, what was got and what is allowed.
     """
-
-  @abc.abstractmethod
-  def check_evaluation(self, transform: Section) -> None:
-    """Raises ConfigError unless config.evaluation.transform is one."""
 
   def open(self, section: Section, where: str) -> Any:
     """Opens a source of records.
@@ -258,7 +256,9 @@ class Dataset(abc.ABC):
 
   @property
   def _sections(self) -> SourceSections:
-    return SourceSections(self.sources, self.given, self.given_records)
+    return SourceSections(
+      self.sources, self.given, self.given_records, self.classes
+    )
 
   def _mixed(self, records: MixedRecords, transform: Callable) -> MixedExamples:
     parts, rows = [], []

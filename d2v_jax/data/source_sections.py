@@ -12,6 +12,7 @@ from d2v_jax.data import mixture as mixture_lib
 from d2v_jax.data.given import Given
 from d2v_jax.data.mixed_examples import MixedRecords
 from d2v_jax.data.mixture import Mixture
+from d2v_jax.data.renumbered import renumbered
 
 Section = Mapping[str, Any]
 
@@ -24,11 +25,13 @@ class SourceSections:
     table: name -> constructor of a source, those of a modality.
     given: split -> data that stand in no file; None: there are none.
     given_records: (data, split) -> source of them.
+    classes: names of the network's classes in their order; None: any.
   """
 
   table: Mapping[str, Callable]
   given: Mapping[str, Any] | None
   given_records: Callable[[Any, str], Any]
+  classes: tuple[str, ...] | None = None
 
   @property
   def names(self) -> list[str]:
@@ -69,8 +72,10 @@ class SourceSections:
       ConfigError: names the field, what was got and what is allowed.
     """
     if _named(section, given_lib.NAME):
-      return self._open_given(section, where)
-    return config_lib.build(section, self.table, where)
+      records = self._open_given(section, where)
+    else:
+      records = config_lib.build(section, self.table, where)
+    return renumbered(records, self.classes, where)
 
   def open_to_train(self, section: Section, where: str) -> Any:
     """As `open`, of a section to train on, which may be a mixture."""

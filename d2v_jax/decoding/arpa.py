@@ -1,6 +1,7 @@
 """Word n-grams: language models in ARPA files."""
 
 import array
+import codecs
 import gzip
 import io
 import itertools
@@ -220,6 +221,8 @@ class _Lines:
     self.now = b""
     self.now = next(self._stream).strip()
     self.number += 1
+    if self.number == 1:
+      self.now = self.now.removeprefix(codecs.BOM_UTF8).strip()
     return self.now
 
   def error(self, text: str, number: int | None = None) -> ValueError:

@@ -2,14 +2,13 @@
 
 import dataclasses
 import hashlib
-import math
 from typing import Any
 
 import numpy as np
 
 from d2v_jax import config as config_lib
 from d2v_jax.config import Spec
-from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.buckets import growing
 from d2v_jax.data.class_sets import ClassSets
 from d2v_jax.data.corrupt import problem
 from d2v_jax.data.layout import Inputs, TokenInputs
@@ -18,21 +17,7 @@ from d2v_jax.modalities import MODALITIES
 # Padded length, samples or tokens.
 SHORTEST = {"signal": 64, "speech": 4_000, "text": 16}
 
-_GROWTH = 1.25
 _NO_LIMIT = 2**31 - 1
-
-
-def padded_lengths(shortest: int, longest: int) -> Buckets:
-  """Returns the lengths that examples are padded to: each a quarter longer.
-
-  Args:
-    shortest: the first, in samples or tokens.
-    longest: the last; what is longer must be cut.
-  """
-  lengths = [min(shortest, longest)]
-  while lengths[-1] < longest:
-    lengths.append(min(longest, math.ceil(lengths[-1] * _GROWTH)))
-  return Buckets(tuple(lengths))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +84,7 @@ class Examples:
       run={"inputs": inputs},
     )
     self._source, self._transform = dataset.evaluation(
-      source,
-      (config.get("evaluation") or {}).get("transform") or {},
-      "the run's config.data",
+      source, "the run's config.data"
     )
     self.lengths = getattr(self._source, "lengths", None)
     self.class_names = tuple(getattr(source, "class_names", ()))
@@ -113,7 +96,7 @@ class Examples:
     self._longest, self._cut, self._pad = longest, cut, pad
     self._padded = None
     if longest is not None:
-      self._padded = padded_lengths(SHORTEST[config["modality"]], longest)
+      self._padded = growing(SHORTEST[config["modality"]], longest)
       self._check_lengths()
 
   def __len__(self) -> int:

@@ -69,10 +69,9 @@ def fitted_config(
   if modality in ("speech", "signal"):
     # So that padding changes nothing, as if each recording came alone.
     changes["isolate_padding"] = True
-  transform = dict((config.get("evaluation") or {}).get("transform") or {})
-  if args.resize_ratio:
-    transform["resize_ratio"] = _ratio(args.resize_ratio)
   data = dict(config.get("data") or {})
+  if args.resize_ratio:
+    data["resize_ratio"] = _ratio(args.resize_ratio)
   if args.tokenizer:
     data["tokenizer"] = {"path": args.tokenizer}
   if args.range:
@@ -88,7 +87,6 @@ def fitted_config(
     **config,
     "encoder": {**config["encoder"], **changes},
     "data": data,
-    "evaluation": {"transform": transform},
   }, changes
 
 

@@ -8,7 +8,7 @@ arrays.
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,11 @@ from d2v_jax.interchange.weights import Arrays, InterchangeError
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLE = "pytorch_model.bin"
+PICKLE_INDEX = "pytorch_model.bin.index.json"
 
 _MIB = 1 << 20
 _MOST_JSON = _MIB
-_MOST_TOKENIZER = 64 * _MIB
+MOST_TOKENIZER = 64 * _MIB
 _MOST_INDEX = 16 * _MIB
 _DTYPES = {
   "F64": np.float64,
@@ -62,7 +63,7 @@ class Folder:
     """Whether there is such a file."""
     return (self.path / name).exists()
 
-  def read(self, name: str, most: int = _MOST_TOKENIZER) -> bytes:
+  def read(self, name: str, most: int = MOST_TOKENIZER) -> bytes:
     """Bytes of a file.
 
     Args:
@@ -109,15 +110,14 @@ class Folder:
     if self.has(WEIGHTS):
       return self.arrays(WEIGHTS)
     if self.has(INDEX):
-      return self._sharded()
+      return self._sharded(INDEX, self.arrays)
     if self.has(PICKLE):
-      arrays = torch_file.load(self._inside(PICKLE))
-      if not isinstance(arrays, dict):
-        raise InterchangeError(f"{self.path / PICKLE} holds no dict of weights")
-      return {str(k): _plain(v, str(k), PICKLE) for k, v in arrays.items()}
+      return self._pickled(PICKLE)
+    if self.has(PICKLE_INDEX):
+      return self._sharded(PICKLE_INDEX, self._pickled)
     raise InterchangeError(
-      f"{self.path} has none of {WEIGHTS}, {INDEX} and {PICKLE}; download the "
-      "weights, too."
+      f"{self.path} has none of {WEIGHTS}, {INDEX}, {PICKLE} and "
+      f"{PICKLE_INDEX}; download the weights, too."
     )
 
   def arrays(self, name: str) -> Arrays:
@@ -144,21 +144,29 @@ class Folder:
       arrays[key] = _plain(array, key, name)
     return arrays
 
-  def _sharded(self):
-    table = self.json(INDEX, _MOST_INDEX).get("weight_map")
+  def _pickled(self, name: str) -> Arrays:
+    """The arrays of one file that torch.save wrote."""
+    arrays = torch_file.load(self._inside(name))
+    if not isinstance(arrays, dict):
+      raise InterchangeError(f"{self.path / name} holds no dict of weights")
+    return {str(k): _plain(v, str(k), name) for k, v in arrays.items()}
+
+  def _sharded(self, index: str, read: Callable[[str], Arrays]) -> Arrays:
+    """The arrays of all files that an index names."""
+    table = self.json(index, _MOST_INDEX).get("weight_map")
     if not isinstance(table, dict) or not all(
       isinstance(name, str) for name in table.values()
     ):
       raise InterchangeError(
-        f"{self.path / INDEX}: weight_map must map names to files."
+        f"{self.path / index}: weight_map must map names to files."
       )
-    arrays = {}
+    arrays: Arrays = {}
     for name in sorted(set(table.values())):
-      arrays |= self.arrays(name)
+      arrays |= read(name)
     if arrays.keys() != table.keys():
       differ = sorted(arrays.keys() ^ table.keys())
       raise InterchangeError(
-        f"{self.path / INDEX} and its files differ in {len(differ)} weights, "
+        f"{self.path / index} and its files differ in {len(differ)} weights, "
         f"such as {differ[0]}; download the folder again."
       )
     return arrays

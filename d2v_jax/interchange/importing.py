@@ -9,6 +9,7 @@ import tempfile
 
 from etils import epath
 
+from d2v_jax import bad_input
 from d2v_jax.interchange import native
 from d2v_jax.interchange import run as runs
 from d2v_jax.interchange.fairseq import reader as fairseq
@@ -153,6 +154,15 @@ def _compare(
         differences, reason = parity.check(f"{folder}/model", alone)
   except InterchangeError as e:
     differences, reason = None, str(e)
+  except Exception as e:
+    # The comparison is optional, whatever the other library makes of a model.
+    if bad_input.shows_tracebacks():
+      raise
+    differences = None
+    reason = (
+      f"transformers does not compute this model ({type(e).__name__}; with "
+      "D2V_TRACEBACK=1 in the environment the import stops there and shows it)"
+    )
   if differences is None:
     if required:
       raise ValueError(f"--check: {reason}")

@@ -21,7 +21,10 @@ from d2v_jax.interchange.weights import (
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.models.encoder import Encoder
 from d2v_jax.objectives import OBJECTIVES
+from d2v_jax.training.inherited import INPUTS_MADE_WITH
 
+# Of config.data, what is between a file and a feature or a prediction.
+DATA = (*INPUTS_MADE_WITH, "labels", "classes")
 # The map of patches, whose rows are their pixels.
 _PATCHES = "feature_encoder/proj/kernel"
 # Samples that make a frame: six hours; beyond are mistakes, or worse.

@@ -31,6 +31,16 @@ batch = extractor(samples, sampling_rate=16_000, return_tensors="pt")""",
 tokenizer = AutoTokenizer.from_pretrained(folder)
 batch = tokenizer(text, return_tensors="pt")""",
 }
+# What the snippet ends with, for an encoder alone and by objective.
+_FEATURES = "features = outputs.last_hidden_state{tokens}.mean(1)"
+_RESULTS = {
+  "classification": """numbers = outputs.logits.argmax(-1).tolist()
+names = [model.config.id2label[number] for number in numbers]""",
+  "regression": "scores = outputs.logits[:, 0]",
+  "ctc": """from transformers import AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained(folder)
+texts = tokenizer.batch_decode(outputs.logits.argmax(-1))""",
+}
 _CARD = """---
 library_name: transformers
 # license: fill in before publishing
@@ -54,6 +64,7 @@ from transformers import {architecture}
 {inputs}
 model = {architecture}.from_pretrained(folder).eval()
 outputs = model(**batch, output_hidden_states=True)
+{result}
 ```
 
 `d2v convert import FOLDER RUN` makes a d2v_jax run of it again, with \
@@ -133,6 +144,9 @@ def text(
     table=_table(rows),
     architecture=architecture,
     inputs=_INPUTS[modality],
+    result=_RESULTS.get(objective, _FEATURES).format(
+      tokens="[:, 1:]" if modality == "vision" else ""
+    ),
   )
   if notes:
     card += "\n## Note\n\n" + "".join(f"- {note}\n" for note in notes)

@@ -17,7 +17,13 @@ from etils import epath
 from d2v_jax import config as config_lib
 from d2v_jax.interchange import run
 from d2v_jax.interchange.files import Folder, to_bytes, to_json, write_all
-from d2v_jax.interchange.model import Foreign, Model, assemble, resolved
+from d2v_jax.interchange.model import (
+  DATA,
+  Foreign,
+  Model,
+  assemble,
+  resolved,
+)
 from d2v_jax.interchange.weights import (
   Arrays,
   InterchangeError,
@@ -35,16 +41,6 @@ _VERSION = 1
 _LARGEST = 2**20
 # Modalities whose inputs have channels, as many as the weights say.
 _IMAGES = ("vision", "spectrogram")
-# What of config.data belongs to the model.
-_DATA = (
-  "labels",
-  "channels",
-  "range",
-  "background",
-  "mean",
-  "std",
-  "tokenizer",
-)
 _DESCRIPTION: dict[str, type] = {
   "modality": str,
   "encoder": dict,
@@ -78,7 +74,7 @@ def write(
   dest = epath.Path(dest)
   run.require_free(dest)
   weights = to_bytes(leaves(model), {"format": _FORMAT})
-  data = {k: v for k, v in model.data.items() if k in _DATA}
+  data = {k: v for k, v in model.data.items() if k in DATA}
   if model.files:
     data["tokenizer"] = {"path": "tokenizer"}
   elif "path" in data.get("tokenizer", {}):

@@ -28,6 +28,9 @@ from d2v_jax.training.profile import Profile
 # Grain's seeds are of 32 bits, and every draw of a run begins with its seed.
 _SEEDS = 2**32
 
+# Objectives with an output for each class.
+_OF_CLASSES = ("classification", "multi_label")
+
 # What may change between a run and its continuation: nothing that the numbers
 # depend on.
 RESUMABLE = (
@@ -42,6 +45,8 @@ RESUMABLE = (
   "sharding",
   "encoder.attention",
   "encoder.remat",
+  "data.resampling",
+  "data.resize_ratio",
   "data.source.path",
   "data.source.data_dir",
   "data.source.sources.*.path",
@@ -176,6 +181,7 @@ def open_data(plan: RunPlan) -> Experiment:
   settings = {
     f.name: getattr(plan, f.name) for f in dataclasses.fields(Settings)
   }
+  settings["config"] = _with_classes(plan.config, examples.source)
   return Experiment(
     **settings,
     # Class numbers are learned from these records.
@@ -203,6 +209,14 @@ def open_data(plan: RunPlan) -> Experiment:
       buckets=dataset.buckets,
     ),
   )
+
+
+def _with_classes(config: Spec, source: Any) -> Spec:
+  """A config that names the classes of a classifier's outputs."""
+  names = getattr(source, "class_names", ())
+  if not names or config["objective"].get("name") not in _OF_CLASSES:
+    return config
+  return {**config, "data": {**config["data"], "classes": names}}
 
 
 def _plan(
@@ -361,7 +375,7 @@ def check_outputs(objective: Spec, dataset: Dataset, source: Any) -> None:
   """
   outputs = (objective.get("head") or {}).get("num_outputs")
   wanted = getattr(dataset.labels, "num_outputs", None)
-  if objective.get("name") in ("classification", "multi_label"):
+  if objective.get("name") in _OF_CLASSES:
     wanted = len(getattr(source, "class_names", ())) or outputs
   if wanted is not None and outputs != wanted:
     raise ConfigError(

@@ -12,7 +12,7 @@ import numpy as np
 from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
-from d2v_jax.data.buckets import Buckets
+from d2v_jax.data.buckets import Buckets, growing
 from d2v_jax.data.dataset import EVALUATION, Dataset
 from d2v_jax.evaluators import EVALUATORS, Evaluator
 from d2v_jax.evaluators.features import (
@@ -56,8 +56,8 @@ class _Fields:
   Attributes:
     evaluators: name of each, or another key and the name among its fields ->
       its fields; None leaves one out.
-    transform: arguments of the modality's transform.
-    buckets: lengths of batches; None: those of config.data.
+    buckets: lengths of batches; None: those of config.data, or where it has
+      none, lengths that hold every example.
     batch_size: rows of a global batch, as many more as make each device's
       share whole; None: 64 for each device.
     every: see `Evaluation`.
@@ -65,7 +65,6 @@ class _Fields:
   """
 
   evaluators: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  transform: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   buckets: Buckets | None = None
   batch_size: int | None = None
   every: int = 0
@@ -109,18 +108,20 @@ class EvaluationPlan:
       for split, section in sorted(self.splits.items())
     }
     check_classes({"config.data.source": learned_from, **records})
+    examples = {
+      split: data.evaluation(source, f"{EVALUATION}.{split}")
+      for split, source in records.items()
+    }
     passes = {
       split: functools.partial(
         pipeline.eval_batches,
-        *data.evaluation(
-          source, self.fields.transform, f"{EVALUATION}.{split}"
-        ),
+        *examples[split],
         batch_size=self.batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        buckets=self.fields.buckets or data.buckets,
+        buckets=self._buckets(examples[split].source),
       )
-      for split, source in records.items()
+      for split in records
     }
     return Evaluation(
       self.evaluators,
@@ -129,6 +130,14 @@ class EvaluationPlan:
       self.fields.every,
       self.fields.references,
     )
+
+  def _buckets(self, source: Any) -> Buckets | None:
+    """Lengths of batches of a split."""
+    given = self.fields.buckets or self.data.buckets
+    if given is None and self.data.needs_buckets:
+      lengths = source.lengths
+      return growing(int(np.min(lengths)), int(np.max(lengths)))
+    return given
 
 
 def plan(
@@ -156,7 +165,6 @@ def plan(
     raise ConfigError(
       f"{EVALUATION}.buckets: examples all have one size; leave it out."
     )
-  data.check_evaluation(fields.transform)
   for split, section in splits.items():
     data.check_source(section, f"{EVALUATION}.{split}")
   evaluators = _evaluators(fields.evaluators, data, mesh)

@@ -14,6 +14,9 @@ INPUTS_MADE_WITH = (
   "channels",
   "range",
   "background",
+  "resize_ratio",
+  "resampling",
+  "variance_floor",
   "mean",
   "std",
   "tokenizer",
@@ -26,7 +29,8 @@ def inherit(
   """A config with what it leaves to the run of its `init_from`.
 
   These are the modality, arguments of the encoder, and of config.data what
-  inputs are made with (channels, mean and std of signals, the tokenizer). What
+  inputs are made with (INPUTS_MADE_WITH: channels, the tokenizer, ...), and of
+  the same objective, whose head is taken, the names of its classes. What
   the config gives itself stays; None leaves an argument of the encoder to its
   constructor.
 
@@ -58,9 +62,12 @@ def inherit(
       break
   merged = {"modality": theirs.get("modality"), **spec}
   data = theirs.get("data", {})
+  taken: tuple[str, ...] = INPUTS_MADE_WITH
+  if _objective(spec) == _objective(theirs) is not None:
+    taken = (*taken, "classes")  # the head comes along
   inherited = {
     "encoder": theirs.get("encoder", {}),
-    "data": {k: data[k] for k in INPUTS_MADE_WITH if k in data},
+    "data": {k: data[k] for k in taken if k in data},
   }
   for name, fields in inherited.items():
     own = spec.get(name, {})
@@ -71,3 +78,9 @@ def inherit(
     network = merged["encoder"].items()
     merged["encoder"] = {k: v for k, v in network if v is not None}
   return merged
+
+
+def _objective(config: Mapping[str, Any]) -> str | None:
+  """Name of a config's objective."""
+  objective = config.get("objective")
+  return objective.get("name") if isinstance(objective, Mapping) else None

@@ -105,6 +105,17 @@ class StoredRun:
     params |= self._item("params", every - averaged, mesh, stacked)
     return encoder.resize(params)
 
+  def trees(
+    self, encoder: Encoder, mesh: jax.sharding.Mesh
+  ) -> tuple[Params, Params]:
+    """All of the student, its head included, and of the teacher, on devices."""
+    stacked = encoder.sub_trees.stacked
+    student, teacher = (
+      self._item(item, set(self.stored.get(item, {})), mesh, stacked)
+      for item in ("params", "teacher_params")
+    )
+    return encoder.resize(student), encoder.resize(teacher) if teacher else {}
+
   def _item(
     self,
     item: str,

@@ -58,6 +58,7 @@ def get_config(name: str) -> ml_collections.ConfigDict:
     channels=3,
     augment=dict(crop_scale=(0.2, 1.0), flip=0.5, color_jitter=(0.4, 0.4, 0.4)),
     num_threads=2,
+    resize_ratio=None,
   )
   if name == "byol":
     c.data.augment = dict(views=2)
@@ -104,7 +105,6 @@ def get_config(name: str) -> ml_collections.ConfigDict:
     train=dict(name="folder", path="data/images/train", labels=True),
     test=dict(name="folder", path="data/images/test", labels=True),
     batch_size=500,
-    transform=dict(resize_ratio=None),
     evaluators=dict(linear_probe=dict(), knn=dict(), effective_rank=dict()),
   )
   return c

@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     augment=dict(crop_scale=None, flip=0.5, color_jitter=None),
     mask=dict(name="beit_blocks", num_masked=10, min_block=2),
     num_threads=2,
+    resize_ratio=None,
   )
   c.encoder = dict(
     name="vit",
@@ -45,7 +46,6 @@ def get_config() -> ml_collections.ConfigDict:
     train=dict(name="digits", split="train"),
     test=dict(name="digits", split="test"),
     batch_size=512,
-    transform=dict(resize_ratio=None),
     evaluators=dict(knn=dict(), effective_rank=dict()),
   )
   return c

@@ -11,6 +11,7 @@ from d2v_jax.data.buckets import (
   BucketStream,
   SortedByLength,
   epoch_batches,
+  growing,
 )
 
 BUCKETS = Buckets((10, 20, 40))
@@ -180,3 +181,11 @@ def test_what_training_crops_is_said(caplog):
   assert message.startswith(
     "training crops 2 of 4 examples to the largest bucket, 40: 48 % of all"
   )
+
+
+def test_growing():
+  lengths = growing(16, 512).lengths
+  assert lengths[0] == 16 and lengths[-1] == 512 and len(lengths) == 17
+  ratios = np.array(lengths[1:]) / lengths[:-1]
+  assert ratios.max() <= 1.3
+  assert growing(16, 7).lengths == (7,)

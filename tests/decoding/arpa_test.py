@@ -76,6 +76,12 @@ def test_probabilities_computed_by_hand(tmp_path, name):
     ), words
 
 
+def test_a_mark_of_the_byte_order_in_front(tmp_path):
+  text = "\ufeff" + TRIGRAM[TRIGRAM.index("\\data") :]
+  lm, plain = Arpa(write(tmp_path, text)), Arpa(write(tmp_path, TRIGRAM, "a"))
+  assert lm.numbers == plain.numbers and lm.order == 3
+
+
 def test_contexts(tmp_path):
   lm = Arpa(write(tmp_path, TRIGRAM))
   the, cat, sat = (lm.numbers[w] for w in ("the", "cat", "sat"))

@@ -19,7 +19,6 @@ from d2v_jax.data.images.image_files import ImageFolder
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.text import tokenizer
 from d2v_jax.extraction import command, compute
-from d2v_jax.extraction.examples import padded_lengths
 from d2v_jax.training.checkpoint import Checkpoints
 from tests import docs_test, random_runs, runs
 from tests.data.images import pictures
@@ -547,14 +546,6 @@ def test_too_long(modality, option, message, trained, inputs, tmp_path, capsys):
   assert run(*given, "--cut") == 0
   sizes = np.diff(read(out).offsets)
   assert len(sizes) == 21 and (sizes == sizes.max()).sum() > 1
-
-
-def test_padded_lengths():
-  lengths = padded_lengths(16, 512).lengths
-  assert lengths[0] == 16 and lengths[-1] == 512 and len(lengths) == 17
-  ratios = np.array(lengths[1:]) / lengths[:-1]
-  assert ratios.max() <= 1.3
-  assert padded_lengths(16, 7).lengths == (7,)
 
 
 @pytest.mark.parametrize(

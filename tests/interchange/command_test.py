@@ -14,7 +14,7 @@ import pytest
 
 from d2v_jax import bad_input, pretrained
 from d2v_jax import config as config_lib
-from d2v_jax.interchange import command, run
+from d2v_jax.interchange import command, importing, run
 from d2v_jax.interchange.fairseq import reader as fairseq
 from d2v_jax.interchange.huggingface import folder as huggingface
 from d2v_jax.interchange.model import Model, build
@@ -169,6 +169,24 @@ def test_a_file_s_activations_are_those_of_transformers(tmp_path, capsys):
   assert float(found[1]) < 1e-4
 
 
+def test_a_comparison_that_fails_stops_nothing(tmp_path, capsys, monkeypatch):
+  def fail(*_):
+    raise TypeError("of another library")
+
+  monkeypatch.setattr(importing.parity, "check", fail)
+  arguments = ["import", str(source(tmp_path))]
+  assert command.main([*arguments, str(tmp_path / "a")]) == 0
+  out, err = capsys.readouterr()
+  assert "transformers does not compute this model (TypeError;" in out
+  assert "of another library" not in out + err
+  assert command.main([*arguments, str(tmp_path / "b"), "--check"]) == 2
+  assert "error: --check: transformers does not" in capsys.readouterr().err
+  assert not (tmp_path / "b").exists()
+  monkeypatch.setenv("D2V_TRACEBACK", "1")
+  with pytest.raises(TypeError, match="of another library"):
+    command.main([*arguments, str(tmp_path / "c")])
+
+
 def test_import_of_an_encoder_alone(tmp_path, capsys):
   path, dest = source(tmp_path, "glue"), tmp_path / "dest"
   assert command.main(["import", str(path), str(dest), "--encoder_only"]) == 0
@@ -273,7 +291,7 @@ def bad_inputs(folder):
   (folder / "nothing").mkdir()
   run.write(folder / "run", small(teacher_params={}), {})
   (folder / "damaged").mkdir()
-  (folder / "damaged" / "run.json").write_text("{}")
+  (folder / "damaged" / "run.json").write_text('{"config": {"a": 1}}')
   good = source(folder)
   new = f"{folder}/new"
   return [

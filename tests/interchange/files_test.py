@@ -13,6 +13,7 @@ from tests.interchange.folders import (
   save,
   weights,
 )
+from tests.interchange.torch_file import torch_files
 
 
 def test_shards(exported):
@@ -38,6 +39,24 @@ def test_shards(exported):
       huggingface.read(folder)
   index.write_text(json.dumps({"weight_map": {"x": 3}}))
   with pytest.raises(InterchangeError, match="must map names to files"):
+    huggingface.read(folder)
+
+
+def test_shards_that_torch_saved(exported):
+  folder = exported("text")
+  plain = huggingface.read(folder)
+  arrays = weights(folder)
+  (folder / "model.safetensors").unlink()
+  names, table = sorted(arrays), {}
+  for i in range(2):
+    shard = f"pytorch_model-{i}.bin"
+    torch_files.save(folder / shard, {k: arrays[k] for k in names[i::2]})
+    table |= dict.fromkeys(names[i::2], shard)
+  index = folder / "pytorch_model.bin.index.json"
+  index.write_text(json.dumps({"weight_map": table}))
+  assert_bit_equal(huggingface.read(folder).params, plain.params)
+  index.unlink()
+  with pytest.raises(InterchangeError, match=r"and pytorch_model\.bin\.index"):
     huggingface.read(folder)
 
 

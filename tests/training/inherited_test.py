@@ -22,7 +22,18 @@ def test_what_a_config_leaves_out(run):
   got = inherit({"init_from": str(run), "encoder": {"drop_path": 0.5}})
   assert got["encoder"] == {**TINY["encoder"], "drop_path": 0.5}
   assert got["modality"] == "vision"
-  assert got["data"] == {"channels": TINY["data"]["channels"]}
+  data = {k: TINY["data"][k] for k in ("channels", "resize_ratio")}
+  assert got["data"] == data
+
+
+def test_names_of_classes_come_with_the_head(tmp_path):
+  head = {"name": "classification"}
+  config = {"objective": head, "data": {"classes": ["b", "a"]}}
+  (tmp_path / "run.json").write_text(json.dumps({"config": config}))
+  got = inherit({"init_from": str(tmp_path), "objective": head})
+  assert got["data"] == {"classes": ("b", "a")}
+  other = {"init_from": str(tmp_path), "objective": {"name": "ctc"}}
+  assert "data" not in inherit(other)
 
 
 def test_what_signals_are_normalised_by(tmp_path):

@@ -36,7 +36,6 @@ def opened(
   dataset: Dataset,
   sections: Mapping[str, Section],
   *,
-  transform: Section,
   batch_size: int | None,
   evaluation_batch_size: int,
   evaluation_buckets: Buckets | None,
@@ -47,7 +46,6 @@ def opened(
   Args:
     dataset: config.data.
     sections: path in the config -> source of a split to evaluate on.
-    transform: config.evaluation.transform.
     batch_size: examples in a batch to train on; None: nothing is trained.
     evaluation_batch_size: examples in a batch to evaluate on.
     evaluation_buckets: lengths of batches to evaluate on.
@@ -68,7 +66,7 @@ def opened(
     split = splits[name] = Split(name)
     with noted(findings, name):
       split.records = _counted(dataset.open(section, name))
-      split.examples = dataset.evaluation(split.records, transform, name)
+      split.examples = dataset.evaluation(split.records, name)
       if evaluation_buckets is not None:
         SortedByLength(
           split.examples.source, evaluation_buckets, evaluation_batch_size

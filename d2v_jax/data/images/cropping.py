@@ -1,12 +1,19 @@
 """Which piece of an image is cut out, and how it is resized."""
 
 import math
+from typing import Literal
 
 import cv2
 import numpy as np
+from PIL import Image
 
 _ATTEMPTS = 10
 _AT_ONCE = 4  # channels that OpenCV resizes
+
+# 'area' is `resize`; the others are Pillow's antialiased filters.
+Resampling = Literal[
+  "area", "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"
+]
 
 # The pipeline's own threads keep the cores busy; OpenCV's would get in the way.
 cv2.setNumThreads(1)
@@ -73,3 +80,29 @@ def resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     for part in np.split(image, range(_AT_ONCE, image.shape[2], _AT_ONCE), 2)
   ]
   return parts[0] if len(parts) == 1 else np.concatenate(parts, 2)
+
+
+def resample(
+  image: np.ndarray, shape: tuple[int, int], resampling: Resampling
+) -> np.ndarray:
+  """Resizes an image with the filter of a name.
+
+  Args:
+    image: uint8 [H, W, C].
+    shape: height and width of the result, in pixels.
+    resampling: 'area' is what `resize` does; others are Pillow's filters, bit
+      for bit, which other libraries prepare images with.
+
+  Returns:
+    uint8 [*shape, C].
+  """
+  if resampling == "area" or image.shape[:2] == tuple(shape):
+    return resize(image, shape)
+  rows, cols = shape
+  kind = Image.Resampling[resampling.upper()]
+  # Channel by channel: each is filtered by itself, however many there are.
+  parts = [
+    np.asarray(Image.fromarray(channel).resize((cols, rows), kind))
+    for channel in np.ascontiguousarray(image.transpose(2, 0, 1))
+  ]
+  return np.stack(parts, axis=2)

@@ -9,18 +9,18 @@ from d2v_jax.config import Choices, ConfigError, FromRun
 from d2v_jax.data.checking.look import Look
 from d2v_jax.data.dataset import (
   DATA,
-  EVALUATION,
   Dataset,
   EvaluationExamples,
   Example,
-  Section,
 )
 from d2v_jax.data.images import given as images_given
 from d2v_jax.data.images import look as image_look
+from d2v_jax.data.images.cropping import Resampling
 from d2v_jax.data.images.examples import DecodedImages
 from d2v_jax.data.images.pixels import MAX_PIXELS, Form
 from d2v_jax.data.images.sources import SOURCES
 from d2v_jax.data.images.transform import (
+  RESIZE_RATIO,
   ImageEvalTransform,
   ImageTrainTransform,
 )
@@ -43,6 +43,8 @@ class ImageData(Dataset):
     range: the values that become 0 and 255; None for 8 bits.
     background: grey level behind transparent images; None refuses them.
     max_pixels: images of more are refused.
+    resize_ratio: see `ImageEvalTransform`, as the next one.
+    resampling: what images to evaluate are resized with.
   """
 
   inputs: FromRun[ImageInputs]
@@ -52,6 +54,8 @@ class ImageData(Dataset):
   range: tuple[float, float] | None = None
   background: int | None = None
   max_pixels: int = MAX_PIXELS
+  resize_ratio: float | None = RESIZE_RATIO
+  resampling: Resampling = "area"
 
   sources: ClassVar[Mapping[str, Callable]] = SOURCES
 
@@ -59,7 +63,7 @@ class ImageData(Dataset):
     super().__post_init__()
     with config_lib.errors_at(DATA):
       _ = self.form
-    _ = self._side
+      _ = self._evaluation_transform(RecordLabel())
 
   @property
   def form(self) -> Form:
@@ -116,27 +120,14 @@ class ImageData(Dataset):
     """See `Dataset.given_records`."""
     return images_given.images(value, name)
 
-  def evaluation(
-    self, records: Any, transform: Section, where: str
-  ) -> EvaluationExamples:
+  def evaluation(self, records: Any, where: str) -> EvaluationExamples:
     """See `Dataset.evaluation`."""
     with config_lib.errors_at(where):
       source = DecodedImages(records, self.form)
     labels = self._labels_of(records) or RecordLabel()
-    made = self._evaluation_transform(transform, labels)
-    return EvaluationExamples(source, made)
+    return EvaluationExamples(source, self._evaluation_transform(labels))
 
-  def check_evaluation(self, transform: Section) -> None:
-    """See `Dataset.check_evaluation`."""
-    self._evaluation_transform(transform, RecordLabel())
-
-  def _evaluation_transform(
-    self, fields: Section, labels: Labels
-  ) -> ImageEvalTransform:
-    return config_lib.call(
-      ImageEvalTransform,
-      fields,
-      f"{EVALUATION}.transform",
-      image_size=self._side,
-      labels=labels,
+  def _evaluation_transform(self, labels: Labels) -> ImageEvalTransform:
+    return ImageEvalTransform(
+      self._side, self.resize_ratio, self.resampling, labels
     )

@@ -6,7 +6,12 @@ import math
 import numpy as np
 
 from d2v_jax.data.images import colors
-from d2v_jax.data.images.cropping import crop_box, resize
+from d2v_jax.data.images.cropping import (
+  Resampling,
+  crop_box,
+  resample,
+  resize,
+)
 from d2v_jax.data.images.rand_augment import RandAugment
 from d2v_jax.data.images.view_augment import ViewAugment
 from d2v_jax.data.labels import Labels, RecordLabel
@@ -15,6 +20,7 @@ from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Example
 
 _LARGEST = 2**15 - 1  # what OpenCV can warp
+RESIZE_RATIO = 256 / 224
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +182,9 @@ class ImageEvalTransform:
     resize_ratio: the shorter side is first made round(S * resize_ratio) long,
       then the central square is cut out; None: the image is resized to the
       square as a whole.
+    resampling: what it is resized with, see `resample`. With all but 'area' a
+      centre between two pixels is rounded as by the libraries whose filters
+      these are, towards the top left; else as torchvision does.
     labels: example -> label, where it has one.
 
   Raises:
@@ -185,7 +194,8 @@ class ImageEvalTransform:
   """
 
   image_size: int
-  resize_ratio: float | None = 256 / 224
+  resize_ratio: float | None = RESIZE_RATIO
+  resampling: Resampling = "area"
   labels: Labels = dataclasses.field(default_factory=RecordLabel)
 
   def __post_init__(self) -> None:
@@ -212,10 +222,15 @@ class ImageEvalTransform:
       # torchvision cuts the longer side to whole pixels; guard against 299.99.
       longer = max(short, int(max(image.shape[:2]) * scale + 1e-6))
       wide = image.shape[1] >= image.shape[0]
-      image = resize(image, (short, longer) if wide else (longer, short))
-      top, left = (round((side - size) / 2) for side in image.shape[:2])
+      shape = (short, longer) if wide else (longer, short)
+      image = resample(image, shape, self.resampling)
+      spare = [side - size for side in shape]
+      if self.resampling == "area":
+        top, left = (round(n / 2) for n in spare)
+      else:
+        top, left = (n // 2 for n in spare)
       image = image[top : top + size, left : left + size]
-    image = resize(image, (size, size))
+    image = resample(image, (size, size), self.resampling)
     out: Example = {"inputs": np.ascontiguousarray(image)}
     if "label" in example:
       out["label"] = self.labels(example)

@@ -9,11 +9,9 @@ from d2v_jax.config import FromRun
 from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.dataset import (
   DATA,
-  EVALUATION,
   Dataset,
   EvaluationExamples,
   Example,
-  Section,
 )
 from d2v_jax.data.labels import Labels
 from d2v_jax.data.layout import WaveformInputs
@@ -93,27 +91,10 @@ class RecordingData(Dataset):
       "record": 0,
     }
 
-  def evaluation(
-    self, records: Any, transform: Section, where: str
-  ) -> EvaluationExamples:
+  def evaluation(self, records: Any, where: str) -> EvaluationExamples:
     """See `Dataset.evaluation`."""
     labels = self._labels_of(records)
     with config_lib.errors_at(where):
       source = self.usable(records, labels)
-    made = self._evaluation_transform(transform, labels)
+    made = RecordingEvalTransform(self.inputs.conv_layers, labels)
     return EvaluationExamples(source, made)
-
-  def check_evaluation(self, transform: Section) -> None:
-    """See `Dataset.check_evaluation`."""
-    self._evaluation_transform(transform)
-
-  def _evaluation_transform(
-    self, fields: Section, labels: Labels | None = None
-  ) -> RecordingEvalTransform:
-    return config_lib.call(
-      RecordingEvalTransform,
-      fields,
-      f"{EVALUATION}.transform",
-      conv_layers=self.inputs.conv_layers,
-      labels=labels,
-    )

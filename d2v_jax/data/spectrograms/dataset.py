@@ -14,11 +14,9 @@ from d2v_jax.data import mel
 from d2v_jax.data.checking.look import Look
 from d2v_jax.data.dataset import (
   DATA,
-  EVALUATION,
   Dataset,
   EvaluationExamples,
   Example,
-  Section,
 )
 from d2v_jax.data.labels import CLASS_LABELS, Labels
 from d2v_jax.data.layout import ConvLayers, SpectrogramInputs
@@ -111,24 +109,13 @@ class SpectrogramData(Dataset):
     """See `Dataset.given_records`."""
     return speech_given.recordings(value, name)
 
-  def evaluation(
-    self, records: Any, transform: Section, where: str
-  ) -> EvaluationExamples:
+  def evaluation(self, records: Any, where: str) -> EvaluationExamples:
     """See `Dataset.evaluation`."""
     labels = self._labels_of(records)
     with config_lib.errors_at(where):
       source = self._utterances(records, 0)
-    self.check_evaluation(transform)
     made = SpectrogramEvalTransform(self._frames, labels)
     return EvaluationExamples(source, made)
-
-  def check_evaluation(self, transform: Section) -> None:
-    """See `Dataset.check_evaluation`."""
-    if transform:
-      raise ConfigError(
-        f"{EVALUATION}.transform: of spectrograms it has no fields; leave it "
-        f"out, got {', '.join(sorted(transform))}."
-      )
 
   def _utterances(self, records: Any, min_samples: int) -> Utterances:
     return Utterances(

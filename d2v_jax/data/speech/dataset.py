@@ -4,17 +4,19 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
+from d2v_jax import config as config_lib
 from d2v_jax.config import Choices, ConfigError
 from d2v_jax.data.checking.look import Look
 from d2v_jax.data.dataset import DATA
 from d2v_jax.data.labels import LABELS, Labels
 from d2v_jax.data.masks.mask import Mask
 from d2v_jax.data.masks.speech import MASKS
+from d2v_jax.data.ranges import check_range
 from d2v_jax.data.recordings.dataset import RecordingData
 from d2v_jax.data.source import Record
 from d2v_jax.data.speech import given as speech_given
 from d2v_jax.data.speech import look as speech_look
-from d2v_jax.data.speech.decoding import MAX_SECONDS
+from d2v_jax.data.speech.decoding import MAX_SECONDS, VARIANCE_FLOOR
 from d2v_jax.data.speech.examples import (
   Utterances,
   evaluation_utterances,
@@ -33,6 +35,8 @@ class SpeechData(RecordingData):
     labels: what makes the labels; None to pretrain.
     min_samples: utterances that are shorter are left out of training.
     max_seconds: recordings that are longer are left out, and not decoded.
+    variance_floor: added to the variance of a recording, by whose root it is
+      divided.
   """
 
   mask: Annotated[Mask | None, Choices(MASKS)] = None
@@ -40,6 +44,7 @@ class SpeechData(RecordingData):
   labels: Annotated[Labels | None, Choices(LABELS)] = None
   min_samples: int = 0
   max_seconds: float = MAX_SECONDS
+  variance_floor: float = VARIANCE_FLOOR
 
   sources: ClassVar[Mapping[str, Callable]] = SOURCES
 
@@ -49,6 +54,8 @@ class SpeechData(RecordingData):
       raise ConfigError(
         f"{DATA}.min_samples must be 0 or more, got {self.min_samples}."
       )
+    with config_lib.errors_at(DATA):
+      check_range("speech", "variance_floor", self.variance_floor, 1e-12, 1.0)
 
   def training_examples(self, records: Any) -> Utterances:
     """See `Dataset.training_examples`."""
@@ -60,6 +67,7 @@ class SpeechData(RecordingData):
       min_samples=self.min_samples,
       max_seconds=self.max_seconds,
       conv_layers=self.inputs.conv_layers,
+      variance_floor=self.variance_floor,
     )
 
   def look(self, record: Record) -> Look:
@@ -77,4 +85,5 @@ class SpeechData(RecordingData):
       labels=labels,
       max_seconds=self.max_seconds,
       conv_layers=self.inputs.conv_layers,
+      variance_floor=self.variance_floor,
     )

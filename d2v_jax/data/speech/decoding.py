@@ -15,11 +15,11 @@ from d2v_jax.data.speech import containers, mpeg4
 
 SAMPLE_RATE = 16_000
 MAX_SECONDS = 1800.0
+VARIANCE_FLOOR = 1e-5
 
 _SILENCE = 1e-4  # -80 dB; the least step of 16 bits is 3e-5
 _BLOCK = 1 << 20
 _UNKNOWN = 1 << 62  # libsndfile's count when the header has none is above it
-_VARIANCE_FLOOR = 1e-5
 _LEAST_RATE = 1000  # fewer samples a second are no sound
 _MOST_SAMPLES = 96_000  # of all channels, for each second that is allowed
 _CANCELLED = 0.1  # of the loudest channel is left in the mean
@@ -146,19 +146,22 @@ def converted(
   return samples
 
 
-def normalise(samples: np.ndarray) -> np.ndarray:
+def normalise(
+  samples: np.ndarray, variance_floor: float = VARIANCE_FLOOR
+) -> np.ndarray:
   """Returns an utterance with zero mean and unit variance.
 
   Args:
     samples: floating-point [n], a whole utterance: it is cropped afterwards.
+    variance_floor: what is added to the variance.
 
   Returns:
-    float32 [n], (x - mean) / sqrt(variance + 1e-5).
+    float32 [n], (x - mean) / sqrt(variance + variance_floor).
 
   Source: data2vec's code, a layer norm over the utterance in front of the crop.
   """
   exact = samples.astype(np.float64)
-  scale = 1 / np.sqrt(exact.var() + _VARIANCE_FLOOR)
+  scale = 1 / np.sqrt(exact.var() + variance_floor)
   return ((exact - exact.mean()) * scale).astype(np.float32)
 
 

@@ -39,6 +39,7 @@ class Utterances(UsableRecordings):
     max_seconds: leave out longer ones, which are not decoded at all.
     conv_layers: (channels, kernel, stride) of the model's convolutions.
     sample_rate: samples per second of the examples.
+    variance_floor: see `decoding.normalise`.
 
   Attributes:
     lengths: int64 [n], samples of each utterance, from the files' headers.
@@ -70,6 +71,7 @@ class Utterances(UsableRecordings):
     max_seconds: float = decoding.MAX_SECONDS,
     conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
     sample_rate: int = decoding.SAMPLE_RATE,
+    variance_floor: float = decoding.VARIANCE_FLOOR,
   ):
     if min_samples < 0:
       raise ValueError(
@@ -84,6 +86,7 @@ class Utterances(UsableRecordings):
     self._min_samples = min_samples
     self._max_seconds = max_seconds
     self._sample_rate = sample_rate
+    self._variance_floor = variance_floor
     lengths = source.lengths(sample_rate)
     frames = layout.num_frames(lengths, self._conv_layers)
     reasons = {
@@ -116,7 +119,8 @@ class Utterances(UsableRecordings):
     if few or len(samples) < self._min_samples:
       raise Unreadable(f"too short: {len(samples)} samples")
     decoding.check_sound(samples)
-    example: Example = {"samples": decoding.normalise(samples)}
+    normalised = decoding.normalise(samples, self._variance_floor)
+    example: Example = {"samples": normalised}
     return example | {k: record[k] for k in ("text", "label") if k in record}
 
 
@@ -128,6 +132,7 @@ def training_utterances(
   min_samples: int = 0,
   max_seconds: float = decoding.MAX_SECONDS,
   conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
+  variance_floor: float = decoding.VARIANCE_FLOOR,
 ) -> Utterances:
   """Utterances to train on.
 
@@ -141,6 +146,7 @@ def training_utterances(
     min_samples: leave out shorter ones.
     max_seconds: leave out longer ones.
     conv_layers: (channels, kernel, stride) of the model's convolutions.
+    variance_floor: see `decoding.normalise`.
 
   Raises:
     ValueError: as `Utterances` does.
@@ -154,6 +160,7 @@ def training_utterances(
     max_samples=buckets.lengths[-1] if transcribed else None,
     max_seconds=max_seconds,
     conv_layers=conv_layers,
+    variance_floor=variance_floor,
   )
 
 
@@ -163,6 +170,7 @@ def evaluation_utterances(
   labels: Labels | None = None,
   max_seconds: float = decoding.MAX_SECONDS,
   conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
+  variance_floor: float = decoding.VARIANCE_FLOOR,
 ) -> Utterances:
   """Every utterance that has a frame, whatever its label.
 
@@ -171,12 +179,17 @@ def evaluation_utterances(
     labels: what makes the labels; None when they do not matter.
     max_seconds: leave out longer ones.
     conv_layers: (channels, kernel, stride) of the model's convolutions.
+    variance_floor: see `decoding.normalise`.
 
   Raises:
     ValueError: as `Utterances` does.
   """
   return Utterances(
-    source, labels=labels, max_seconds=max_seconds, conv_layers=conv_layers
+    source,
+    labels=labels,
+    max_seconds=max_seconds,
+    conv_layers=conv_layers,
+    variance_floor=variance_floor,
   )
 
 

@@ -10,11 +10,9 @@ from d2v_jax.data.buckets import Buckets
 from d2v_jax.data.checking.look import Look
 from d2v_jax.data.dataset import (
   DATA,
-  EVALUATION,
   Dataset,
   EvaluationExamples,
   Example,
-  Section,
 )
 from d2v_jax.data.labels import LABELS, Labels
 from d2v_jax.data.layout import TokenInputs
@@ -112,32 +110,16 @@ class TextData(Dataset):
     """See `Dataset.given_records`."""
     return text_given.texts(value, name)
 
-  def evaluation(
-    self, records: Any, transform: Section, where: str
-  ) -> EvaluationExamples:
+  def evaluation(self, records: Any, where: str) -> EvaluationExamples:
     """See `Dataset.evaluation`."""
     tokenizer = self._tokenizer()
     with config_lib.errors_at(where):
       source = examples.Texts(
         records, tokenizer, self.inputs.vocab_size, self.inputs.max_tokens
       )
-    made = self._evaluation_transform(transform, self._labels_of(records))
+    labels = self._labels_of(records)
+    made = TextEvalTransform(self.inputs.vocab_size, labels)
     return EvaluationExamples(source, made)
-
-  def check_evaluation(self, transform: Section) -> None:
-    """See `Dataset.check_evaluation`."""
-    self._evaluation_transform(transform)
-
-  def _evaluation_transform(
-    self, fields: Section, labels: Labels | None = None
-  ) -> TextEvalTransform:
-    return config_lib.call(
-      TextEvalTransform,
-      fields,
-      f"{EVALUATION}.transform",
-      vocab_size=self.inputs.vocab_size,
-      labels=labels,
-    )
 
   def _tokenizer(self) -> dict[str, str]:
     if self.tokenizer is None:

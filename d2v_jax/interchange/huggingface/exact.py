@@ -22,8 +22,20 @@ from d2v_jax.interchange.weights import Arrays, InterchangeError, Tree, flatten
 CONFIG = native.CONFIG
 ARRAYS = "d2v_jax.safetensors"
 _VERSION = 1
-_BELONGS_TO = (WEIGHTS, "config.json", ARRAYS)
+_BELONGS_TO = (
+  WEIGHTS,
+  ARRAYS,
+  "config.json",
+  "merges.txt",
+  "preprocessor_config.json",
+  "processor_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "vocab.json",
+)
 _MOST_CONFIG = 16 << 20
+# Of config.data, what stands for files.
+_FILES = ("tokenizer",)
 
 
 def write(
@@ -35,7 +47,7 @@ def write(
     model: what reading is to give back.
     which: whose weights `files` have, 'teacher' or 'student'.
     readable: parameters that reading `files` gives without these two.
-    files: name -> bytes; model.safetensors and config.json of them count.
+    files: name -> bytes; those of _BELONGS_TO count.
   """
   known = flatten(readable)
   others = {
@@ -49,7 +61,7 @@ def write(
     "model": which,
     **native.described(model),
     **{tree: sorted(flatten(getattr(model, tree))) for tree in native.TREES},
-    "sha256": {name: _digest(files[name]) for name in _BELONGS_TO},
+    "sha256": {k: _digest(files[k]) for k in _BELONGS_TO if k in files},
   }
   return {ARRAYS: files[ARRAYS], CONFIG: to_json(content)}
 
@@ -57,9 +69,9 @@ def write(
 def restore(folder: Folder, plain: Model) -> Model:
   """What was written, if the two files are there and belong to the others.
 
-  They do if the SHA-256 of model.safetensors, config.json and
-  d2v_jax.safetensors are those in d2v_jax.json; else other software has changed
-  the model since, and a note says that they were left out.
+  They do if the SHA-256 of the others are those in d2v_jax.json; else other
+  software has changed the model since, or how its inputs are prepared, and a
+  note says that they were left out.
 
   Args:
     folder: with or without the two files.
@@ -94,7 +106,7 @@ def restore(folder: Folder, plain: Model) -> Model:
   model = native.restored(content, trees, source)
   return dataclasses.replace(
     model,
-    data=plain.data | model.data,
+    data=model.data | {k: v for k, v in plain.data.items() if k in _FILES},
     files=plain.files,
     description=plain.description,
   )

@@ -26,24 +26,24 @@ from d2v_jax.interchange.huggingface.parts import (
   Incoming,
   Outgoing,
   Written,
+  label_fields,
   prefixed,
   refuse,
   unprefixed,
 )
-from d2v_jax.interchange.model import Model, assemble, resolved
+from d2v_jax.interchange.model import DATA, Model, assemble, resolved
 from d2v_jax.interchange.options import Options
 from d2v_jax.interchange.weights import InterchangeError, Tree
 from d2v_jax.objectives import SUB_TREES, ema
 
 CONFIG = "config.json"
+_ADAPTER = "adapter_config.json"
 MODELS = ("teacher", "student")
 _MODULES: dict[str, types.ModuleType] = {
   "vision": vision,
   "speech": speech,
   "text": text,
 }
-# What of config.data belongs to the model.
-_DATA = ("labels", "channels", "range", "background")
 
 
 def read(folder: epath.PathLike) -> Model:
@@ -97,7 +97,7 @@ def write(
     )
   dest = epath.Path(dest)
   run.require_free(dest)
-  data = {k: v for k, v in model.data.items() if k in _DATA}
+  data = {k: v for k, v in model.data.items() if k in DATA and k != "tokenizer"}
   model = dataclasses.replace(model, data=data)
   if not model.teacher_params:
     which = "student"
@@ -168,6 +168,13 @@ def kind(folder: Folder) -> tuple[types.ModuleType, Incoming]:
     raise config.error("auto_map", "code of its own is never run")
   if config["pruned_heads"]:
     raise config.error("pruned_heads", "this library has all heads")
+  if config["quantization_config"]:
+    raise config.error("quantization_config", "weights must be floats")
+  if folder.has(_ADAPTER):
+    raise InterchangeError(
+      f"{folder.path / _ADAPTER}: transformers adds adapters to the weights, "
+      "and this library does not; merge them, and save the model again."
+    )
   named = config["architectures"] or [module.BASE]
   choices = list(module.ARCHITECTURES)
   if not isinstance(named, list) or named[0] not in choices:
@@ -209,11 +216,8 @@ def _written(model: Model, params: Tree) -> Written:
   if head is None:
     return dataclasses.replace(written, config=config)
   if name in PROBLEMS:
-    labels = {str(i): f"LABEL_{i}" for i in range(head.num_outputs)}
-    config |= {
-      "id2label": labels,
-      "label2id": {label: int(i) for i, label in labels.items()},
-      "problem_type": PROBLEMS[name],
-    }
+    classes = model.data.get("classes")
+    config |= label_fields(classes, head.num_outputs)
+    config["problem_type"] = PROBLEMS[name]
   arrays = prefixed(written.arrays, module.PREFIX)
   return dataclasses.replace(written, config=config, arrays=arrays)

@@ -25,6 +25,7 @@ Batch = dict[str, np.ndarray]
 
 _FRAMES = 40
 _TOKENS = 24
+_SIDES = ("image_size", "patch_size")
 
 
 def check(
@@ -55,7 +56,7 @@ def check(
   except ImportError:
     return _missing("transformers")
   there = Folder(epath.Path(folder))
-  theirs = _network(there, torch, transformers)
+  theirs = _network(there, model, torch, transformers)
   network, objective = build(
     model.modality, resolved(model.modality, model.encoder), model.objective
   )
@@ -101,11 +102,17 @@ def _missing(library: str) -> tuple[None, str]:
   return None, f"{library} is not installed; pip install d2v_jax[parity]"
 
 
-def _network(folder: Folder, torch: Any, transformers: Any) -> Any:
+def _network(
+  folder: Folder, model: Model, torch: Any, transformers: Any
+) -> Any:
   """The model of transformers, with the weights of a folder."""
   module, incoming = kind(folder)
   config = incoming.config
   known = {k: config[k] for k in module.DEFAULTS}
+  # Pairs and objects are read as numbers; transformers is given numbers.
+  known |= {
+    k: v for k, v in model.encoder.items() if k in _SIDES and k in known
+  }
   if config["id2label"] is not None:
     known["num_labels"] = num_labels(config)
   architecture = getattr(transformers, incoming.architecture)

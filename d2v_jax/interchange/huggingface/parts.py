@@ -1,7 +1,7 @@
 """What the modalities of a Hugging Face folder share, both ways."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from d2v_jax.interchange.files import Folder
@@ -119,6 +119,48 @@ def classifier(config: Options) -> tuple[str, int]:
     return "regression", 1
   config.require("problem_type", None, one)
   return "classification", outputs
+
+
+def class_names(config: Options) -> dict[str, Any]:
+  """config.data with the names of a classifier's outputs, if it has any."""
+  names = config["id2label"]
+  if names is None:
+    return {}
+  count = num_labels(config)
+  ordered = [names.get(str(i), names.get(i)) for i in range(count)]
+  if not all(isinstance(name, str) for name in ordered):
+    what = f"it must be names for each of the numbers 0 to {count - 1}"
+    raise config.error("id2label", what)
+  if len(set(ordered)) < count:
+    raise config.error("id2label", "two outputs have one name")
+  if ordered == _numbered(count):  # nobody gave them names
+    return {}
+  return {"classes": tuple(ordered)}
+
+
+def label_fields(
+  classes: Sequence[str] | None, count: int
+) -> dict[str, dict[str, Any]]:
+  """The same for config.json.
+
+  Args:
+    classes: names in order; None where they have none.
+    count: of outputs.
+
+  Raises:
+    InterchangeError: there are more or fewer names than outputs.
+  """
+  names = _numbered(count) if classes is None else list(classes)
+  if len(names) != count:
+    raise refuse("data.classes", tuple(names), f"the head has {count} outputs")
+  return {
+    "id2label": {str(i): name for i, name in enumerate(names)},
+    "label2id": {name: i for i, name in enumerate(names)},
+  }
+
+
+def _numbered(count: int) -> list[str]:
+  return [f"LABEL_{i}" for i in range(count)]
 
 
 def num_labels(config: Options) -> int:

@@ -11,12 +11,18 @@ import numpy as np
 
 from d2v_jax import config as config_lib
 from d2v_jax.data.labels import LABELS
-from d2v_jax.interchange.huggingface import ctc, names, preprocessor
+from d2v_jax.interchange.huggingface import (
+  audio_processor,
+  ctc,
+  names,
+  preprocessor,
+)
 from d2v_jax.interchange.huggingface.parts import (
   PROBLEMS,
   Incoming,
   Outgoing,
   Written,
+  class_names,
   classifier,
   refuse,
   require_settings,
@@ -83,23 +89,24 @@ def read(theirs: Incoming) -> Foreign:
   """
   config, arrays = theirs.config, theirs.arrays
   encoder = _encoder(config)
-  preprocessor.check_speech(theirs.folder)
-  notes = [
+  data, notes = audio_processor.read(theirs.folder)
+  notes += [
     f"{name}={config[name]} acts in training only, and not here"
     for name in ("feat_proj_dropout", "final_dropout")
     if config.rate(name)
   ]
-  objective, data = {}, {}
+  objective = {}
   if theirs.architecture == _CTC:
     columns, labels, more = ctc.read(config, theirs.folder)
     notes += more
-    data = {"labels": labels} if labels else {}
+    data |= {"labels": labels} if labels else {}
     objective = dict(name="ctc", head=dict(num_outputs=len(columns)))
     arrays = ctc.chosen(arrays, columns, config.integer("vocab_size"))
   elif theirs.architecture == _CLASSIFIER:
     config.require("use_weighted_layer_sum", False)
     name, outputs = classifier(config)
     objective = dict(name=name, head=dict(num_outputs=outputs))
+    data |= class_names(config)
     arrays = _as_one_map(arrays)
   masked = "masked_spec_embed" in arrays
   if not masked:
@@ -176,7 +183,7 @@ def write(ours: Outgoing) -> Written:
     eos_token_id=None,
     **labels,
   )
-  files = {preprocessor.NAME: preprocessor.write_speech()}
+  files = {preprocessor.NAME: audio_processor.write()}
   spec = ours.model.data.get("labels")
   if ours.architecture == _CTC and spec:
     characters = config_lib.build(spec, LABELS, "config.data.labels")

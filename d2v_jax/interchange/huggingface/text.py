@@ -15,6 +15,7 @@ from d2v_jax.interchange.huggingface.parts import (
   Incoming,
   Outgoing,
   Written,
+  class_names,
   classifier,
   require_settings,
   size_fields,
@@ -78,6 +79,7 @@ def read(theirs: Incoming) -> Foreign:
     name, outputs = classifier(config)
     head = dict(num_outputs=outputs, pool="first", hidden=True)
     objective = dict(name=name, head=head)
+    data |= class_names(config)
   if any(name.startswith("pooler.") for name in arrays):
     notes.append("the pooler was left out: it is no part of the encoder")
   return Foreign(

@@ -8,12 +8,14 @@ from typing import Any
 
 from d2v_jax.data.layout import BOS, EOS
 from d2v_jax.data.text import tokenizer as tokenizer_lib
-from d2v_jax.interchange.files import Folder, to_json
+from d2v_jax.data.text.tokenizer_files import MASK, SPECIALS
+from d2v_jax.interchange.files import MOST_TOKENIZER, Folder, to_json
 from d2v_jax.interchange.weights import InterchangeError
 
 # Where they are in `Model.files`, and so beside a run.
 FOLDER = "tokenizer"
 _JSON = "tokenizer.json"
+_CONFIG = "tokenizer_config.json"
 _PAIR = ("vocab.json", "merges.txt")
 _TOKENS = dict(
   bos_token="<s>",
@@ -43,7 +45,9 @@ def read(
     return {}, {}, ["there is no tokenizer: set config.data.tokenizer"]
   try:
     size = _load(files).vocab_size
-  except (ValueError, TypeError, KeyError, AttributeError) as e:
+    if reason := _other_ids(folder):
+      return {}, {}, [f"its tokenizer was left out: {reason}"]
+  except (ValueError, TypeError, LookupError, AttributeError) as e:
     return {}, {}, [f"its tokenizer was left out: {e}"]
   if size != vocab_size:
     note = f"its tokenizer was left out: it has {size} tokens, not {vocab_size}"
@@ -99,12 +103,58 @@ def write(files: Mapping[str, bytes], max_tokens: int) -> dict[str, bytes]:
     }
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     written = json.dumps(content, ensure_ascii=False).encode()
-    return {_JSON: written, "tokenizer_config.json": to_json(config)}
+    return {_JSON: written, _CONFIG: to_json(config)}
   if set(_PAIR) <= there.keys():
     config["tokenizer_class"] = "RobertaTokenizer"
     pair = {name: there[name] for name in _PAIR}
-    return {**pair, "tokenizer_config.json": to_json(config)}
+    return {**pair, _CONFIG: to_json(config)}
   return {}
+
+
+def _other_ids(folder: Folder) -> str:
+  """Why the folder's tokenizer gives other ids than ours would; '' if none."""
+  config = folder.json(_CONFIG) if folder.has(_CONFIG) else {}
+  for name in ("add_prefix_space", "do_lower_case", "auto_map"):
+    if config.get(name):
+      return f"{_CONFIG}: {name}={config[name]!r}, and ours does not do that"
+  if not folder.has(_JSON):
+    return ""
+  content = folder.json(_JSON, most=MOST_TOKENIZER)
+  specials = {*SPECIALS, MASK}
+  for entry in content.get("added_tokens") or []:
+    if (token := entry["content"]) not in specials:
+      return f"{_JSON}: added_tokens has {token!r}, and ours looks for no such"
+  around = _around(content.get("post_processor"))
+  if around != (
+    ("<s>", "A", "</s>"),
+    ("<s>", "A", "</s>", "</s>", "B", "</s>"),
+  ):
+    kind = (content.get("post_processor") or {}).get("type")
+    return (
+      f"{_JSON}: post_processor {kind!r} does not put <s> and </s> around a "
+      "text, and </s></s> between two"
+    )
+  return ""
+
+
+def _around(processor: Any) -> tuple[tuple[str, ...], ...]:
+  """What a post-processor makes of one text A, and of two, A and B."""
+  if not isinstance(processor, dict):
+    return ("A",), ("A", "B")
+  kind = processor.get("type")
+  if kind == "Sequence":
+    parts = [_around(p) for p in processor.get("processors", [])]
+    return next((p for p in parts if len(p[0]) > 1), (("A",), ("A", "B")))
+  if kind == "RobertaProcessing":
+    cls, sep = processor["cls"][0], processor["sep"][0]
+    return (cls, "A", sep), (cls, "A", sep, sep, "B", sep)
+  if kind == "TemplateProcessing":
+    one, two = (
+      tuple(part["id"] for piece in processor[name] for part in piece.values())
+      for name in ("single", "pair")
+    )
+    return one, two
+  return ("A",), ("A", "B")
 
 
 def _load(files: Mapping[str, bytes]) -> tokenizer_lib.Tokenizer:

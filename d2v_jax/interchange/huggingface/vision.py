@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from d2v_jax.interchange.huggingface import names, preprocessor
+from d2v_jax.interchange.huggingface import (
+  image_processor,
+  names,
+  preprocessor,
+)
 from d2v_jax.interchange.huggingface.parts import (
   PROBLEMS,
   Incoming,
   Outgoing,
   Written,
+  class_names,
   classifier,
   require_settings,
   size_fields,
@@ -84,7 +89,7 @@ def read(theirs: Incoming) -> Foreign:
   positions = _POSITIONS[fields[0]] if fields else "absolute"
   encoder = _encoder(config, positions)
   images = config.integer("num_channels", least=1, most=64)
-  mean_std, notes = preprocessor.read_images(
+  mean_std, data, notes = image_processor.read(
     theirs.folder, encoder["image_size"], images
   )
   objective, unused, absent = {}, [], []
@@ -94,6 +99,7 @@ def read(theirs: Incoming) -> Foreign:
     eps = encoder["norm_eps"]
     head = dict(num_outputs=outputs, pool="mean", norm=True, norm_eps=eps)
     objective = dict(name=name, head=head)
+    data |= class_names(config)
   else:
     unused.append(r"pooler\..*")
   if classifies and not pooled:
@@ -119,7 +125,7 @@ def read(theirs: Incoming) -> Foreign:
     channels=images,
     unused=tuple(unused),
     absent=tuple(absent),
-    data={} if images == 3 else {"channels": images},
+    data=data if images == 3 else {"channels": images, **data},
     notes=tuple(notes),
   )
 
@@ -157,8 +163,9 @@ def write(ours: Outgoing) -> Written:
     drop_path_rate=encoder["drop_path"],
     use_mean_pooling=not encoder["final_norm"],
   )
-  files = {preprocessor.NAME: preprocessor.write_images(encoder, images)}
-  return Written(config, arrays, files, notes)
+  prepared, more = image_processor.write(encoder, ours.model.data, images)
+  files = {preprocessor.NAME: prepared}
+  return Written(config, arrays, files, (*notes, *more))
 
 
 def _encoder(config: Options, positions: str) -> dict[str, Any]:

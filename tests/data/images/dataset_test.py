@@ -26,13 +26,13 @@ def build(folder, **fields):
 def test_training_and_evaluation_scale_alike(tmp_path):
   deep = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
   (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(deep), "PNG"))
-  data = build(tmp_path, channels=1, range=[0, 4095])
+  data = build(tmp_path, channels=1, range=[0, 4095], resize_ratio=None)
   truth = np.rint(deep[..., None] / 4095 * 255)
   examples = data.training()
   row = examples.transform(examples.source[0], np.random.default_rng(0))
   np.testing.assert_array_equal(row["inputs"], truth)
   records = data.open(data.source, "config.evaluation.test")
-  shown = data.evaluation(records, {"resize_ratio": None}, "config.evaluation")
+  shown = data.evaluation(records, "config.evaluation")
   row = shown.transform(shown.source[0])
   np.testing.assert_array_equal(row["inputs"], truth)
   with pytest.raises(ValueError, match=r"a.png: .* set config.data.range"):

@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from d2v_jax.data.images import transform as image_transform
 from d2v_jax.data.images.cropping import resize
@@ -238,6 +239,21 @@ def test_errors(changes, message):
     plain(**changes)
   with pytest.raises(ValueError, match="resize_ratio must be None or 1 to"):
     image_transform.ImageEvalTransform(32, resize_ratio=0.5)
+
+
+@pytest.mark.parametrize("shape", [(97, 61), (40, 33), (64, 65)])
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+def test_evaluation_with_a_filter_of_pillow(shape, name):
+  image = picture(*shape)
+  transform = image_transform.ImageEvalTransform(32, 38 / 32, name)
+  out = transform({"image": image})["inputs"]
+  rows, cols = (38 * side // min(shape) for side in shape)
+  resized = Image.fromarray(image).resize(
+    (cols, rows), Image.Resampling[name.upper()]
+  )
+  left, top = (cols - 32) // 2, (rows - 32) // 2
+  expected = resized.crop((left, top, left + 32, top + 32))
+  np.testing.assert_array_equal(out, np.asarray(expected))
 
 
 def test_what_a_crop_keeps():

@@ -49,7 +49,7 @@ def test_short_ones_are_evaluated_but_not_learned_from():
   made = data(min_seconds=0.06)
   records = made.records()
   assert len(made.training(records).source) == 2
-  examples = made.evaluation(records, {}, "config.evaluation.test")
+  examples = made.evaluation(records, "config.evaluation.test")
   assert len(examples.source) == 3
   assert examples.transform(examples.source[0])["inputs"].shape == (8, 12, 1)
 
@@ -60,7 +60,7 @@ def test_a_look_has_the_mean_and_the_std_of_the_values():
   moments = made.look(records[3]).moments
   std = np.sqrt(moments[1] - moments[0] ** 2)
   again = data(mean=moments[0].tolist(), std=std.tolist())
-  rows = again.evaluation(records, {}, "config.evaluation.test")
+  rows = again.evaluation(records, "config.evaluation.test")
   row = rows.transform(rows.source[2])["inputs"]
   assert abs(row.mean()) < 0.2 and abs(row.std() - 1) < 0.1
 
@@ -82,10 +82,3 @@ def test_a_look_has_the_mean_and_the_std_of_the_values():
 def test_what_is_refused(fields, message):
   with pytest.raises(ConfigError, match=message):
     data(**fields).check()
-
-
-def test_evaluation_has_no_options():
-  with pytest.raises(
-    ConfigError, match="it has no fields; leave it out, got a"
-  ):
-    data().check_evaluation({"a": 1})

@@ -32,7 +32,7 @@ def test_long_recordings_are_left_out_everywhere(tmp_path):
     data = build(tmp_path, max_seconds=most)
     training = data.training().source
     records = data.open(data.source, "config.evaluation.test")
-    evaluation = data.evaluation(records, {}, "config.evaluation.test").source
+    evaluation = data.evaluation(records, "config.evaluation.test").source
     for source in (training, evaluation):
       assert len(source) == kept
       left_out = (

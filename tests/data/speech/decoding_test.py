@@ -295,10 +295,13 @@ def test_normalise():
   samples = (0.01 * rng.normal(size=5000) + 0.3).astype(np.float32)
   exact = samples.astype(np.float64)
   variance = np.mean((exact - exact.mean()) ** 2)
-  truth = (exact - exact.mean()) / np.sqrt(variance + 1e-5)
-  out = decoding.normalise(samples)
-  assert out.dtype == np.float32
-  np.testing.assert_allclose(out, truth, rtol=1e-6, atol=1e-6)
+  for out, floor in (
+    (decoding.normalise(samples), 1e-5),
+    (decoding.normalise(samples, 1e-7), 1e-7),
+  ):
+    truth = (exact - exact.mean()) / np.sqrt(variance + floor)
+    assert out.dtype == np.float32
+    np.testing.assert_allclose(out, truth, rtol=1e-6, atol=1e-6)
 
 
 def test_silence():

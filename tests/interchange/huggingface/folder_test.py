@@ -1,6 +1,7 @@
 """Folders of Hugging Face, there and back."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -186,6 +187,45 @@ def test_classifiers_of_several_labels_are_refused(exported):
     huggingface.read(folder)
   edit(folder, problem_type=None, id2label=["a"])
   with pytest.raises(InterchangeError, match="id2label="):
+    huggingface.read(folder)
+
+
+@pytest.mark.parametrize("modality", ["vision", "speech", "text"])
+def test_names_of_classes(tmp_path, modality):
+  model = small_models.make(modality, "classification")
+  count = model.objective["head"]["num_outputs"]
+  names = ("pos", "neg", "7", "Ö")[:count]
+  model.data["classes"] = names
+  huggingface.write(tmp_path / "a", model)
+  config = json.loads((tmp_path / "a/config.json").read_text())
+  assert config["id2label"] == {str(i): x for i, x in enumerate(names)}
+  assert config["label2id"] == {x: i for i, x in enumerate(names)}
+  for name in ("d2v_jax.json", "d2v_jax.safetensors"):
+    (tmp_path / "a" / name).unlink()
+  assert huggingface.read(tmp_path / "a").data["classes"] == names
+  nameless = {str(i): f"LABEL_{i}" for i in range(count)}
+  edit(tmp_path / "a", id2label=nameless)
+  assert "classes" not in huggingface.read(tmp_path / "a").data
+  for wrong, message in (
+    (nameless | {"0": "LABEL_1"}, "two outputs have one name"),
+    ({f"x{k}": v for k, v in nameless.items()}, "names for each of the numb"),
+  ):
+    edit(tmp_path / "a", id2label=wrong)
+    with pytest.raises(InterchangeError, match=message):
+      huggingface.read(tmp_path / "a")
+  model.data["classes"] = names[:-1]
+  with pytest.raises(InterchangeError, match=r"config.data.classes=.* outputs"):
+    huggingface.write(tmp_path / "b", model)
+
+
+def test_other_files_that_change_the_weights(exported):
+  folder = exported("text")
+  edit(folder, quantization_config={"bits": 4})
+  with pytest.raises(InterchangeError, match=r"quantization_config=.* floats"):
+    huggingface.read(folder)
+  edit(folder, quantization_config=None)
+  (folder / "adapter_config.json").write_text("{}")
+  with pytest.raises(InterchangeError, match="adapters to the weights"):
     huggingface.read(folder)
 
 

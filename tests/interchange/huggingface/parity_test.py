@@ -1,12 +1,8 @@
 """Live against transformers, both ways; skipped where it is not installed."""
 
-import os
-
 import numpy as np
 import pytest
 
-# Nothing may be looked up elsewhere.
-os.environ["HF_HUB_OFFLINE"] = "1"
 torch = pytest.importorskip("torch", reason="the extra `parity` has torch")
 transformers = pytest.importorskip(
   "transformers", reason="the extra `parity` has transformers"
@@ -21,25 +17,16 @@ from d2v_jax.interchange.weights import flatten  # noqa: E402
 from d2v_jax.modalities import MODALITIES  # noqa: E402
 from d2v_jax.objectives import ema  # noqa: E402
 from tests.interchange import small_models  # noqa: E402
+from tests.interchange.huggingface.live import (  # noqa: E402
+  AUDIO,
+  SHARED,
+  TEXT,
+  TOLERANCE,
+  VISION,
+  assert_close,
+  random_model,
+)
 
-TOLERANCE = 1e-4
-SIZES = dict(
-  hidden_size=32,
-  num_hidden_layers=3,
-  num_attention_heads=4,
-  intermediate_size=72,
-)
-VISION = dict(SIZES, image_size=32, patch_size=8)
-AUDIO = dict(
-  SIZES,
-  conv_dim=(16, 16, 16),
-  conv_kernel=(10, 3, 2),
-  conv_stride=(5, 2, 2),
-  num_conv_pos_embedding_groups=4,
-  vocab_size=12,
-)
-TEXT = dict(SIZES, vocab_size=50, max_position_embeddings=34)
-SHARED = dict(use_shared_relative_position_bias=True)
 THEIRS = {
   "vision, shared bias": ("VisionModel", VISION | SHARED),
   "vision, final norm": (
@@ -90,17 +77,6 @@ THEIRS = {
 }
 HEADS = ("image classification", "ctc", "audio classification")
 HEADS += ("text classification",)
-
-
-def random_model(name, config):
-  with torch.random.fork_rng(devices=[]):
-    torch.manual_seed(0)
-    cls = getattr(transformers, f"Data2Vec{name}")
-    model = cls(cls.config_class(**config)).eval()
-    with torch.no_grad():
-      for parameter in model.parameters():  # none of them is left at 0 or 1
-        parameter += 0.1 * torch.randn_like(parameter)
-  return model
 
 
 def save(model, folder, layout):
@@ -326,7 +302,3 @@ def batches(ours):
     "input_values": x,
     "attention_mask": mask,
   }
-
-
-def assert_close(mine, theirs):
-  np.testing.assert_allclose(mine, theirs, rtol=0, atol=TOLERANCE)
