@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from d2v_jax.data.layout import PAD, TokenInputs
-from d2v_jax.models import transformer
+from d2v_jax.models import checks, transformer
 from d2v_jax.models.attention_bias import AttentionBias
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, SubTrees
 from d2v_jax.models.initializers import bert_init
@@ -103,6 +103,7 @@ def text(
   positions: str = "learned",
   scale_embedding: bool = False,
   embedding_norm: bool = True,
+  token_types: int = 1,
   pre_norm: bool = False,
   norm_eps: float = 1e-5,
   dropout: float = 0.0,
@@ -115,8 +116,9 @@ def text(
   """data2vec's text encoder.
 
   Sub-trees: feature_encoder (the token embedding), position_embedding,
-  embedding_norm, blocks (and norm with pre_norm). The released recipe averages
-  the blocks in the teacher and shares the rest.
+  token_type_embedding (with several token types), embedding_norm, blocks (and
+  norm with pre_norm). The released recipe averages the blocks in the teacher
+  and shares the rest.
 
   Args:
     vocab_size: tokens, `<mask>` included, which is the last one; RoBERTa's by
@@ -130,6 +132,8 @@ def text(
     positions: 'learned', or 'sinusoidal' (fixed).
     scale_embedding: multiply token embeddings by sqrt(D).
     embedding_norm: normalise the sum of token and position.
+    token_types: kinds of tokens that have an embedding each, see
+      `TokensWithPositions`; 1: there are none.
     pre_norm: norm before each branch, or after it (RoBERTa).
     norm_eps: epsilon of the model's norms.
     dropout: rate for the embedding and for each branch.
@@ -172,6 +176,7 @@ def text(
     positions=positions,
     width=width,
   )
+  checks.at_least("text", 1, token_types=token_types)
   inputs = TokenInputs(vocab_size, max_tokens)
   tokens = TokensWithPositions(
     inputs,
@@ -180,6 +185,7 @@ def text(
     scale_embedding=scale_embedding,
     embedding_norm=embedding_norm,
     norm_eps=norm_eps,
+    token_types=token_types,
   )
   module = _Text(
     tokens,

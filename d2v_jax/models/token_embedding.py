@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.data.layout import PAD, UNK, TokenInputs
+from d2v_jax.data.layout import EOS, PAD, UNK, TokenInputs
 from d2v_jax.models import checks
 from d2v_jax.models.encoder import Batch, there
 from d2v_jax.models.initializers import bert_init
@@ -28,7 +28,12 @@ class TokenEmbedding(nn.Module):
 
 
 class TokensWithPositions(nn.Module):
-  """Token ids [B, N] to embeddings [B, N, D] with positions."""
+  """Token ids [B, N] to embeddings [B, N, D] with positions.
+
+  With several token types, as BERT has them, tokens up to the first </s> are of
+  type 0, those up to the second one of type 1, and so on; the last type is that
+  of all others.
+  """
 
   inputs: TokenInputs
   width: int
@@ -36,6 +41,7 @@ class TokensWithPositions(nn.Module):
   scale_embedding: bool
   embedding_norm: bool
   norm_eps: float
+  token_types: int = 1
 
   @nn.compact
   def __call__(self, batch: Batch) -> jax.Array:
@@ -66,6 +72,10 @@ class TokensWithPositions(nn.Module):
       table = table.at[PAD].set(0.0)
     padding = tokens == PAD  # [B, N]
     x += table[token_positions(padding)]
+    if self.token_types > 1:
+      shape = (self.token_types, self.width)
+      table = self.param("token_type_embedding", bert_init, shape)
+      x += table[_types(tokens, self.token_types)]
     # Padding teaches the embedding nothing: its vectors stay what they are.
     x = jnp.where(padding[..., None], jax.lax.stop_gradient(x), x)
     if self.embedding_norm:
@@ -79,6 +89,7 @@ def token_parts(tokens: TokensWithPositions) -> tuple[str, ...]:
     {
       "feature_encoder": True,
       "position_embedding": tokens.positions == "learned",
+      "token_type_embedding": tokens.token_types > 1,
       "embedding_norm": tokens.embedding_norm,
     }
   )
@@ -90,6 +101,13 @@ def token_positions(padding: jax.Array) -> jax.Array:
   Tokens are counted from 2 on; padding has 1, as its token id is.
   """
   return PAD + jnp.cumsum(~padding, axis=1) * ~padding
+
+
+def _types(tokens: jax.Array, count: int) -> jax.Array:
+  """Type of each token, [B, N], of tokens [B, N]."""
+  ends = tokens == EOS
+  before = jnp.cumsum(ends, axis=1) - ends  # of each token
+  return jnp.minimum(before, count - 1)
 
 
 def _embedding_init(key, shape, dtype=jnp.float32):

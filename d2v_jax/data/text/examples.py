@@ -12,7 +12,7 @@ from d2v_jax.data.text import packing as packing_lib
 from d2v_jax.data.text import tokenizer as tokenizer_lib
 from d2v_jax.data.text.sources import TextSource
 from d2v_jax.data.text.token_cache import Tokens
-from d2v_jax.data.text.tokenizer import Tokenizer
+from d2v_jax.data.text.tokenizing import TextTokenizer
 
 _CHUNK = 4096  # records tokenised at once
 
@@ -118,7 +118,7 @@ class Texts:
     return self._source.record_name(self._records[index])
 
   def _sequences(
-    self, tokenizer: Tokenizer, max_tokens: int
+    self, tokenizer: TextTokenizer, max_tokens: int
   ) -> Iterator[np.ndarray]:
     """Yields token sequences, and notes their records and labels."""
     for first in range(0, len(self._source), _CHUNK):
@@ -134,7 +134,7 @@ class Texts:
           self._labels.append(record["label"])
       ids = iter(tokenizer.encode_batch([part for p in texts for part in p]))
       for parts in texts:
-        whole = _sequence([next(ids) for _ in parts])
+        whole = _sequence([next(ids) for _ in parts], tokenizer.pair_separators)
         if len(whole) > max_tokens:
           self._num_cut += 1
           self._cut_tokens += len(whole) - max_tokens
@@ -207,7 +207,7 @@ def training_texts(
   return PackedTexts(blocks)
 
 
-def _load(tokenizer: Mapping[str, str], vocab_size: int) -> Tokenizer:
+def _load(tokenizer: Mapping[str, str], vocab_size: int) -> TextTokenizer:
   loaded = tokenizer_lib.load(**tokenizer)
   if loaded.vocab_size != vocab_size:
     raise ValueError(
@@ -218,7 +218,7 @@ def _load(tokenizer: Mapping[str, str], vocab_size: int) -> Tokenizer:
 
 
 def _check_packed(
-  source: Tokens, tokenizer: Tokenizer, max_tokens: int, packing: str | None
+  source: Tokens, tokenizer: TextTokenizer, max_tokens: int, packing: str | None
 ) -> None:
   for name, had, asked in (
     ("vocab_size", source.vocab_size, tokenizer.vocab_size),
@@ -234,10 +234,15 @@ def _check_packed(
       )
 
 
-def _sequence(parts: list[np.ndarray]) -> np.ndarray:
-  """Returns <s> A </s>, or <s> A </s> </s> B </s>."""
+def _sequence(parts: list[np.ndarray], separators: int) -> np.ndarray:
+  """Returns <s> A </s>, or of a pair <s> A </s> </s> B </s>.
+
+  Args:
+    parts: ids of the texts.
+    separators: how many </s> stand between two.
+  """
   end = np.array([EOS], np.int32)
   pieces = [np.array([BOS], np.int32), parts[0], end]
   for part in parts[1:]:
-    pieces += [end, part, end]
+    pieces += [*[end] * (separators - 1), part, end]
   return np.concatenate(pieces)

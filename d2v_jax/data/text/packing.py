@@ -14,7 +14,7 @@ from d2v_jax.data.layout import BOS, EOS
 from d2v_jax.data.text import documents as documents_lib
 from d2v_jax.data.text import token_cache
 from d2v_jax.data.text import tokenizer as tokenizer_lib
-from d2v_jax.data.text.tokenizer import Tokenizer
+from d2v_jax.data.text.tokenizing import TextTokenizer
 
 RULES = ("complete", "documents", "none")
 
@@ -64,7 +64,7 @@ class TokenBlocks:
 
 def pack(
   documents: Iterable[list[str]],
-  tokenizer: Tokenizer,
+  tokenizer: TextTokenizer,
   block_size: int,
   rule: str,
 ) -> TokenBlocks:
@@ -84,7 +84,7 @@ def pack(
 
 
 def tokenized(
-  documents: Iterable[list[str]], tokenizer: Tokenizer
+  documents: Iterable[list[str]], tokenizer: TextTokenizer
 ) -> Iterator[list[np.ndarray]]:
   """Yields each document's sentences as tokens, int32 [n], </s> at the end.
 
@@ -101,7 +101,7 @@ def tokenized(
 
 
 def _tokenized_chunk(
-  chunk: list[list[str]], tokenizer: Tokenizer
+  chunk: list[list[str]], tokenizer: TextTokenizer
 ) -> list[list[np.ndarray]]:
   sentences = [sentence for document in chunk for sentence in document]
   flat, lengths = tokenizer.encode_flat(sentences)

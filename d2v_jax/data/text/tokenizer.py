@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import itertools
 import json
 import os
 import pathlib
@@ -14,8 +13,13 @@ import numpy as np
 import tokenizers
 
 from d2v_jax.data.layout import UNK
-from d2v_jax.data.text import documents, tokenizer_files
+from d2v_jax.data.text import documents, foreign_tokenizer, tokenizer_files
 from d2v_jax.data.text.tokenizer_files import MASK, SPECIALS, Merge
+from d2v_jax.data.text.tokenizing import (
+  TextTokenizer,
+  flattened,
+  without_lone_surrogates,
+)
 
 _HELP = """\
 Trains a byte-level BPE on texts, and writes it to OUT, a tokenizer.json.
@@ -33,7 +37,7 @@ _EMBEDDED = {
 }
 
 
-class Tokenizer:
+class Tokenizer(TextTokenizer):
   """GPT-2's byte-level BPE with RoBERTa's ids.
 
   Ids: <s> 0, <pad> 1, </s> 2, <unk> 3, the pieces, and <mask> last. Any text
@@ -86,23 +90,6 @@ class Tokenizer:
     content = json.dumps([self._tokens, self._merges])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-  def encode(self, text: str) -> np.ndarray:
-    """Returns the ids of a text, int32 [n], without special tokens."""
-    return self.encode_batch([text])[0]
-
-  def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """Encodes texts on all cores.
-
-    Args:
-      texts: any strings.
-
-    Returns:
-      Their ids, int32 [n] each.
-    """
-    flat, lengths = self.encode_flat(texts)
-    ends = np.cumsum(lengths).tolist()
-    return [flat[a:b] for a, b in itertools.pairwise([0, *ends])]
-
   def encode_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Encodes texts on all cores; the library's threads leave Python's free.
 
@@ -113,11 +100,9 @@ class Tokenizer:
       The ids of all, one text after the other, int32 [sum of n]; and how many
       each text has, int64 [number of texts].
     """
-    texts = [_without_lone_surrogates(text) for text in texts]
-    encodings = self._bpe.encode_batch_fast(texts, add_special_tokens=False)
-    lengths = np.array([len(encoding) for encoding in encodings], np.int64)
-    ids = itertools.chain.from_iterable(e.ids for e in encodings)
-    flat = np.fromiter(ids, np.int32, lengths.sum())
+    texts = [without_lone_surrogates(text) for text in texts]
+    encoded = self._bpe.encode_batch_fast(texts, add_special_tokens=False)
+    flat, lengths = flattened(encoded)
     flat[flat >= self.vocab_size] = UNK
     return flat, lengths
 
@@ -130,12 +115,7 @@ class Tokenizer:
     Raises:
       ValueError: an id is not in the vocabulary.
     """
-    ids = np.asarray(ids, np.int64)
-    wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
-    if wrong.size:
-      raise ValueError(
-        f"Tokenizer.decode: id {wrong[0]} is not in 0 to {self.vocab_size - 1}"
-      )
+    ids = self._checked(ids)
     pieces = ids[(ids >= len(SPECIALS)) & (ids < self.vocab_size - 1)]
     decoder = tokenizers.decoders.ByteLevel()
     return decoder.decode([self._tokens[i] for i in pieces])
@@ -169,14 +149,15 @@ class Tokenizer:
 
 def load(
   path: str | os.PathLike[str] | None = None, *, name: str | None = None
-) -> Tokenizer:
+) -> TextTokenizer:
   """Reads a tokenizer.
 
   Args:
     path: a tokenizer.json (this module's or RoBERTa's), or a folder with one
       of: tokenizer.json; vocab.json and merges.txt (RoBERTa's, or GPT-2's,
       whose ids move up by the four special tokens); encoder.json, vocab.bpe
-      and dict.txt (fairseq's, which has its ids from dict.txt).
+      and dict.txt (fairseq's, which has its ids from dict.txt); tokenizer.json
+      of any kind with order.json, as imports have it.
     name: instead of `path`, an embedded tokenizer: 'kjv', 2000 tokens.
 
   Raises:
@@ -194,7 +175,10 @@ def load(
         f"{', '.join(sorted(_EMBEDDED))}, or set path"
       )
     path = _EMBEDDED[name]
-  return Tokenizer(*tokenizer_files.read(pathlib.Path(path)))
+  path = pathlib.Path(path)
+  if (path / foreign_tokenizer.ORDER).exists():
+    return foreign_tokenizer.read(path)
+  return Tokenizer(*tokenizer_files.read(path))
 
 
 def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -271,10 +255,3 @@ def _byte_level(
   )
   made.decoder = tokenizers.decoders.ByteLevel()
   return made
-
-
-def _without_lone_surrogates(text: str) -> str:
-  """JSON can hold halves of characters, which have no bytes in UTF-8."""
-  if text.isascii():
-    return text
-  return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""The folders of Data2VecVision, Data2VecAudio and Data2VecText, both ways."""
+"""Folders of Data2VecVision, -Audio and -Text both ways; BERT, RoBERTa in."""
 
 import dataclasses
 import types
@@ -18,7 +18,14 @@ from d2v_jax.interchange.files import (
   to_json,
   write_all,
 )
-from d2v_jax.interchange.huggingface import exact, speech, text, vision
+from d2v_jax.interchange.huggingface import (
+  bert,
+  exact,
+  roberta,
+  speech,
+  text,
+  vision,
+)
 from d2v_jax.interchange.huggingface.parts import (
   BUFFERS,
   HEADS,
@@ -159,7 +166,7 @@ def kind(folder: Folder) -> tuple[types.ModuleType, Incoming]:
   """
   values = folder.json(CONFIG)
   where = f"{folder.path / CONFIG}: config"
-  modules = {m.MODEL_TYPE: m for m in _MODULES.values()}
+  modules = {m.MODEL_TYPE: m for m in (*_MODULES.values(), bert, roberta)}
   config = Options({"model_type": None} | values, where)
   config.require("model_type", *modules)
   module = modules[values["model_type"]]

@@ -55,8 +55,27 @@ def speech() -> tuple[Rule, ...]:
   )
 
 
+def bert() -> tuple[Rule, ...]:
+  """Rules of BERT, with the head of BertForSequenceClassification."""
+  types = "embeddings.token_type_embeddings.weight"
+  return (
+    *_text(),
+    Rule(types, "token_type_embedding"),
+    *linear("pooler.dense", "head/fc1"),
+    *linear("classifier", "head/fc2"),
+  )
+
+
 def text() -> tuple[Rule, ...]:
   """Rules of Data2VecText, with the head of ...ForSequenceClassification."""
+  return (
+    *_text(),
+    *linear("classifier.dense", "head/fc1"),
+    *linear("classifier.out_proj", "head/fc2"),
+  )
+
+
+def _text() -> tuple[Rule, ...]:
   layer = "encoder.layer.{layer}."
   return (
     Rule("embeddings.word_embeddings.weight", "feature_encoder/embedding"),
@@ -68,6 +87,4 @@ def text() -> tuple[Rule, ...]:
     *linear(f"{layer}intermediate.dense", "blocks/mlp/fc1"),
     *linear(f"{layer}output.dense", "blocks/mlp/fc2"),
     *norm(f"{layer}output.LayerNorm", "blocks/norm2"),
-    *linear("classifier.dense", "head/fc1"),
-    *linear("classifier.out_proj", "head/fc2"),
   )

@@ -1,5 +1,6 @@
 """The source's own activations against ours, where transformers is there."""
 
+import json
 import math
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from etils import epath
 
 from d2v_jax.data.layout import EOS, PAD, WaveformInputs, num_frames
+from d2v_jax.data.text import foreign_tokenizer
 from d2v_jax.interchange.files import Folder
-from d2v_jax.interchange.huggingface import ctc, exact
+from d2v_jax.interchange.huggingface import ctc, exact, text_tokenizer
 from d2v_jax.interchange.huggingface.folder import kind
 from d2v_jax.interchange.huggingface.parts import (
   HEADS,
@@ -61,6 +63,7 @@ def check(
     model.modality, resolved(model.modality, model.encoder), model.objective
   )
   batch, theirs_of_it = _batch(model, np.random.default_rng(seed))
+  theirs_of_it |= _their_ids(model, batch["inputs"])
   inputs = {k: torch.from_numpy(v) for k, v in theirs_of_it.items()}
   params = jax.tree.map(jnp.asarray, _params(there, model))
   name = model.objective.get("name")
@@ -148,6 +151,20 @@ def _params(folder: Folder, model: Model) -> dict[str, Any]:
     if content.get("model") == "teacher":
       return ema.teacher(model.params, model.teacher_params)
   return model.params
+
+
+def _their_ids(model: Model, tokens: np.ndarray) -> Batch:
+  """Tokens under the numbers that they had, where that are others."""
+  if not text_tokenizer.is_foreign(model.files):
+    return {}
+  name = f"{text_tokenizer.FOLDER}/{foreign_tokenizer.ORDER}"
+  order = np.array(json.loads(model.files[name])["order"], np.int64)
+  # Types follow from the separators with us, and are inputs there.
+  ends = tokens == EOS
+  types = np.minimum(
+    np.cumsum(ends, 1) - ends, model.encoder.get("token_types", 1) - 1
+  )
+  return {"input_ids": order[tokens], "token_type_ids": types.astype(np.int64)}
 
 
 def _batch(model: Model, rng: np.random.Generator) -> tuple[Batch, Batch]:

@@ -17,6 +17,7 @@ from d2v_jax.interchange.huggingface.parts import (
   Written,
   class_names,
   classifier,
+  refuse,
   require_settings,
   size_fields,
   sizes,
@@ -75,7 +76,7 @@ def read(theirs: Incoming) -> Foreign:
   arrays, more = _without_types(theirs.arrays, types)
   notes += more
   objective = {}
-  if theirs.architecture == _CLASSIFIER:
+  if theirs.architecture.endswith("ForSequenceClassification"):
     name, outputs = classifier(config)
     head = dict(num_outputs=outputs, pool="first", hidden=True)
     objective = dict(name=name, head=head)
@@ -107,6 +108,10 @@ def write(ours: Outgoing) -> Written:
   encoder, head, params = ours.encoder, ours.head, dict(ours.params)
   why = "models there have a norm of their embeddings and after each branch"
   require_settings("encoder", encoder, why, embedding_norm=True, pre_norm=False)
+  why = "tokens are of one type there, and their ids are RoBERTa's"
+  require_settings("encoder", encoder, why, token_types=1)
+  if text_tokenizer.is_foreign(ours.model.files):
+    raise refuse("data.tokenizer", ours.model.data.get("tokenizer"), why)
   width, max_tokens = encoder["width"], encoder["max_tokens"]
   rows = max_tokens + PAD + 1
   if encoder["positions"] == "sinusoidal":

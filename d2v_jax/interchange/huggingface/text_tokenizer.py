@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from d2v_jax.data.layout import BOS, EOS
+from d2v_jax.data.text import foreign_tokenizer
 from d2v_jax.data.text import tokenizer as tokenizer_lib
 from d2v_jax.data.text.tokenizer_files import MASK, SPECIALS
+from d2v_jax.data.text.tokenizing import TextTokenizer
 from d2v_jax.interchange.files import MOST_TOKENIZER, Folder, to_json
 from d2v_jax.interchange.weights import InterchangeError
 
@@ -78,6 +80,11 @@ def of_run(spec: Mapping[str, str]) -> dict[str, bytes]:
     }
 
 
+def is_foreign(files: Mapping[str, bytes]) -> bool:
+  """Whether a tokenizer has its ids in another order than the models here."""
+  return f"{FOLDER}/{foreign_tokenizer.ORDER}" in files
+
+
 def write(files: Mapping[str, bytes], max_tokens: int) -> dict[str, bytes]:
   """The same for a folder of Hugging Face; {} where there are none.
 
@@ -124,8 +131,8 @@ def _other_ids(folder: Folder) -> str:
   for entry in content.get("added_tokens") or []:
     if (token := entry["content"]) not in specials:
       return f"{_JSON}: added_tokens has {token!r}, and ours looks for no such"
-  around = _around(content.get("post_processor"))
-  if around != (
+  made = around(content.get("post_processor"))
+  if made != (
     ("<s>", "A", "</s>"),
     ("<s>", "A", "</s>", "</s>", "B", "</s>"),
   ):
@@ -137,17 +144,18 @@ def _other_ids(folder: Folder) -> str:
   return ""
 
 
-def _around(processor: Any) -> tuple[tuple[str, ...], ...]:
+def around(processor: Any) -> tuple[tuple[str, ...], ...]:
   """What a post-processor makes of one text A, and of two, A and B."""
   if not isinstance(processor, dict):
     return ("A",), ("A", "B")
   kind = processor.get("type")
   if kind == "Sequence":
-    parts = [_around(p) for p in processor.get("processors", [])]
+    parts = [around(p) for p in processor.get("processors", [])]
     return next((p for p in parts if len(p[0]) > 1), (("A",), ("A", "B")))
-  if kind == "RobertaProcessing":
+  if kind in ("RobertaProcessing", "BertProcessing"):
     cls, sep = processor["cls"][0], processor["sep"][0]
-    return (cls, "A", sep), (cls, "A", sep, sep, "B", sep)
+    between = (sep, sep) if kind == "RobertaProcessing" else (sep,)
+    return (cls, "A", sep), (cls, "A", *between, "B", sep)
   if kind == "TemplateProcessing":
     one, two = (
       tuple(part["id"] for piece in processor[name] for part in piece.values())
@@ -157,7 +165,7 @@ def _around(processor: Any) -> tuple[tuple[str, ...], ...]:
   return ("A",), ("A", "B")
 
 
-def _load(files: Mapping[str, bytes]) -> tokenizer_lib.Tokenizer:
+def _load(files: Mapping[str, bytes]) -> TextTokenizer:
   with tempfile.TemporaryDirectory() as made:
     for name, content in files.items():
       path = pathlib.Path(made) / pathlib.PurePosixPath(name).name

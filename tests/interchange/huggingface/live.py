@@ -33,9 +33,15 @@ SHARED = dict(use_shared_relative_position_bias=True)
 
 
 def random_model(name, config):
+  """A Data2Vec of transformers."""
+  return random(f"Data2Vec{name}", config)
+
+
+def random(name, config):
+  """A model of transformers, of which no weight is 0 or 1."""
   with torch.random.fork_rng(devices=[]):
     torch.manual_seed(0)
-    cls = getattr(transformers, f"Data2Vec{name}")
+    cls = getattr(transformers, name)
     model = cls(cls.config_class(**config)).eval()
     with torch.no_grad():
       for parameter in model.parameters():  # none of them is left at 0 or 1
