@@ -61,6 +61,11 @@ def _settings():
 NETWORKS = list(_networks())
 # The others are compared in float64 first, and so in the slow tests.
 FIRST = list(_networks(slow=("audio", "v2_", "text_v1_b")))
+IN_FLOAT64 = list(_networks(slow=("v2_audio_a", "audio_v1_c")))
+RECIPES = [
+  pytest.param(name, marks=[pytest.mark.slow] if "audio" in name else [])
+  for name in recipe.names()
+]
 SETTINGS = list(_settings())
 
 
@@ -70,7 +75,7 @@ def test_model_in_float32(path):
   network.check_float32(*files.load(path))
 
 
-@pytest.mark.parametrize("path", NETWORKS)
+@pytest.mark.parametrize("path", IN_FLOAT64)
 def test_model_in_float64(path, monkeypatch):
   network.check_float64(*files.load(path), monkeypatch)
 
@@ -89,6 +94,6 @@ def test_pure_function(path, group, member):
 
 
 @pytest.mark.usefixtures("optimized")
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipe(name):
   recipe.check(name)

@@ -293,6 +293,7 @@ def recordings(samples, total, mask, keep_ids, dtype="float32"):
   }
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing():
   frames = num_frames(400, LAYERS)
   mask, keep_ids = choices(np.random.default_rng(1), 2, frames, 9)

@@ -293,7 +293,9 @@ class TestSpeech:
     assert float(weight) == batch["mask"].sum()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+  "version", [1, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_it_learns(version):
   objective = with_mask_token() if version == 1 else with_decoder()
   batch = make_batch(None if version == 1 else 2)

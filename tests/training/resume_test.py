@@ -169,6 +169,7 @@ def test_sigterm_and_sigint_save_and_tell_how_to_go_on(
   assert_same_run(workdir, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_signal_at_the_last_step_changes_nothing(run, tmp_path, stopped):
   workdir = copied(stopped, tmp_path)
   unmeasured = "--config.evaluation.evaluators=None"

@@ -169,7 +169,7 @@ def test_accumulation_is_one_big_batch_of_version_2():
   np.testing.assert_allclose(split, whole, rtol=1e-5)
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_accumulation_is_one_big_batch(count):
   whole, state = one_device()
   split, split_state = run(make(), 2, "replicated", accumulate=count)
