@@ -43,6 +43,10 @@ class CorruptRecords:
       self._add(shown(name), reason)
     self._check()
 
+  def record_names(self, records: np.ndarray) -> list[str]:
+    """Names of records, corrupt or not, as they are shown."""
+    return [shown(self._source.record_name(int(i))) for i in records]
+
   def note(self, requested: np.ndarray, record: np.ndarray) -> None:
     """Counts what was passed over between `requested` and `record`, [B]."""
     for row in np.flatnonzero(requested != record):

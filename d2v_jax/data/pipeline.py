@@ -133,6 +133,7 @@ class TrainBatches:
 
   Attributes:
     times: what the batches that were returned so far have cost.
+    records: indices of the examples of the newest batch, int64 [b].
     mixed: what batches of a mixture are made of; None for other sources.
   """
 
@@ -146,6 +147,7 @@ class TrainBatches:
     self.mixed = mixed
     self._corrupt = corrupt
     self.times = ReadingTimes()
+    self.records = np.zeros(0, np.int64)
 
   def __iter__(self) -> "TrainBatches":
     return self
@@ -153,8 +155,13 @@ class TrainBatches:
   def __next__(self) -> Batch:
     batch = next(self._batches)
     self.times = add(self.times, take(batch))
-    self._corrupt.note(batch.pop("requested"), batch.pop("record"))
+    self.records = batch.pop("record")
+    self._corrupt.note(batch.pop("requested"), self.records)
     return batch
+
+  def names(self, records: np.ndarray) -> list[str]:
+    """Names of examples, by which a person finds them."""
+    return self._corrupt.record_names(records)
 
   @property
   def num_corrupt(self) -> int:

@@ -67,6 +67,7 @@ class CompiledStep:
           train_step,
           schedule=settings.schedule,
           accumulate=settings.accumulate,
+          skip_bad=settings.health.on_bad_step == "skip",
           **parts,
         ),
       ),

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
+import numpy as np
 
 from d2v_jax.data.mixed_stream import MixedShares
 from d2v_jax.data.pipeline import Batch
@@ -52,6 +53,17 @@ class Feed:
     """What the batches so far have cost."""
     times: ReadingTimes = self._batches.times
     return times
+
+  @property
+  def records(self) -> np.ndarray:
+    """Indices of the examples of the newest batch, int64 [b]."""
+    records: np.ndarray = self._batches.records
+    return records
+
+  def names(self, records: np.ndarray) -> list[str]:
+    """Names of examples, by which a person finds them."""
+    names: list[str] = self._batches.names(records)
+    return names
 
   @property
   def mixed(self) -> MixedShares | None:

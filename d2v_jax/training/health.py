@@ -6,7 +6,7 @@ statistics are the released speech code's, on for every modality here.
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Literal
 
 
 class UnhealthyRun(RuntimeError):
@@ -48,6 +48,9 @@ _CAUSES = {
 }
 
 
+_OF_STEPS = 1000
+
+
 @dataclasses.dataclass(frozen=True)
 class Health:
   """Thresholds; see `Monitor`.
@@ -58,12 +61,17 @@ class Health:
     patience: how many consecutive steps below a threshold stop the run.
     start_step: steps before this one are not judged for collapse: fresh
       networks have small outputs.
+    on_bad_step: what a loss or a gradient that is not finite does: 'stop' the
+      run, or 'skip' the step, which then changes nothing.
+    max_bad_steps: that are skipped of a thousand; one more stops the run.
   """
 
   min_target_std: float = 0.1
   min_prediction_std: float = 0.01
   patience: int = 100
   start_step: int = 1000
+  on_bad_step: Literal["stop", "skip"] = "stop"
+  max_bad_steps: int = 10
 
   def __post_init__(self) -> None:
     for name, least in (
@@ -71,6 +79,7 @@ class Health:
       ("min_prediction_std", 0),
       ("patience", 1),
       ("start_step", 0),
+      ("max_bad_steps", 1),
     ):
       if getattr(self, name) < least:
         raise ValueError(
@@ -94,12 +103,13 @@ class Monitor:
     state: dict[str, Any] | None = None,
     forgiven: int = -1,
   ) -> None:
-    state = state or {"low_since": {}, "healthy_checkpoint": None}
+    state = state or {"low_since": {}, "healthy_checkpoint": None, "bad": []}
     self._health = health
     self._low_since: dict[str, int] = {
       name: step for name, step in state["low_since"].items() if step > forgiven
     }
     self._healthy: int | None = state["healthy_checkpoint"]
+    self._bad: list[int] = [step for step in state["bad"] if step > forgiven]
 
   @property
   def state(self) -> dict[str, Any]:
@@ -107,6 +117,7 @@ class Monitor:
     return {
       "low_since": dict(self._low_since),
       "healthy_checkpoint": self._healthy,
+      "bad": list(self._bad),
     }
 
   @property
@@ -129,6 +140,9 @@ class Monitor:
         there are.
     """
     health = self._health
+    if metrics.get("skipped"):
+      self._skipped(step, metrics)
+      return
     # The loss is of the parameters before the step, the norms tell whether
     # those after it may be saved.
     for name in ("loss", "grad_norm", "param_norm"):
@@ -155,3 +169,14 @@ class Monitor:
           f"config.health.min_{name}.)",
           step,
         )
+
+  def _skipped(self, step: int, metrics: dict[str, float]) -> None:
+    self._bad = [x for x in self._bad if x > step - _OF_STEPS] + [step]
+    if len(self._bad) > self._health.max_bad_steps:
+      raise UnhealthyRun(
+        f"{len(self._bad)} of the last {_OF_STEPS} steps had to be skipped, "
+        f"the last of them step {step} with a loss of {metrics['loss']}. "
+        f"{_CAUSES['divergence']} What they were made of is in bad_steps/. "
+        "(The number is config.health.max_bad_steps.)",
+        step,
+      )

@@ -233,14 +233,16 @@ def _loop(
       raise Interrupted(start, stop, saved=False)
     for step in range(start + 1, run.total_steps + 1):
       checkpoints.check()
-      batch = compiled.to_devices(next(feed))
+      host_batch = next(feed)
+      batch = compiled.to_devices(host_batch)
       with profiler.step(step, unread):
         state, values = programs(state, batch)
       feed.busy_with(values)
       profiler.begun(step, values)
       if unread is not None:
         log.step(*unread)
-      unread = step, values, programs.operations(batch)
+      operations = programs.operations(batch)
+      unread = step, values, operations, host_batch, feed.records
 
       last, stop = step == run.total_steps, stop_signal()
       evaluate = run.evaluation.evaluators and (

@@ -1,17 +1,22 @@
 """What the loop writes about a run: its metrics, in order."""
 
+import collections
 import math
 
 import jax
+import numpy as np
 from etils import epath
 
-from d2v_jax.training import device_peaks, health, metrics
+from d2v_jax.data.pipeline import Batch
+from d2v_jax.training import bad_steps, device_peaks, health, metrics
 from d2v_jax.training.build import Experiment
 from d2v_jax.training.feed import Feed
 from d2v_jax.training.input_wait import InputWatch
 from d2v_jax.training.lease import SharedLease
 from d2v_jax.training.throughput import Throughput
 from d2v_jax.training.together import from_process_0
+
+_AROUND = 20  # steps
 
 
 def due(step: int, every: int) -> bool:
@@ -60,6 +65,11 @@ class RunLog:
     self._terminal = terminal
     self._feed = feed
     self._monitor = monitor
+    self._workdir = workdir
+    # Metrics of the steps before, for one that is skipped.
+    self._newest: collections.deque[metrics.Values] = collections.deque(
+      maxlen=_AROUND
+    )
     self._throughput = Throughput(run.batch_size, _peak(run.mesh))
     self._input = InputWatch(run.dataset)
     self._writer = None
@@ -72,7 +82,12 @@ class RunLog:
     self.pause = self._throughput.pause
 
   def step(
-    self, step: int, values: dict[str, jax.Array], operations: float
+    self,
+    step: int,
+    values: dict[str, jax.Array],
+    operations: float,
+    batch: Batch,
+    records: np.ndarray,
   ) -> None:
     """Judges the metrics of a step and logs them if it is their turn.
 
@@ -80,8 +95,24 @@ class RunLog:
       step: its number.
       values: its metrics.
       operations: that it took.
+      batch: this process's part of what it was made of.
+      records: indices of the examples in it.
     """
     numbers = {k: float(v) for k, v in jax.device_get(values).items()}
+    self._newest.append({"step": step, **numbers})
+    if numbers.get("skipped"):
+      folder = bad_steps.keep(
+        self._workdir,
+        step,
+        batch,
+        self._feed.names(records),
+        self._newest,
+        self._run.seed,
+      )
+      self._terminal.message(
+        f"skipped step {step}: loss {numbers['loss']}, gradient norm "
+        f"{numbers['grad_norm']}; what it was made of is in {folder}"
+      )
     self._monitor.check(step, numbers)
     self._throughput.add(operations)
     if due(step, self._run.log_every) or step == self._run.total_steps:

@@ -27,6 +27,7 @@ def train_step(
   tx: optax.GradientTransformation,
   schedule: Schedule,
   accumulate: int = 1,
+  skip_bad: bool = False,
 ) -> tuple[TrainState, Metrics]:
   """One parameter update, and one step of the teacher.
 
@@ -38,6 +39,8 @@ def train_step(
     schedule: learning rate by update number, for the log.
     accumulate: micro-batches per update; the teacher, the schedules and the
       step count move once per update.
+    skip_bad: leave parameters, optimizer and teacher as they are where the loss
+      or the gradient is not finite; the metric `skipped` says so.
 
   Returns:
     The new state and scalar metrics of this update.
@@ -61,6 +64,16 @@ def train_step(
   teacher_params, teacher_metrics = objective.update_teacher(
     state.teacher_params, params, step
   )
+  grad_norm = optax.tree.norm(grads)
+  skipped: Metrics = {}
+  if skip_bad:
+    good = jnp.isfinite(mean.value) & jnp.isfinite(grad_norm)
+    params, teacher_params, opt_state = jax.tree.map(
+      lambda new, old: jnp.where(good, new, old),
+      (params, teacher_params, opt_state),
+      (state.params, state.teacher_params, state.opt_state),
+    )
+    skipped = {"skipped": 1.0 - good}
   new_state = dataclasses.replace(
     state,
     step=step,
@@ -72,8 +85,9 @@ def train_step(
     "loss": mean.value,
     **mean.metrics,
     **teacher_metrics,
+    **skipped,
     "lr": schedule(state.step),
-    "grad_norm": optax.tree.norm(grads),
+    "grad_norm": grad_norm,
     "param_norm": optax.tree.norm(params),
   }
 

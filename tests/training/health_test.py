@@ -2,12 +2,17 @@
 
 import json
 import math
+import os
+import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from d2v_jax import main
+from d2v_jax.data import pipeline
+from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.training import checkpoint, health
 from tests import runs
 
@@ -128,6 +133,25 @@ def test_what_is_forgiven_is_counted_anew():
   check(forgiving, [22, 23], target_std=0.0)
   with pytest.raises(health.UnhealthyRun, match=r"step 24 .* since step 22"):
     check(forgiving, [24], target_std=0.0)
+
+
+def test_skipped_steps_are_no_verdict_until_there_are_too_many():
+  judge = monitor(max_bad_steps=2, patience=1)
+  bad = {"loss": math.nan, "grad_norm": math.inf, "skipped": 1.0}
+  check(judge, [1, 2], **bad)
+  # The first two are more than a thousand steps ago.
+  check(judge, [3, 1001, 1002])
+  check(judge, [1003], **bad)
+  judge.saving(1003)
+  assert judge.healthy_checkpoint == 1003
+  judge = health.Monitor(judge._health, json.loads(json.dumps(judge.state)))
+  check(judge, [1004], **bad)
+  with pytest.raises(health.UnhealthyRun) as e:
+    check(judge, [1005], **bad)
+  assert str(e.value).startswith(
+    "3 of the last 1000 steps had to be skipped, the last of them step 1005 "
+    "with a loss of nan. The run has diverged."
+  )
 
 
 def test_a_checkpoint_is_healthy_when_nothing_is_low():
@@ -282,3 +306,92 @@ def test_going_back_with_other_values(run, tmp_path):
   assert steps(tmp_path, "rewound") == [8, 9]
   starts = json.loads((tmp_path / "run.json").read_text())["starts"]
   assert starts[-1]["step"] == 10
+
+
+# Skipping
+
+
+@pytest.fixture
+def poisoned(tmp_path, capsys, monkeypatch):
+  """Runs with batches that give a loss of NaN; returns status, out, err."""
+  take, loss = pipeline.TrainBatches.__next__, Data2Vec.loss
+
+  def poison(self, params, teacher_params, batch, rng):
+    good = loss(self, params, teacher_params, batch, rng)
+    bad = (batch["inputs"][0] == 255).all()
+    return good._replace(value=jnp.where(bad, jnp.nan, good.value))
+
+  monkeypatch.setattr(Data2Vec, "loss", poison)
+
+  def run(name, *arguments, bad=(), start=0, stop=None):
+    taken = [start]
+
+    def next_batch(self):
+      taken[0] += 1
+      batch = take(self)
+      if taken[0] in bad:
+        batch = {**batch, "inputs": np.full_like(batch["inputs"], 255)}
+      if taken[0] == stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+      return batch
+
+    monkeypatch.setattr(pipeline.TrainBatches, "__next__", next_batch)
+    skip = "--config.health.on_bad_step=skip"
+    command = [*ARGUMENTS, f"--workdir={tmp_path / name}", skip, *arguments]
+    return main.main(command), *capsys.readouterr()
+
+  return run
+
+
+def params(workdir, step):
+  directory = workdir / "checkpoints"
+  found = {}
+  for item in ("params", "teacher_params", "opt_state"):
+    _, found[item] = checkpoint.load_item(directory, item, step=step)
+  return jax.tree.leaves(found)
+
+
+def same(a, b):
+  return all((x == y).all() for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.slow
+def test_a_bad_batch_is_skipped_and_kept(poisoned, tmp_path):
+  status, out, err = poisoned(
+    "one",
+    "--config.checkpoint_every=1",
+    "--config.checkpoints.keep_latest=12",
+    bad=(5,),
+  )
+  assert (status, err) == (0, "")
+  one, folder = tmp_path / "one", tmp_path / "one" / "bad_steps" / "5"
+  assert "skipped step 5: loss nan, gradient norm " in out
+  assert f"what it was made of is in {folder}\n" in out
+  # Nothing has moved, not even the count of the schedule.
+  assert same(params(one, 4), params(one, 5))
+  assert not same(params(one, 5), params(one, 6))
+  lines = {x["step"]: x for x in runs.metrics(one)}
+  assert [s for s, x in lines.items() if x["skipped"]] == [5]
+  assert [s for s, x in lines.items() if "loss" not in x] == [5]
+  with np.load(folder / "batch.npz") as batch:
+    assert batch["inputs"].shape == (16, 8, 8, 1)
+    assert (batch["inputs"] == 255).all()
+    assert batch["mask"].sum(1).tolist() == [10] * 16
+  told = json.loads((folder / "step.json").read_text())
+  assert (told["step"], told["seed"]) == (5, 0)
+  assert len(set(told["examples"])) == 16
+  assert told["examples"][0].startswith("digits/train[")
+  assert [x["step"] for x in told["metrics"]] == [1, 2, 3, 4, 5]
+  assert told["metrics"][-1]["loss"] == "nan"
+
+  # A run that is stopped in between is the same.
+  assert poisoned("two", bad=(5,), stop=6)[0] == 143
+  assert poisoned("two", bad=(5,), start=6)[0] == 0
+  runs.assert_same_state(one, tmp_path / "two")
+  assert runs.metrics(one) == runs.metrics(tmp_path / "two")
+
+  # Too many of them are a run that has diverged.
+  few = "--config.health.max_bad_steps=2"
+  status, _, err = poisoned("three", few, bad=(3, 4, 6))
+  assert status == 3
+  assert err.startswith("stopped: 3 of the last 1000 steps had to be skipped")

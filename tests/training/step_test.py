@@ -251,6 +251,47 @@ class Draws(Objective):
     return Loss(params["w"], jnp.ones(()), {"mean": draw, "square": draw**2})
 
 
+@dataclasses.dataclass(frozen=True)
+class Root(Objective):
+  """The square root of w, whose slope at 0 has no end; NaN below it."""
+
+  encoder: None = None
+
+  def init(self, rng, batch):
+    return {"w": jnp.ones(())}
+
+  def loss(self, params, teacher_params, batch, rng):
+    value = jnp.sqrt(params["w"] * batch["factor"])
+    return Loss(value, jnp.ones(()), {})
+
+
+@pytest.mark.parametrize(
+  ("factor", "loss", "skipped"),
+  [(4.0, 2.0, 0), (0.0, 0.0, 1), (-1.0, np.nan, 1)],
+)
+def test_a_bad_step_changes_nothing_but_its_number(factor, loss, skipped):
+  parts = parts_of(Root())
+  batch = {"factor": jnp.float32(factor)}
+  step = jax.jit(functools.partial(train_step, **parts, skip_bad=True))
+  old = start(parts, batch)
+  for number in (1, 2):
+    new, metrics = step(old, batch)
+    assert metrics["skipped"] == skipped
+    if number == 1:
+      np.testing.assert_array_equal(metrics["loss"], loss)
+    assert new.step == number
+    same = [
+      bool((a == b).all())
+      for a, b in zip(
+        jax.tree.leaves((old.params, old.opt_state)),
+        jax.tree.leaves((new.params, new.opt_state)),
+        strict=True,
+      )
+    ]
+    assert all(same) if skipped else not any(same)
+    old = new
+
+
 def test_each_step_has_a_key_of_its_own():
   parts = parts_of(Draws())
   batch = next(batches(1))
