@@ -75,6 +75,16 @@ def get_config() -> ml_collections.ConfigDict:
     train=dict(name="folder", path="data/audio/train", labels=True),
     test=dict(name="folder", path="data/audio/test", labels=True),
     batch_size=128,
-    evaluators=dict(linear_probe=dict(), knn=dict(), effective_rank=dict()),
+    # Which is best depends on the data; held-out training examples say.
+    evaluators=dict(
+      linear_probe=dict(
+        features=dict(pool=("mean", "mean_std", "segments:4", "segments:8"))
+      ),
+      knn=dict(
+        features=dict(pool=("mean", "mean_std", "segments:4", "segments:8"))
+      ),
+      effective_rank=dict(),
+      position_share=dict(),
+    ),
   )
   return c

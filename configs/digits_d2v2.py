@@ -2,9 +2,10 @@
 
   d2v train digits_d2v2 --workdir=RUN
 
-Measured with seed 0: linear probe 0.940 (untrained 0.842), 20-NN 0.746 (0.256);
-4.5 minutes of processor time, evaluation included, on two cores shared with
-other work. Sizes and rates are ours and were not tuned.
+Measured with seed 0: linear probe 0.956 (untrained 0.920), 20-NN 0.892 (0.728),
+of mean and standard deviation over tokens; of the mean alone 0.940 (0.842) and
+0.746 (0.256). 4.5 minutes of processor time, evaluation included, on two cores
+shared with other work. Sizes and rates are ours and were not tuned.
 """
 
 import ml_collections

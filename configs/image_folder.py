@@ -64,6 +64,12 @@ def get_config() -> ml_collections.ConfigDict:
     train=dict(name="folder", path="data/images/train", labels=True),
     test=dict(name="folder", path="data/images/test", labels=True),
     batch_size=500,
-    evaluators=dict(linear_probe=dict(), knn=dict(), effective_rank=dict()),
+    # Which is best depends on the data; held-out training examples say.
+    evaluators=dict(
+      linear_probe=dict(features=dict(pool=("mean", "mean_std", "cells:2"))),
+      knn=dict(features=dict(pool=("mean", "mean_std", "cells:2"))),
+      effective_rank=dict(),
+      position_share=dict(),
+    ),
   )
   return c

@@ -41,4 +41,6 @@ def get_config() -> ml_collections.ConfigDict:
     ),
   )
   c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=60)
+  # As its numbers were measured.
+  c.evaluation.evaluators.linear_probe = dict()
   return c

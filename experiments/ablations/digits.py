@@ -85,4 +85,8 @@ def get_config(name: str = "base") -> ml_collections.ConfigDict:
   # A collapse is a result here, so nothing stops a run.
   c.health = dict(start_step=STEPS)
   c.evaluation.every = STEPS // 2
+  # Means over patches, as when all of this was measured.
+  c.evaluation.evaluators = dict(
+    linear_probe=dict(holdout=0.3), knn=dict(), effective_rank=dict()
+  )
   return c

@@ -25,6 +25,8 @@ _WORDS = {
   "channels_pooled": "mean and std of channels pooled alike",
   "tf_idf": "TF-IDF",
 }
+# Side by side they are not too many numbers.
+_FEW_TOKENS = 64
 # Standard errors of a difference that chance does not make often.
 _SURE = 2.0
 
@@ -112,7 +114,10 @@ def _advice(name: str, evaluator: LinearProbe | Knn, grid: Grid) -> str:
     "begin with existing weights (config.init_from)",
   ]
   if isinstance(evaluator.features.pool, str):
-    pools = ("mean", "mean_std", "cells:2" if grid else "segments:8")
+    where = ("cells:2",) if grid else ("segments:4", "segments:8")
+    if grid and math.prod(grid) <= _FEW_TOKENS:
+      where = (*where, "tokens")
+    pools = ("mean", "mean_std", *where)
     tries.insert(
       0,
       "let it choose how features are read (config.evaluation.evaluators."

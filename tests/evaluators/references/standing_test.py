@@ -33,10 +33,12 @@ def test_what_is_no_better_has_advice():
   assert last == (
     "  These features do not beat untrained encoder and pixels. To try: let it "
     "choose how features are read (config.evaluation.evaluators.linear_probe."
-    "features={'layers': 'all', 'pool': ('mean', 'mean_std', 'cells:2')}); "
-    "train longer or on more data; begin with existing weights "
+    "features={'layers': 'all', 'pool': ('mean', 'mean_std', 'cells:2', "
+    "'tokens')}); train longer or on more data; begin with existing weights "
     "(config.init_from)."
   )
+  *_, many = said(0.6, {"pixels": 0.75}, grid=(14, 14))
+  assert "('mean', 'mean_std', 'cells:2')})" in many
 
 
 def test_what_chance_may_do_is_no_victory():
@@ -48,7 +50,7 @@ def test_what_chance_may_do_is_no_victory():
 
 def test_tokens_in_time_have_segments():
   *_, last = said(0.1, {"tf_idf": 0.5}, grid=())
-  assert "'segments:8'" in last
+  assert "('mean', 'mean_std', 'segments:4', 'segments:8')})" in last
 
 
 def test_what_was_chosen_from_is_not_advised():
