@@ -1,4 +1,4 @@
-"""Folders of Data2VecVision, -Audio and -Text both ways; BERT, RoBERTa in."""
+"""Folders of Data2VecVision, -Audio and -Text both ways; others in."""
 
 import dataclasses
 import types
@@ -25,6 +25,7 @@ from d2v_jax.interchange.huggingface import (
   speech,
   text,
   vision,
+  vit,
 )
 from d2v_jax.interchange.huggingface.parts import (
   BUFFERS,
@@ -45,6 +46,8 @@ from d2v_jax.objectives import SUB_TREES, ema
 
 CONFIG = "config.json"
 _ADAPTER = "adapter_config.json"
+# Other encoders, which are read only.
+_ONLY_IN: tuple[types.ModuleType, ...] = (bert, roberta, vit)
 MODELS = ("teacher", "student")
 _MODULES: dict[str, types.ModuleType] = {
   "vision": vision,
@@ -166,7 +169,7 @@ def kind(folder: Folder) -> tuple[types.ModuleType, Incoming]:
   """
   values = folder.json(CONFIG)
   where = f"{folder.path / CONFIG}: config"
-  modules = {m.MODEL_TYPE: m for m in (*_MODULES.values(), bert, roberta)}
+  modules = {m.MODEL_TYPE: m for m in (*_MODULES.values(), *_ONLY_IN)}
   config = Options({"model_type": None} | values, where)
   config.require("model_type", *modules)
   module = modules[values["model_type"]]

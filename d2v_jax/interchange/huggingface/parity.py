@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import jax
@@ -121,11 +122,21 @@ def _network(
   architecture = getattr(transformers, incoming.architecture)
   with torch.random.fork_rng(devices=[]):
     network = architecture(architecture.config_class(**known)).eval()
-  names = network.state_dict().keys()
+  left_out = module.ARCHITECTURES[incoming.architecture]
+  names = set(network.state_dict())
+
+  def name_of(name: str) -> str:
+    newer = name
+    for pattern, replacement in getattr(module, "RENAMED", {}).items():
+      newer = re.sub(pattern, replacement, newer)
+    known = (name, newer, f"{module.PREFIX}.{newer}")
+    return next((x for x in known if x in names), f"{module.PREFIX}.{name}")
+
   network.load_state_dict(
     {
-      k if k in names else f"{module.PREFIX}.{k}": torch.from_numpy(v.copy())
+      name_of(k): torch.from_numpy(v.copy())
       for k, v in unprefixed(folder.weights(), module.PREFIX).items()
+      if not (left_out and re.fullmatch(left_out, k))
     },
     strict=False,
   )

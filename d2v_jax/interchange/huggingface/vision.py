@@ -168,12 +168,16 @@ def write(ours: Outgoing) -> Written:
   return Written(config, arrays, files, (*notes, *more))
 
 
-def _encoder(config: Options, positions: str) -> dict[str, Any]:
+def patches_and_image(config: Options) -> dict[str, int]:
+  """Sides of a patch and of the image, pixels."""
   patch = _side(config, "patch_size", 1024)
-  return sizes(config) | dict(
+  side = _side(config, "image_size", patch * _LARGEST_GRID)
+  return {"image_size": side, "patch_size": patch}
+
+
+def _encoder(config: Options, positions: str) -> dict[str, Any]:
+  return (sizes(config) | patches_and_image(config)) | dict(
     name="vit",
-    image_size=_side(config, "image_size", patch * _LARGEST_GRID),
-    patch_size=patch,
     positions=positions,
     final_norm=not config.flag("use_mean_pooling"),
     layer_scale=config.number("layer_scale_init_value", least=0, most=1e6),
