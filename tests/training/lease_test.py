@@ -136,6 +136,22 @@ def test_of_many_at_once_one_owns(tmp_path, monkeypatch, bucket):
   assert (len(won), len(lost)) == (1, 7)
 
 
+def test_who_is_second_by_a_moment_is_refused(tmp_path, monkeypatch):
+  read_file, other = lease._read, []
+
+  def late(path):
+    """The other one writes its claim just after this one has looked."""
+    found = read_file(path)
+    if not other:
+      other.append(written(tmp_path))
+    return found
+
+  monkeypatch.setattr(lease, "_read", late)
+  with pytest.raises(lease.InUse), owned(tmp_path):
+    pass
+  assert [read(tmp_path)] == other
+
+
 def test_who_loses_a_race_for_a_dead_ones_workdir_leaves(tmp_path, monkeypatch):
   written(tmp_path, process_started="1")
   other = {}
