@@ -1,17 +1,22 @@
 """Models from elsewhere to runs of ours, and runs to files for elsewhere.
 
   d2v convert import SOURCE DEST
+  d2v convert inspect SOURCE
   d2v convert export RUN DEST --format=hf
 
 SOURCE is a .pt or .pth file of data2vec 1.0 or 2.0 as fairseq writes it, or of
 data2vec's vision release, pretrained or fine-tuned; a folder of Hugging
-Face's Data2VecVision, Data2VecAudio or Data2VecText; or an export of ours.
+Face's Data2VecVision, Data2VecAudio or Data2VecText, of BERT, RoBERTa or ViT;
+or an export of ours.
 Nothing in it is executed.
 DEST becomes a run, which can be probed, fine-tuned and pretrained further:
 
   d2v convert import audio_base_ls.pt runs/imported
   d2v train finetune_speech --workdir=RUN \\
     --config.init_from=runs/imported
+
+`inspect` says what a source holds and whether it can be imported, or which of
+its options is in the way, and writes nothing.
 
 Exports of a RUN: `hf`, a folder that transformers opens; `safetensors`, with a
 JSON of the config; `jax`, the compiled feature function for any batch size.
@@ -40,9 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args):
   # Only now: --help and wrong flags need no JAX.
-  from d2v_jax.interchange import exporting, importing
+  from d2v_jax.interchange import exporting, importing, inspecting
 
-  {"import": importing.run, "export": exporting.run}[args.command](args)
+  {
+    "import": importing.run,
+    "inspect": inspecting.run,
+    "export": exporting.run,
+  }[args.command](args)
 
 
 def _layers(text):
@@ -59,19 +68,21 @@ def _parse(argv):
   )
   commands = parser.add_subparsers(dest="command", required=True)
   importer = commands.add_parser("import", help="make a run of a foreign model")
-  importer.add_argument("source", help="a .pt file, or a folder")
+  inspector = commands.add_parser("inspect", help="say what a source holds")
+  for either in (importer, inspector):
+    either.add_argument("source", help="a .pt file, or a folder")
+    either.add_argument(
+      "--dictionary",
+      help="of fairseq's files: dict.ltr.txt of a CTC model, or the folder "
+      "with dict.txt, encoder.json and vocab.bpe of a text model, where they "
+      "are not beside SOURCE",
+    )
+    either.add_argument(
+      "--encoder_only",
+      action="store_true",
+      help="leave head and objective out, also where they cannot be imported",
+    )
   importer.add_argument("dest", help="workdir of the run to make; must be free")
-  importer.add_argument(
-    "--dictionary",
-    help="of fairseq's files: dict.ltr.txt of a CTC model, or the folder with "
-    "dict.txt, encoder.json and vocab.bpe of a text model, where they are not "
-    "beside SOURCE",
-  )
-  importer.add_argument(
-    "--encoder_only",
-    action="store_true",
-    help="leave head and objective out, also where they cannot be imported",
-  )
   importer.add_argument(
     "--check",
     action=argparse.BooleanOptionalAction,

@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> None:
   """
   source, dest = epath.Path(args.source), epath.Path(args.dest)
   runs.require_free(dest)
-  kind = _kind(source)
+  kind = kind_of(source)
   _say(f"reading {source}")
-  model = _read(kind, source, args)
+  model = read(kind, source, args)
   for line in describe(model):
     print(line)
   if source.is_dir():
@@ -51,8 +51,12 @@ def run(args: argparse.Namespace) -> None:
   print(f"wrote {written}")
 
 
-def _kind(source: epath.Path) -> str:
-  """What a source is: 'fairseq', 'hf' or 'safetensors'."""
+def kind_of(source: epath.Path) -> str:
+  """What a source is: 'fairseq', 'hf' or 'safetensors'.
+
+  Raises:
+    ValueError: it does not exist, or is something else.
+  """
   if not source.exists():
     raise ValueError(f"{source} does not exist; check SOURCE.")
   if not source.is_dir():
@@ -73,7 +77,17 @@ def _kind(source: epath.Path) -> str:
   )
 
 
-def _read(kind: str, source: epath.Path, args: argparse.Namespace) -> Model:
+def read(kind: str, source: epath.Path, args: argparse.Namespace) -> Model:
+  """Reads a source.
+
+  Args:
+    kind: from `kind_of`.
+    source: a file or a folder.
+    args: with `dictionary` and `encoder_only`, as the command line has them.
+
+  Raises:
+    ValueError: it cannot be imported.
+  """
   if kind == "fairseq":
     return fairseq.read(
       source, dictionary=args.dictionary, encoder_only=args.encoder_only
