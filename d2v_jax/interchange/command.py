@@ -6,8 +6,8 @@
 
 SOURCE is a .pt or .pth file of data2vec 1.0 or 2.0 as fairseq writes it, or of
 data2vec's vision release, pretrained or fine-tuned; a folder of Hugging
-Face's Data2VecVision, Data2VecAudio or Data2VecText, of BERT, RoBERTa or ViT;
-or an export of ours.
+Face's Data2VecVision, Data2VecAudio or Data2VecText, of BERT, RoBERTa, ViT
+or BEiT; or an export of ours.
 Nothing in it is executed.
 DEST becomes a run, which can be probed, fine-tuned and pretrained further:
 

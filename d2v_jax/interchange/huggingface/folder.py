@@ -19,6 +19,7 @@ from d2v_jax.interchange.files import (
   write_all,
 )
 from d2v_jax.interchange.huggingface import (
+  beit,
   bert,
   exact,
   roberta,
@@ -47,7 +48,7 @@ from d2v_jax.objectives import SUB_TREES, ema
 CONFIG = "config.json"
 _ADAPTER = "adapter_config.json"
 # Other encoders, which are read only.
-_ONLY_IN: tuple[types.ModuleType, ...] = (bert, roberta, vit)
+_ONLY_IN: tuple[types.ModuleType, ...] = (beit, bert, roberta, vit)
 MODELS = ("teacher", "student")
 _MODULES: dict[str, types.ModuleType] = {
   "vision": vision,

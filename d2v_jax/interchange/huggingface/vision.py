@@ -93,7 +93,7 @@ def read(theirs: Incoming) -> Foreign:
     theirs.folder, encoder["image_size"], images
   )
   objective, unused, absent = {}, [], []
-  classifies = theirs.architecture == _CLASSIFIER
+  classifies = theirs.architecture.endswith("ForImageClassification")
   if classifies and pooled:
     name, outputs = classifier(config)
     eps = encoder["norm_eps"]

@@ -120,8 +120,8 @@ def test_buffers_are_ignored(exported):
     ("vision", {"drop_path_rate": 1.0}, "drop_path_rate=1.0: .* below 1"),
     (
       "vision",
-      {"model_type": "beit"},
-      "model_type='beit': .* 'data2vec-audio'",
+      {"model_type": "swin"},
+      "model_type='swin': .* 'data2vec-audio'",
     ),
     ("vision", {"architectures": ["X"]}, "'X'.* Data2VecVisionForImageClassi"),
     (
