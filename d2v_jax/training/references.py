@@ -66,7 +66,7 @@ class References:
 
   def begun(self, results: Mapping[str, float]) -> None:
     """Keeps what was measured before anything was learned."""
-    if self._evaluators and results:
+    if self._evaluators and results and self._evaluation.references:
       self._keep({"untrained": measure.by_evaluator(self._evaluators, results)})
 
   def lines(self, results: Mapping[str, float]) -> list[str]:

@@ -97,13 +97,17 @@ def test_two_processes_are_one_run(pair, tmp_path, single):
   assert alone(other) == 0
   assert_same_losses(other, single)
 
-  # Two go on, with a split state.
-  finished = pair(workdir, *WIDE, FSDP)
+  # Two go on, with a split state, and measure what they compare with.
+  compared = "--config.evaluation.references=20000"
+  finished = pair(workdir, *WIDE, FSDP, compared)
   for status, _, err in finished:
     assert status == 0, err
   assert finished[0][1].startswith(f"continuing {workdir} from step {step}\n")
   assert finished[1][1] == ""
+  assert "pixels pooled alike" in finished[0][1]
   assert_same_losses(workdir, single)
+  (kept,) = json.loads((workdir / "references.json").read_text())
+  assert kept["simple"]["knn"]["pixels"]["accuracy"] > 0.9
   record = json.loads((workdir / "run.json").read_text())
   assert [s["processes"] for s in record["starts"]] == [2, 2]
   assert [s["step"] for s in record["starts"]] == [0, step]

@@ -94,6 +94,7 @@ def test_much_to_learn_from_is_too_much(tmp_path, calls):
 
 
 def test_not_wanted(tmp_path, calls):
+  references(tmp_path, most=0).begun(RESULTS)
   assert references(tmp_path, most=0).lines(RESULTS) == []
   other = references(tmp_path, evaluators={"rank": EffectiveRank()})
   other.begun({"rank/test": 9.0})
