@@ -206,6 +206,6 @@ def test_errors(make, message):
 
 
 def test_the_table_and_workers():
-  assert sorted(LABELS) == ["characters", "label"]
+  assert sorted(LABELS) == ["characters", "class_sets", "label"]
   labels = Characters(9)
   assert pickle.loads(pickle.dumps(labels)) == labels
