@@ -164,7 +164,9 @@ def _cells(
   parts: tuple[int, ...],
   grid: Grid,
 ) -> jax.Array:
-  images = tokens.reshape(len(tokens), *grid, -1)  # [B, H, W, D]
+  # Not by len(): B may be a symbol.
+  batch, _, size = tokens.shape
+  images = tokens.reshape(batch, *grid, size)  # [B, H, W, D]
   real = jnp.ones(images.shape[:2], bool)  # [B, H]
   if padding is not None:
     real = ~padding.reshape(images.shape[:3]).all(2)

@@ -165,5 +165,5 @@ class TestLayerCurve:
     x, y = splits["train"]
     with pytest.raises(ValueError, match="leaves 0 to choose on"):
       LayerCurve(PROBE)({**splits, "train": (x[:3], y[:3])})
-    with pytest.raises(ValueError, match="the training split has 2 examples"):
-      LayerCurve(Knn(k=3))({**splits, "train": (x[:3], y[:3])})
+    with pytest.raises(ValueError, match="the training split has 3 examples"):
+      LayerCurve(Knn(k=4))({**splits, "train": (x[:3], y[:3])})

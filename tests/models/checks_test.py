@@ -24,6 +24,7 @@ SIZES = dict.fromkeys(
     "position_width",
     "position_groups",
     "max_tokens",
+    "token_types",
   ),
   ((0, -8), "must be 1 or more"),
 )

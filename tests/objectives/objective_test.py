@@ -9,7 +9,7 @@ from d2v_jax.models.vision import vit
 from d2v_jax.objectives import OBJECTIVES
 from d2v_jax.objectives.objective import Loss, Objective, split
 
-SUPERVISED = {"ctc", "classification", "regression"}
+SUPERVISED = {"ctc", "classification", "multi_label", "regression"}
 
 
 @dataclasses.dataclass(frozen=True)
