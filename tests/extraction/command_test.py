@@ -88,12 +88,13 @@ def close(a, b, tolerance):
 
 
 def alone(workdir, modality, files):
-  """Tokens of each example encoded by itself, without padding; float64."""
+  """Tokens of each example encoded by itself, but for padding; float64."""
   loaded = pretrained.load(workdir, num_devices=1)
   encode = jax.jit(loaded.encoder)
   centre = image_transform.ImageEvalTransform(8, resize_ratio=None)
   found = []
   for file in files:
+    padding = {}
     if modality == "vision":
       pixels = np.asarray(pictures.Image.open(file))[..., None]
       x = centre({"image": pixels})["inputs"]
@@ -102,6 +103,9 @@ def alone(workdir, modality, files):
     elif modality == "spectrogram":
       x = decoding.normalise(decoding.decode(file.read_bytes()))
       start = max(0, len(x) - 4080) // 2  # 24 frames of the middle
+      # Four patches begin at each 40 ms; those behind the end are none.
+      silent = np.arange(24) // 4 * 640 >= len(x)
+      padding = {"padding": silent[None]}
       x = np.pad(x[start : start + 4080], (0, max(0, 4080 - len(x))))
       x = (mel.log_mel(x, 16)[..., None] - np.float32(1)) / np.float32(4)
     elif modality == "signal":
@@ -110,8 +114,9 @@ def alone(workdir, modality, files):
     else:
       ids = tokenizer.load(name="kjv").encode(file)
       x = np.array([0, *ids, 2], np.int32)
-    output = encode(loaded.params, {"inputs": x[None]})
-    found.append(np.asarray(output.tokens[0], np.float64))
+    output = encode(loaded.params, {"inputs": x[None], **padding})
+    tokens = np.asarray(output.tokens[0], np.float64)
+    found.append(tokens[~silent] if padding else tokens)
   return found
 
 
