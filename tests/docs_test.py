@@ -131,13 +131,16 @@ def small(page, words):
   command, config = words[1:3]
   if command == "evaluate" and config.startswith("-"):
     return ()  # its run is small already
+  # One page's runs show what they are compared with.
+  alone = () if page == "README" else ("--config.evaluation.references=0",)
   if command == "probe" and config != "probe_attentive":
-    return (*PROBE, *short_evaluators(words))
+    return (*PROBE, *alone, *short_evaluators(words))
   if command not in ("train", "probe", "evaluate"):
     return SMALL.get((page, command), ())
   return (
     *SMALL.get((page, config), SMALL.get((page, "train"), ())),
     *SMALL_CONFIGS.get(config, ()),
+    *alone,
     *short_evaluators(words),
   )
 
