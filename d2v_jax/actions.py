@@ -7,8 +7,7 @@ from typing import Any, TypeAlias
 import ml_collections
 from etils import epath
 
-from d2v_jax import config_file, probe
-from d2v_jax import measure as measure_lib
+from d2v_jax import config_file, head_scores, probe
 from d2v_jax.config import ConfigError
 from d2v_jax.data import given as given_lib
 from d2v_jax.evaluators.features import is_split
@@ -86,8 +85,8 @@ def measure(
   workdir = writable(workdir)
   if probe.is_probe(config):
     step, results = probe.run(config, workdir, given)
-  elif measure_lib.is_untrained(config):
-    step, results = measure_lib.run(config, workdir, workdir, given)
+  elif head_scores.is_untrained(config):
+    step, results = head_scores.run(config, workdir, workdir, given)
   else:
     run = build.from_config(config, workdir, given)
     step, results = loop.evaluate(run, workdir)

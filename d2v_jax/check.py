@@ -119,7 +119,7 @@ def report(
     survey,
   )
   from d2v_jax.data.checking.finding import Finding, noted
-  from d2v_jax.training import build, evaluation
+  from d2v_jax.training import build, evaluation, outputs
 
   run: Any = None
   # On one device, whatever the run has: it is the data that are checked.
@@ -141,7 +141,7 @@ def report(
   examples = None if training is None else training.examples
   with noted(findings, "config.objective"):
     if examples is not None:
-      build.check_outputs(run.config["objective"], dataset, examples.source)
+      outputs.check(run.config["objective"], dataset, examples.source)
   with noted(findings, "config.evaluation"):
     evaluation.check_classes(
       {

@@ -4,11 +4,9 @@ Neither data to train on nor anything else of training is asked for.
 """
 
 import functools
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import jax
 import ml_collections
 from etils import epath
 
@@ -117,9 +115,7 @@ def run(
   step, results = config_lib.call(
     _run, spec, "config", source=source, given=given
   )
-  if jax.process_index() == 0:
-    path = epath.Path(workdir) / "evaluation.json"
-    path.write_text(json.dumps({"step": step, **results}, indent=2) + "\n")
+  provenance.record_evaluation(workdir, step, results)
   return step, results
 
 

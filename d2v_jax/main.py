@@ -195,13 +195,13 @@ def _show(results):
 
 
 def _act(action, flags, overrides):
-  from d2v_jax import actions, config_file, measure
+  from d2v_jax import actions, config_file, head_scores
   from d2v_jax.probe import is_probe
   from d2v_jax.training.start import Start
 
   if getattr(flags, "data", None):
     columns = tuple(flags.column.split(",")) if flags.column else ()
-    config = measure.files_config(
+    config = head_scores.files_config(
       flags.run,
       flags.data,
       split=flags.split,
@@ -211,7 +211,7 @@ def _act(action, flags, overrides):
     for path, value in overrides:
       config_file.override(config, path, value)
     workdir = actions.writable(flags.workdir)
-    step, results = measure.run(config, flags.run, workdir)
+    step, results = head_scores.run(config, flags.run, workdir)
     return _show({"step": step, **results})
   if action == "evaluate":
     config = actions.to_evaluate(flags.workdir, flags.config)

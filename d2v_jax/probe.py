@@ -6,7 +6,6 @@ evaluators. What it does not say is as in the run of its `init_from`.
 
 import dataclasses
 import functools
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
@@ -101,10 +100,7 @@ def run(
     return extractors[asked.model](params, {}, asked)
 
   results = evaluate(probe.evaluation.evaluators, extract)
-  if jax.process_index() == 0:
-    path = epath.Path(workdir) / "evaluation.json"
-    record = {"step": probe.step, **results}
-    path.write_text(json.dumps(record, indent=2) + "\n")
+  provenance.record_evaluation(workdir, probe.step, results)
   name, model = next(iter(probe.models.items()))
   references = References(
     epath.Path(workdir),

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 import d2v_jax
-from d2v_jax import commands, measure
+from d2v_jax import commands, head_scores
 from d2v_jax.interchange import run
 from tests.data.images.pictures import encoded, smooth
 from tests.interchange import small_models
@@ -159,5 +159,5 @@ def test_wrong_command_lines(capsys):
 
 def test_padding_changes_nothing(tmp_path):
   workdir = imported(tmp_path / "run", "speech", "ctc")
-  config = measure.files_config(workdir, "a.csv", label="text")
+  config = head_scores.files_config(workdir, "a.csv", label="text")
   assert config["encoder"]["isolate_padding"] is True

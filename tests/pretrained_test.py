@@ -8,7 +8,7 @@ import pytest
 from d2v_jax import config_file, pretrained
 from d2v_jax.data.layout import PAD
 from d2v_jax.evaluators.features import Features, pool_features
-from d2v_jax.training import checkpoint
+from d2v_jax.training import stored_items
 from d2v_jax.training.build import from_config
 from d2v_jax.training.checkpoint import Checkpoints
 from d2v_jax.training.compiled_run import CompiledRun
@@ -179,13 +179,13 @@ def test_on_whatever_devices_are_there(run):
 
 def test_only_what_is_needed_is_read(run, monkeypatch):
   read = []
-  load_item = checkpoint.load_item
+  load_item = stored_items.load_item
 
   def noted(directory, item, abstract, **kwargs):
     read.extend(f"{item}/{name}" for name in abstract)
     return load_item(directory, item, abstract, **kwargs)
 
-  monkeypatch.setattr(checkpoint, "load_item", noted)
+  monkeypatch.setattr(stored_items, "load_item", noted)
   pretrained.load(run.workdir, "student")
   assert {name.split("/")[0] for name in read} == {"params"}
   assert "params/head" not in read

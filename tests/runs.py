@@ -11,7 +11,7 @@ import sys
 import jax
 import numpy as np
 
-from d2v_jax.training import checkpoint
+from d2v_jax.training import stored_items
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = "tests/configs/tiny.py"
@@ -107,7 +107,7 @@ def state(workdir):
   """Step and arrays of the newest checkpoint, by name."""
   found = {}
   for item in ("params", "teacher_params", "opt_state"):
-    step, tree = checkpoint.load_item(workdir / "checkpoints", item)
+    step, tree = stored_items.load_item(workdir / "checkpoints", item)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
       found[item + jax.tree_util.keystr(path)] = np.asarray(leaf)
   return step, found

@@ -16,7 +16,7 @@ from d2v_jax.interchange.files import write_all
 from d2v_jax.interchange.model import Model
 from d2v_jax.interchange.weights import InterchangeError
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.training import checkpoint, provenance
+from d2v_jax.training import checkpoint, provenance, stored_items
 
 _OWN_FILES = ("run.json", "checkpoints")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -44,10 +44,10 @@ def read(workdir: epath.PathLike, *, step: int | None = None) -> Model:
       "it is the workdir of a run."
     )
   directory = workdir / "checkpoints"
-  step, items = checkpoint.describe(directory, step=step)
+  step, items = stored_items.describe(directory, step=step)
   trees = {
     item: jax.tree.map(
-      np.asarray, checkpoint.load_item(directory, item, step=step)[1]
+      np.asarray, stored_items.load_item(directory, item, step=step)[1]
     )
     for item in ("params", "teacher_params")
     if item in items

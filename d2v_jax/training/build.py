@@ -16,7 +16,7 @@ from d2v_jax.data.dataset import Dataset
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES
 from d2v_jax.objectives.objective import Objective
-from d2v_jax.training import batch_shapes, schedules
+from d2v_jax.training import batch_shapes, outputs, schedules
 from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import health as health_lib
 from d2v_jax.training import optimizer as optimizer_lib
@@ -27,9 +27,6 @@ from d2v_jax.training.profile import Profile
 
 # Grain's seeds are of 32 bits, and every draw of a run begins with its seed.
 _SEEDS = 2**32
-
-# Objectives with an output for each class.
-_OF_CLASSES = ("classification", "multi_label")
 
 # What may change between a run and its continuation: nothing that the numbers
 # depend on.
@@ -176,12 +173,12 @@ def open_data(plan: RunPlan) -> Experiment:
   dataset = plan.dataset
   records = dataset.records()
   examples = dataset.training(records)
-  check_outputs(plan.config["objective"], dataset, examples.source)
+  outputs.check(plan.config["objective"], dataset, examples.source)
   supervised = plan.objective.predict is not None
   settings = {
     f.name: getattr(plan, f.name) for f in dataclasses.fields(Settings)
   }
-  settings["config"] = _with_classes(plan.config, examples.source)
+  settings["config"] = outputs.with_classes(plan.config, examples.source)
   return Experiment(
     **settings,
     # Class numbers are learned from these records.
@@ -209,14 +206,6 @@ def open_data(plan: RunPlan) -> Experiment:
       buckets=dataset.buckets,
     ),
   )
-
-
-def _with_classes(config: Spec, source: Any) -> Spec:
-  """A config that names the classes of a classifier's outputs."""
-  names = getattr(source, "class_names", ())
-  if not names or config["objective"].get("name") not in _OF_CLASSES:
-    return config
-  return {**config, "data": {**config["data"], "classes": names}}
 
 
 def _plan(
@@ -359,26 +348,4 @@ def _check_batch_size(
     raise ConfigError(
       f"config.batch_size {batch_size} is not a multiple of accumulate "
       f"{accumulate} x {mesh.size} devices; change one of them."
-    )
-
-
-def check_outputs(objective: Spec, dataset: Dataset, source: Any) -> None:
-  """A supervised head must have as many outputs as there are labels.
-
-  Args:
-    objective: config.objective.
-    dataset: config.data.
-    source: examples to train on.
-
-  Raises:
-    ConfigError: it has another number.
-  """
-  outputs = (objective.get("head") or {}).get("num_outputs")
-  wanted = getattr(dataset.labels, "num_outputs", None)
-  if objective.get("name") in _OF_CLASSES:
-    wanted = len(getattr(source, "class_names", ())) or outputs
-  if wanted is not None and outputs != wanted:
-    raise ConfigError(
-      f"config.objective.head.num_outputs: got {outputs}, but the labels have "
-      f"{wanted} different values; set it to {wanted}."
     )

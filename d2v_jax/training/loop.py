@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import sys
 from typing import Any
 
@@ -18,6 +17,7 @@ from d2v_jax.training import (
   metrics,
   provenance,
   resuming,
+  stored_items,
   verdict,
 )
 from d2v_jax.training import lease as lease_lib
@@ -149,14 +149,12 @@ def evaluate(
   """
   compiled = CompiledRun(experiment)
   directory, target = workdir / "checkpoints", compiled.abstract_state
-  step, params = checkpoint.load_item(directory, "params", target.params)
-  _, teacher_params = checkpoint.load_item(
+  step, params = stored_items.load_item(directory, "params", target.params)
+  _, teacher_params = stored_items.load_item(
     directory, "teacher_params", target.teacher_params, step=step
   )
   results = compiled.evaluate(params, teacher_params)
-  if jax.process_index() == 0:
-    path = workdir / "evaluation.json"
-    path.write_text(json.dumps({"step": step, **results}, indent=2) + "\n")
+  provenance.record_evaluation(workdir, step, results)
   # What is printed to stdout is JSON.
   terminal = metrics.Terminal(
     experiment.total_steps, sys.stderr, quiet=jax.process_index() != 0

@@ -16,6 +16,7 @@ from etils import epath
 import d2v_jax
 from d2v_jax.training import side_files
 
+EVALUATION = "evaluation.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
 
 
@@ -54,6 +55,21 @@ def record_start(
   }
   record = {"config": config, "starts": [*starts, start]}
   side_files.replace(path, json.dumps(record, indent=2) + "\n")
+
+
+def record_evaluation(
+  workdir: epath.PathLike, step: int, results: Mapping[str, float]
+) -> None:
+  """Writes evaluation.json, in process 0: what was measured, and when.
+
+  Args:
+    workdir: where it goes.
+    step: of the checkpoint.
+    results: metric name -> value.
+  """
+  if jax.process_index() == 0:
+    text = json.dumps({"step": step, **results}, indent=2) + "\n"
+    (epath.Path(workdir) / EVALUATION).write_text(text)
 
 
 def read(workdir: epath.Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from d2v_jax.evaluators.features import MODELS
 from d2v_jax.models.encoder import Encoder, Params
 from d2v_jax.objectives import SUB_TREES
 from d2v_jax.objectives.objective import Objective
-from d2v_jax.training import checkpoint, provenance, sharding
+from d2v_jax.training import provenance, sharding, stored_items
 
 
 class StoredRun:
@@ -24,7 +24,7 @@ class StoredRun:
   def __init__(self, run: epath.PathLike, step: int | None = None) -> None:
     self.run = epath.Path(run)
     self._directory = self.run / "checkpoints"
-    self.step, self.stored = checkpoint.describe(self._directory, step=step)
+    self.step, self.stored = stored_items.describe(self._directory, step=step)
 
   @property
   def path(self) -> epath.Path:
@@ -134,7 +134,7 @@ class StoredRun:
       where,
     )
     ignore = tuple(set(stored) - names)
-    _, params = checkpoint.load_item(
+    _, params = stored_items.load_item(
       self._directory, item, abstract, step=self.step, ignore=ignore
     )
     return params

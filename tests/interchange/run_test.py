@@ -9,7 +9,7 @@ import pytest
 from d2v_jax import main, pretrained
 from d2v_jax.interchange import command
 from d2v_jax.interchange.weights import flatten
-from d2v_jax.training import checkpoint
+from d2v_jax.training import stored_items
 from tests import runs
 from tests.interchange.fairseq import checkpoints2 as files
 from tests.interchange.torch_file import torch_files
@@ -57,7 +57,7 @@ SMALL = ("--config.num_devices=1", "--config.evaluation.evaluators={'knn': {}}")
 
 
 def load(run, item):
-  return checkpoint.load_item(run / "checkpoints", item)[1]
+  return stored_items.load_item(run / "checkpoints", item)[1]
 
 
 @pytest.mark.slow

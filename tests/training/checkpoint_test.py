@@ -18,9 +18,10 @@ from jax.sharding import AxisType, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 from d2v_jax.training import checkpoint_files, fingerprint
-from d2v_jax.training.checkpoint import Checkpoints, load_item
+from d2v_jax.training.checkpoint import Checkpoints
 from d2v_jax.training.checkpoint_files import NoValidCheckpoint
 from d2v_jax.training.checkpoint_leaves import CheckpointMismatch
+from d2v_jax.training.stored_items import load_item
 
 # Reading a damaged array, Orbax drops tasks that TensorStore's threads then
 # try to wake: each failure is printed, after our reading is over.
@@ -550,7 +551,7 @@ index, port, directory = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 jax.distributed.initialize('127.0.0.1:' + port, 2, index)
 from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec as P
-from d2v_jax.training import checkpoint, checkpoint_files
+from d2v_jax.training import checkpoint_files, stored_items
 mesh = jax.make_mesh(
   (4,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
 )
@@ -581,7 +582,7 @@ print(checkpoints.damaged[0][1])
 checkpoints.save(3, make(33), {'step': 33})
 checkpoints.wait()
 checkpoint_files._read_item = read
-assert checkpoint.load_item(directory, 'params', target['params'])[0] == 3
+assert stored_items.load_item(directory, 'params', target['params'])[0] == 3
 checkpoints.close()
 """
 

@@ -13,7 +13,7 @@ import pytest
 from d2v_jax import main
 from d2v_jax.data import pipeline
 from d2v_jax.objectives.data2vec import Data2Vec
-from d2v_jax.training import checkpoint, health
+from d2v_jax.training import health, stored_items
 from tests import runs
 
 ALIVE = {
@@ -181,7 +181,7 @@ def assert_checkpoints_are_finite(workdir):
   steps = sorted(int(p.name) for p in directory.iterdir())
   for step in steps:
     for item in ("params", "teacher_params"):
-      _, tree = checkpoint.load_item(directory, item, step=step)
+      _, tree = stored_items.load_item(directory, item, step=step)
       assert all(np.isfinite(x).all() for x in jax.tree.leaves(tree))
   return steps
 
@@ -347,7 +347,7 @@ def params(workdir, step):
   directory = workdir / "checkpoints"
   found = {}
   for item in ("params", "teacher_params", "opt_state"):
-    _, found[item] = checkpoint.load_item(directory, item, step=step)
+    _, found[item] = stored_items.load_item(directory, item, step=step)
   return jax.tree.leaves(found)
 
 

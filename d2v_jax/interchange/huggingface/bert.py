@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from d2v_jax.data.layout import PAD, UNK
-from d2v_jax.interchange.huggingface import bert_tokenizer, names
+from d2v_jax.interchange.huggingface import bert_tokenizer, names, text
 from d2v_jax.interchange.huggingface.parts import (
   Incoming,
   class_names,
@@ -35,19 +35,7 @@ ARCHITECTURES = {
   "BertForQuestionAnswering": r"qa_outputs\..*",
   "BertForTokenClassification": r"classifier\..*",
 }
-# Of the fields that may have other values.
-DEFAULTS: dict[str, Any] = {
-  "vocab_size": 30522,
-  "hidden_size": 768,
-  "num_hidden_layers": 12,
-  "num_attention_heads": 12,
-  "intermediate_size": 3072,
-  "hidden_dropout_prob": 0.1,
-  "attention_probs_dropout_prob": 0.1,
-  "max_position_embeddings": 512,
-  "type_vocab_size": 2,
-  "layer_norm_eps": 1e-12,
-}
+DEFAULTS = text.DEFAULTS
 _EMBEDDINGS = "embeddings."
 _WORDS = f"{_EMBEDDINGS}word_embeddings.weight"
 _POSITIONS = f"{_EMBEDDINGS}position_embeddings.weight"

@@ -44,8 +44,8 @@ ARCHITECTURES = {
     r"(decode_head|auxiliary_head|fpn\d)\..*"
   ),
 }
-# Of the fields that may have other values.
-DEFAULTS: dict[str, Any] = {
+# Of the fields that may have other values, of any network of patches.
+OF_PATCHES: dict[str, Any] = {
   "hidden_size": 768,
   "num_hidden_layers": 12,
   "num_attention_heads": 12,
@@ -56,6 +56,8 @@ DEFAULTS: dict[str, Any] = {
   "image_size": 224,
   "patch_size": 16,
   "num_channels": 3,
+}
+DEFAULTS = OF_PATCHES | {
   "use_mask_token": False,
   "use_absolute_position_embeddings": False,
   "use_relative_position_bias": False,

@@ -7,7 +7,7 @@ from typing import Any
 
 from d2v_jax.interchange.huggingface import image_processor, names
 from d2v_jax.interchange.huggingface.parts import Incoming, sizes
-from d2v_jax.interchange.huggingface.vision import patches_and_image
+from d2v_jax.interchange.huggingface.vision import OF_PATCHES, patches_and_image
 from d2v_jax.interchange.model import Foreign
 from d2v_jax.interchange.options import Options
 
@@ -21,19 +21,7 @@ ARCHITECTURES = {
   "ViTForMaskedImageModeling": r"decoder\..*",
 }
 # Of the fields that may have other values.
-DEFAULTS: dict[str, Any] = {
-  "hidden_size": 768,
-  "num_hidden_layers": 12,
-  "num_attention_heads": 12,
-  "intermediate_size": 3072,
-  "hidden_dropout_prob": 0.0,
-  "attention_probs_dropout_prob": 0.0,
-  "layer_norm_eps": 1e-12,
-  "image_size": 224,
-  "patch_size": 16,
-  "num_channels": 3,
-  "qkv_bias": True,
-}
+DEFAULTS = OF_PATCHES | {"qkv_bias": True}
 # Names in files -> those that newer versions of the library have in memory.
 RENAMED = {
   r"encoder\.layer\.(\d+)\.": r"layers.\1.",
