@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from d2v_jax.evaluators.feature_extractor import FeatureExtractor
 from d2v_jax.evaluators.references import measure, standing
 from d2v_jax.models.encoder import Encoder
+from d2v_jax.training import side_files
 from d2v_jax.training.evaluation import Evaluation
 
 FILE = "references.json"
@@ -144,16 +145,14 @@ class References:
     entry = {"of": self._made_of, **self._kept(), **new}
     others = [x for x in self._entries() if x["of"] != self._made_of]
     if jax.process_index() == 0:
-      temporary = self._path.with_name(f"{FILE}.tmp")
-      temporary.write_text(json.dumps([*others, entry], indent=2) + "\n")
-      temporary.replace(self._path)
+      text = json.dumps([*others, entry], indent=2) + "\n"
+      side_files.replace(self._path, text)
     return entry
 
   def _entries(self) -> list[dict[str, Any]]:
-    if not self._path.exists():
-      return []
     try:
-      found: list[dict[str, Any]] = json.loads(self._path.read_text())
-    except json.JSONDecodeError:
-      return []  # cut off; they are computed anew
-    return found
+      found = json.loads(self._path.read_bytes())
+    except (OSError, ValueError):
+      return []  # none yet, or damaged: they are computed anew
+    entries = found if isinstance(found, list) else []
+    return [x for x in entries if isinstance(x, dict) and "of" in x]

@@ -102,7 +102,12 @@ def test_not_wanted(tmp_path, calls):
   assert not calls and not list(tmp_path.iterdir())
 
 
-def test_a_file_that_was_cut_off(tmp_path, calls):
-  (tmp_path / "references.json").write_text('[{"of": ')
+@pytest.mark.parametrize(
+  "damage",
+  [b'[{"of": ', b'[{"of": "\xff"}]', b"3", b'[3, {"untrained": 4}]', None],
+)
+def test_a_file_that_is_damaged(tmp_path, calls, damage):
+  file = tmp_path / "references.json"
+  file.mkdir() if damage is None else file.write_bytes(damage)
   assert "pixels 0.500" in references(tmp_path).lines(RESULTS)[1]
   assert json.loads((tmp_path / "references.json").read_text())
