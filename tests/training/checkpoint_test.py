@@ -551,7 +551,7 @@ index, port, directory = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 jax.distributed.initialize('127.0.0.1:' + port, 2, index)
 from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec as P
-from d2v_jax.training import checkpoint_files, stored_items
+from d2v_jax.training import checkpoint, checkpoint_files, stored_items
 mesh = jax.make_mesh(
   (4,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)
 )
