@@ -16,7 +16,7 @@ from d2v_jax.evaluators import placed
 from d2v_jax.evaluators.class_accuracies import class_accuracies
 from d2v_jax.evaluators.features import Features, SplitFeatures, labelled
 from d2v_jax.evaluators.readings import readings, told
-from d2v_jax.models import placement
+from d2v_jax.models.hardware import placement
 
 # Test rows, and rows of the bank on one device, compared at a time; they bound
 # memory, not the result.

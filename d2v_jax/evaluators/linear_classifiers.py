@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from d2v_jax.evaluators import placed
-from d2v_jax.models import placement
+from d2v_jax.models.hardware import placement
 
 # Rows on the devices at a time; they bound memory, not the result.
 _SCORED = 2**13

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from d2v_jax.models import placement
+from d2v_jax.models.hardware import placement
 
 
 def one_device() -> Mesh:

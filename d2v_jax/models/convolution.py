@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.models import by_platform
+from d2v_jax.models.hardware import by_platform
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from d2v_jax.models import placement
+from d2v_jax.models.hardware import placement
 from d2v_jax.models.initializers import Initializer
 
 

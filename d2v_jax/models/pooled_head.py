@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.config import FromRun
 from d2v_jax.models import checks
-from d2v_jax.models.attention_bias import padding_bias
+from d2v_jax.models.attention.attention_bias import padding_bias
 from d2v_jax.models.dense_layers import INITIAL, DenseLayers
 from d2v_jax.models.linear import Linear
 

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.data.layout import CONV_LAYERS, ConvLayers, WaveformInputs
 from d2v_jax.models import log_mel, positions, transformer
-from d2v_jax.models.attention_bias import AttentionBias
+from d2v_jax.models.attention.attention_bias import AttentionBias
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, SubTrees
 from d2v_jax.models.frames import FRAME_PARTS, Frames, check_frames
 from d2v_jax.models.initializers import bert_init

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.data.layout import PAD, TokenInputs
 from d2v_jax.models import checks, transformer
-from d2v_jax.models.attention_bias import AttentionBias
+from d2v_jax.models.attention.attention_bias import AttentionBias
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, SubTrees
 from d2v_jax.models.initializers import bert_init
 from d2v_jax.models.layer_average import LayerAverage

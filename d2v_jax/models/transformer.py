@@ -16,15 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from d2v_jax.models import checks, placement
-from d2v_jax.models.attend import IMPLEMENTATIONS
-from d2v_jax.models.attention import Attention
-from d2v_jax.models.attention_bias import AttentionBias
+from d2v_jax.models import checks
+from d2v_jax.models.attention.attend import IMPLEMENTATIONS
+from d2v_jax.models.attention.attention_bias import AttentionBias
+from d2v_jax.models.hardware import placement
 from d2v_jax.models.initializers import Initializer, beit_init
 from d2v_jax.models.layer_average import LayerAverage, LayerOutputs
 from d2v_jax.models.layers import dropout, gelu, layer_norm
 from d2v_jax.models.linear import Linear
 from d2v_jax.models.remat import POLICIES, rematerialised
+from d2v_jax.models.self_attention import SelfAttention
 
 
 class Mlp(nn.Module):
@@ -115,7 +116,7 @@ class Block(nn.Module):
       x = x + dropout(self, y, self.dropout)
       return (x if self.pre_norm else norm(x)), y
 
-    self_attention = Attention(
+    self_attention = SelfAttention(
       self.num_heads,
       self.key_bias,
       self.attention_dropout,

@@ -21,7 +21,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.models import checks, transformer
 from d2v_jax.models import positions as positions_lib
-from d2v_jax.models.attention_bias import AttentionBias, coordinates
+from d2v_jax.models.attention.attention_bias import AttentionBias, coordinates
 from d2v_jax.models.encoder import Batch, EncoderOutput, SubTrees, there
 from d2v_jax.models.initializers import bert_init
 from d2v_jax.models.layer_average import LayerAverage

@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from d2v_jax.data.layout import ImageInputs
 from d2v_jax.models import checks, patches, resizing, transformer
 from d2v_jax.models import positions as positions_lib
-from d2v_jax.models.attention_bias import AttentionBias
+from d2v_jax.models.attention.attention_bias import AttentionBias
 from d2v_jax.models.encoder import (
   Batch,
   Encoder,

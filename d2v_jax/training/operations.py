@@ -78,7 +78,7 @@ def _operations(eqn: Any) -> float:
 
 
 def _of_platforms(jaxpr: core.Jaxpr) -> float:
-  """Operations of the default implementation of `models.by_platform`.
+  """Operations of the default implementation of `models.hardware.by_platform`.
 
   A gradient is one function that begins with what it is the gradient of.
   """

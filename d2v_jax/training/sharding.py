@@ -1,6 +1,6 @@
 """Where arrays live: a mesh of devices, batches split over it, state by rule.
 
-What a network does with them is in models/placement.py.
+What a network does with them is in models/hardware/placement.py.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from d2v_jax.models import placement
+from d2v_jax.models.hardware import placement
 
 RULES = ("replicated", "fsdp")
 _A = ParamSpec("_A")

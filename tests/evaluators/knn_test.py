@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from d2v_jax.evaluators import knn
 from d2v_jax.evaluators.features import Features
 from d2v_jax.evaluators.knn import Knn, knn_predict
-from d2v_jax.models import placement
+from d2v_jax.models.hardware import placement
 from d2v_jax.training.sharding import make_mesh
 
 

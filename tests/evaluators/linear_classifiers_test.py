@@ -12,7 +12,7 @@ from d2v_jax.evaluators.linear_classifiers import (
   score,
   train,
 )
-from d2v_jax.models import placement
+from d2v_jax.models.hardware import placement
 from d2v_jax.training.sharding import make_mesh
 
 

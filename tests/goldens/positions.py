@@ -9,7 +9,7 @@ import pytest
 
 from d2v_jax.data.layout import PAD, num_frames
 from d2v_jax.models import positions
-from d2v_jax.models.attention_bias import AttentionBias, coordinates
+from d2v_jax.models.attention.attention_bias import AttentionBias, coordinates
 from d2v_jax.models.token_embedding import token_positions
 from tests.goldens.pure import Group, Pure
 from tests.goldens.speech import conv_layers

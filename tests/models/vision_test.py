@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from d2v_jax.models import transformer
-from d2v_jax.models.attention_bias import AttentionBias
+from d2v_jax.models.attention.attention_bias import AttentionBias
 from d2v_jax.models.positions import relative_position_index
 from d2v_jax.models.vision import vit
 

@@ -5,8 +5,8 @@ import pytest
 from jax import lax
 from jax.experimental import pallas as pl
 
-from d2v_jax.models.attend import attend
-from d2v_jax.models.attention_bias import AttentionBias
+from d2v_jax.models.attention.attend import attend
+from d2v_jax.models.attention.attention_bias import AttentionBias
 from d2v_jax.training.operations import count, count_traced
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from d2v_jax.models import placement
 from d2v_jax.models.decoder import ConvDecoder
+from d2v_jax.models.hardware import placement
 from d2v_jax.models.heads import RegressionHead
 from d2v_jax.models.visible_vision import visible_vit
 from d2v_jax.models.vision import vit

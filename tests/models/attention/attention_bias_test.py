@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from d2v_jax.models.attention_bias import (
+from d2v_jax.models.attention.attention_bias import (
   AttentionBias,
   coordinates,
   distances,

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from d2v_jax.models.attention_bias import AttentionBias
+from d2v_jax.models.attention.attention_bias import AttentionBias
 
 # Numbers that a register has beside each other.
 LANES = 128

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from d2v_jax.models.attend import attend
-from d2v_jax.models.attention_bias import AttentionBias
-from d2v_jax.models.attention_dropout import (
+from d2v_jax.models.attention.attend import attend
+from d2v_jax.models.attention.attention_bias import AttentionBias
+from d2v_jax.models.attention.weight_dropout import (
   dropout_keys,
   hashed,
   kept_share,

@@ -9,20 +9,21 @@ import pytest
 from jax.experimental.pallas import triton as plt
 from jax.sharding import AbstractDevice, AbstractMesh
 
-from d2v_jax.models import attend as attend_lib
-from d2v_jax.models import (
-  attention_dropout,
-  attention_triton,
-  attention_triton_call,
+from d2v_jax.models.attention import attend as attend_lib
+from d2v_jax.models.attention import triton_call, triton_kernel, weight_dropout
+from d2v_jax.models.attention.attention_bias import AttentionBias
+from d2v_jax.models.attention.triton_program import Tiles
+from tests.models.attention.attend_test import (
+  assert_close,
+  case,
+  expected,
+  through,
 )
-from d2v_jax.models.attention_bias import AttentionBias
-from d2v_jax.models.attention_triton_program import Tiles
-from tests.models.attend_test import assert_close, case, expected, through
 
 
 def refusal(*, head=64, dtype=jnp.bfloat16):
   qkv, bias, _ = case("pairs", length=5, heads=2, head=head, dtype=dtype)
-  return attention_triton.refusal(qkv.shape, qkv.dtype, bias, num_heads=2)
+  return triton_kernel.refusal(qkv.shape, qkv.dtype, bias, num_heads=2)
 
 
 def test_what_it_cannot_do_has_a_reason(monkeypatch):
@@ -49,11 +50,11 @@ def test_what_it_cannot_do_has_a_reason(monkeypatch):
 def test_sums_over_examples_and_any_tiles(monkeypatch):
   """Three examples at the same places, in tiles of other sizes."""
   cut = Tiles(64, 16, 4, 2)
-  monkeypatch.setattr(attention_triton_call, "tiles", lambda *_: cut)
+  monkeypatch.setattr(triton_call, "tiles", lambda *_: cut)
   qkv, bias, gradient = case("pairs", "line", length=70, heads=2, head=16)
   qkv, gradient = (jnp.concatenate([x, x[:1] / 2]) for x in (qkv, gradient))
   bias = bias._replace(coordinates=bias.coordinates[:1])
-  keys = attention_dropout.dropout_keys(jax.random.key(1), 3, 2)
+  keys = weight_dropout.dropout_keys(jax.random.key(1), 3, 2)
   rest = qkv, bias, keys, gradient, 2, 0.2
   assert_close(through("triton", *rest), expected(*rest), 1e-5)
 
@@ -115,8 +116,8 @@ def on_gpu(qkv, bias, keys, gradient, dropout):
 
   @jax.jit
   def run(qkv, bias, keys, gradient):
-    out = attention_triton.forward(qkv, bias, keys, **sizes)
-    gradients = attention_triton.backward(qkv, bias, keys, gradient, **sizes)
+    out = triton_kernel.forward(qkv, bias, keys, **sizes)
+    gradients = triton_kernel.backward(qkv, bias, keys, gradient, **sizes)
     return out, *gradients
 
   return run(qkv, bias, keys, gradient)
@@ -134,7 +135,7 @@ def test_on_a_gpu_values_and_gradients_are_those_of_the_definition(
   )
   keys = None
   if dropout:
-    keys = attention_dropout.dropout_keys(jax.random.key(1), 2, 2)
+    keys = weight_dropout.dropout_keys(jax.random.key(1), 2, 2)
   got = on_gpu(qkv, bias, keys, gradient, dropout)
   want = expected(qkv, bias, keys, gradient, 2, dropout)
   assert_close(got, want, 1e-5 if dtype == jnp.float32 else 2e-2)

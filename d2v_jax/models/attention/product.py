@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.models import attention_dropout
-from d2v_jax.models.attention_bias import AttentionBias
+from d2v_jax.models.attention import weight_dropout
+from d2v_jax.models.attention.attention_bias import AttentionBias
 
 
 def attention_product(
@@ -47,9 +47,9 @@ def attention_product(
   weights = jnp.exp(logits - peak)
   total = weights.sum(-1, keepdims=True)  # [B, heads, N, 1]
   if keys is not None:
-    mask = attention_dropout.kept_weights(keys, num_heads, length, dropout)
+    mask = weight_dropout.kept_weights(keys, num_heads, length, dropout)
     weights = jnp.where(mask, weights, 0.0)
-    total *= attention_dropout.kept_share(dropout)
+    total *= weight_dropout.kept_share(dropout)
   mixed = jnp.einsum(
     "bhnm,bhmd->bhnd",
     weights.astype(qkv.dtype),

@@ -1,6 +1,6 @@
 """Attention on TPUs, with all that is [N, N] in the memory of the core alone.
 
-`attention_program` is what it computes.
+`tpu_program` is what it computes.
 """
 
 import dataclasses
@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from d2v_jax.models import attention_dropout, attention_program
-from d2v_jax.models.attention_bias import PADDED, AttentionBias
-from d2v_jax.models.attention_sizes import Sizes
+from d2v_jax.models.attention import tpu_program, weight_dropout
+from d2v_jax.models.attention.attention_bias import PADDED, AttentionBias
+from d2v_jax.models.attention.sizes import Sizes
 
 # Of the 128 MiB of a v5e or v6e; what a program asks for is less than this.
 _VMEM = 112 * 2**20
@@ -59,7 +59,7 @@ def forward(
   shape = Sizes(qkv.shape[1], qkv.shape[2] // 3, num_heads, dropout)
   call = _Call(qkv, bias, keys, shape, interpret)
   (out,) = call(
-    attention_program.forward,
+    tpu_program.forward,
     [],
     [call.rows(shape.padded, qkv.dtype)],
     passes=2,
@@ -92,10 +92,8 @@ def backward(
   if bias.slopes is not None:
     sums.append(call.whole((num_heads, shape.length)))
   outputs = [call.rows(3 * shape.padded, qkv.dtype), *sums]
-  d_qkv, *d_bias = call(
-    attention_program.backward, [gradient], outputs, passes=5
-  )
-  kept = attention_dropout.kept_share(call.shape.dropout)
+  d_qkv, *d_bias = call(tpu_program.backward, [gradient], outputs, passes=5)
+  kept = weight_dropout.kept_share(call.shape.dropout)
   d_pairs = d_slopes = None
   if bias.pairs is not None:
     d_pairs = d_bias.pop(0).transpose(0, 2, 1) / kept
@@ -142,7 +140,7 @@ class _Call:
     scratch = {}
     if "slopes" in self.inputs:
       scratch["distance"] = pltpu.VMEM((length, length), self.statistics)
-    if kernel is attention_program.backward:
+    if kernel is tpu_program.backward:
       for name in ("d_key", "d_value"):
         scratch[name] = pltpu.VMEM((length, shape.group), self.statistics)
     shapes, blocks = zip(*outputs, strict=True)

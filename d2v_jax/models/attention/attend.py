@@ -8,9 +8,10 @@ import jax
 from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
-from d2v_jax.models import attention_dropout, by_platform, placement
-from d2v_jax.models.attention_bias import AttentionBias
-from d2v_jax.models.attention_product import attention_product
+from d2v_jax.models.attention import weight_dropout
+from d2v_jax.models.attention.attention_bias import AttentionBias
+from d2v_jax.models.attention.product import attention_product
+from d2v_jax.models.hardware import by_platform, placement
 
 # 'auto' is what the platform has: a kernel on TPUs and one on NVIDIA's GPUs,
 # and elsewhere the product.
@@ -51,8 +52,8 @@ def attend(
     [B, N, D] in the dtype of qkv.
   """
   keys = None
-  if rng is not None and attention_dropout.dropped_levels(dropout):
-    keys = attention_dropout.dropout_keys(rng, len(qkv), num_heads)
+  if rng is not None and weight_dropout.dropped_levels(dropout):
+    keys = weight_dropout.dropout_keys(rng, len(qkv), num_heads)
   if implementation == "plain":
     return attention_product(
       qkv, bias, keys, num_heads=num_heads, dropout=dropout
@@ -120,9 +121,9 @@ def _choose(
   # Here, since Pallas takes a while to import, and few need it.
   own: Any
   if platform == "tpu":
-    from d2v_jax.models import attention_kernel as own
+    from d2v_jax.models.attention import tpu_kernel as own
   else:
-    from d2v_jax.models import attention_triton as own
+    from d2v_jax.models.attention import triton_kernel as own
   reason = _unsplit(settings.mesh, num_devices, qkv.shape[0])
   reason = reason or own.refusal(
     qkv.shape, qkv.dtype, bias, num_heads=settings.num_heads

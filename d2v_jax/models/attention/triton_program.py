@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plt
 
-from d2v_jax.models import attention_dropout
-from d2v_jax.models.kernel_products import dot, dot_nt
+from d2v_jax.models.attention import weight_dropout
+from d2v_jax.models.attention.kernel_products import dot, dot_nt
 
 LOG2_E = math.log2(math.e)
 
@@ -69,7 +69,7 @@ class Sizes:
   @property
   def kept_share(self) -> float:
     """Probability that a weight is kept."""
-    return attention_dropout.kept_share(self.dropout)
+    return weight_dropout.kept_share(self.dropout)
 
 
 def forward(sizes: Sizes, tiles: Tiles, refs: _Refs, *outputs: Any) -> None:
@@ -294,8 +294,8 @@ def _kept(sizes, refs, example, head, query, key, shape, keys_first=False):
     begin + jax.lax.broadcasted_iota(jnp.int32, shape, axis)
     for begin, axis in zip((query, key), axes, strict=True)
   )
-  bits = attention_dropout.hashed(first, second, query, key)
-  return attention_dropout.kept(bits, head & 1, sizes.dropout)
+  bits = weight_dropout.hashed(first, second, query, key)
+  return weight_dropout.kept(bits, head & 1, sizes.dropout)
 
 
 def _rows(sizes, ref, example, start, size):

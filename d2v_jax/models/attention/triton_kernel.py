@@ -1,7 +1,7 @@
 """Attention on NVIDIA's GPUs by kernels of our own, with all that it has.
 
-Pallas has them compiled by Triton: `attention_triton_program` is what they do,
-`attention_triton_call` what they are given.
+Pallas has them compiled by Triton: `triton_program` is what they do,
+`triton_call` what they are given.
 """
 
 from typing import Any
@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.pallas import triton as plt
 
-from d2v_jax.models.attention_bias import AttentionBias
-from d2v_jax.models.attention_triton_call import Call
+from d2v_jax.models.attention.attention_bias import AttentionBias
+from d2v_jax.models.attention.triton_call import Call
 
 _Gradients = tuple[jax.Array, jax.Array | None, jax.Array | None]
 

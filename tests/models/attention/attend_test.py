@@ -9,17 +9,17 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from d2v_jax.models import attend as attend_lib
-from d2v_jax.models import (
-  attention_dropout,
-  attention_kernel,
-  attention_triton,
-  placement,
+from d2v_jax.models.attention import attend as attend_lib
+from d2v_jax.models.attention import tpu_kernel, triton_kernel, weight_dropout
+from d2v_jax.models.attention.attend import attend
+from d2v_jax.models.attention.attention_bias import (
+  AttentionBias,
+  coordinates,
+  distances,
 )
-from d2v_jax.models.attend import attend
-from d2v_jax.models.attention_bias import AttentionBias, coordinates, distances
+from d2v_jax.models.hardware import placement
 
-KERNELS = {"kernel": attention_kernel, "triton": attention_triton}
+KERNELS = {"kernel": tpu_kernel, "triton": triton_kernel}
 BIASES = ("pairs", "padding", "line", "grid")
 
 
@@ -71,8 +71,8 @@ def expected(qkv, bias, keys, gradient, heads, dropout):
   weights /= weights.sum(-1, keepdims=True)
   kept = np.ones(())
   if keys is not None:
-    kept = attention_dropout.kept_weights(keys, heads, length, dropout)
-    kept = np.asarray(kept) / attention_dropout.kept_share(dropout)
+    kept = weight_dropout.kept_weights(keys, heads, length, dropout)
+    kept = np.asarray(kept) / weight_dropout.kept_share(dropout)
   d_weights = gradient @ v.swapaxes(2, 3) * kept
   d_logits = d_weights - (weights * d_weights).sum(-1, keepdims=True)
   d_logits *= weights
@@ -162,7 +162,7 @@ def test_values_and_gradients(implementation, dtype, sizes):
   )
   keys = None
   if dropout:
-    keys = attention_dropout.dropout_keys(jax.random.key(1), 2, heads)
+    keys = weight_dropout.dropout_keys(jax.random.key(1), 2, heads)
   rest = qkv, bias, keys, gradient, heads, dropout
   got = through(implementation, *rest)
   assert got[0].dtype == got[1].dtype == dtype
@@ -243,7 +243,7 @@ def test_several_devices_without_a_mesh_are_said():
 
 def test_long_sequences_do_not_fit():
   shape = jax.ShapeDtypeStruct((1, 20_000, 768), jnp.bfloat16)
-  reason = attention_kernel.refusal(
+  reason = tpu_kernel.refusal(
     shape.shape,
     shape.dtype,
     AttentionBias(),
@@ -256,10 +256,8 @@ def test_long_sequences_do_not_fit():
 def kernel_here(monkeypatch):
   """The kernel, interpreted, in place of the product on CPUs."""
   for name in ("forward", "backward"):
-    function = functools.partial(
-      getattr(attention_kernel, name), interpret=True
-    )
-    monkeypatch.setattr(attention_kernel, name, function)
+    function = functools.partial(getattr(tpu_kernel, name), interpret=True)
+    monkeypatch.setattr(tpu_kernel, name, function)
   real = attend_lib.by_platform.call
 
   def call(default, others, *args):

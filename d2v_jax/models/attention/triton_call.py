@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plt
 
-from d2v_jax.models import attention_triton_program as program
-from d2v_jax.models.attention_bias import PADDED
-from d2v_jax.models.attention_triton_program import LOG2_E, Sizes, Tiles
+from d2v_jax.models.attention import triton_program as program
+from d2v_jax.models.attention.attention_bias import PADDED
+from d2v_jax.models.attention.triton_program import LOG2_E, Sizes, Tiles
 
 # Tiles are parts of it: what has an axis of tokens is padded to a multiple.
 _WHOLE = 128

@@ -6,15 +6,15 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
-from d2v_jax.models.attend import attend
-from d2v_jax.models.attention_bias import AttentionBias
+from d2v_jax.models.attention.attend import attend
+from d2v_jax.models.attention.attention_bias import AttentionBias
 from d2v_jax.models.bias import add_bias
 from d2v_jax.models.initializers import Initializer, beit_init
 from d2v_jax.models.linear import Linear
 from d2v_jax.models.remat import MIXED
 
 
-class Attention(nn.Module):
+class SelfAttention(nn.Module):
   """Multi-head self-attention with an additive logit bias.
 
   BEiT has query and value biases but no key bias (`key_bias=False`): a key bias

@@ -1,0 +1,1 @@
+"""Attention: one function, and what computes it on each platform."""

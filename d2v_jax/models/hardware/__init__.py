@@ -1,0 +1,1 @@
+"""The devices: what each platform computes with, and where arrays live."""
