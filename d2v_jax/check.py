@@ -114,7 +114,7 @@ def report(
     duplicates,
     first_look,
     opening,
-    reading,
+    read_examples,
     report,
     survey,
   )
@@ -155,7 +155,7 @@ def report(
     with noted(findings, opening.TRAINING):
       # Before anything else, as what was read once is read faster.
       indices = survey.chosen(len(examples.source), _READ)
-      read = reading.read(dataset, examples, indices)
+      read = read_examples.read(dataset, examples, indices)
   surveys = {}
   for x in splits.values():
     if x.records is not None and not x.same_as:

@@ -1,6 +1,7 @@
 """Imports run one way: from the data up to the command line, in no circle."""
 
 import ast
+import collections
 import graphlib
 import pathlib
 
@@ -96,6 +97,15 @@ def test_files_are_short():
   lengths = sorted(len(f.read_text().splitlines()) for f in MODULES.values())
   assert lengths[-1] <= 400
   assert lengths[len(lengths) // 2] < 180
+
+
+def test_a_class_name_stands_for_one_class():
+  owners = collections.defaultdict(list)
+  for name, file in MODULES.items():
+    for node in ast.parse(file.read_text()).body:
+      if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+        owners[node.name].append(name)
+  assert {c: o for c, o in owners.items() if len(o) > 1} == {}
 
 
 def test_tests_lie_as_the_package_does():

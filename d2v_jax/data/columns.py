@@ -12,7 +12,7 @@ _ERRORS = "surrogatepass"
 _BLOCK = 2**14  # texts
 
 
-class Texts(Sequence[str]):
+class TextColumn(Sequence[str]):
   """Texts in one piece of memory: their bytes, and where each of them ends.
 
   A list of a million file names takes a hundred bytes of each beside the name;
@@ -30,7 +30,7 @@ class Texts(Sequence[str]):
     self._bytes, self._ends = builder.content()
 
   @classmethod
-  def of(cls, content: np.ndarray, ends: np.ndarray) -> "Texts":
+  def of(cls, content: np.ndarray, ends: np.ndarray) -> "TextColumn":
     """Returns texts of the arrays that `arrays` gives."""
     made = cls.__new__(cls)
     made._bytes, made._ends = content, ends
@@ -53,11 +53,11 @@ class Texts(Sequence[str]):
   def __getitem__(self, index: int) -> str: ...
 
   @overload
-  def __getitem__(self, index: slice) -> "Texts": ...
+  def __getitem__(self, index: slice) -> "TextColumn": ...
 
-  def __getitem__(self, index: int | slice) -> "str | Texts":
+  def __getitem__(self, index: int | slice) -> "str | TextColumn":
     if isinstance(index, slice):
-      return Texts(self[i] for i in range(len(self))[index])
+      return TextColumn(self[i] for i in range(len(self))[index])
     at = range(len(self))[index]  # also for negative ones
     start = int(self._ends[at - 1]) if at else 0
     return self._decoded(start, int(self._ends[at]))
@@ -79,7 +79,7 @@ class Texts(Sequence[str]):
 
 
 class TextsBuilder:
-  """Collects texts for `Texts`, some at a time."""
+  """Collects texts for `TextColumn`, some at a time."""
 
   def __init__(self) -> None:
     self._bytes = bytearray()
@@ -108,15 +108,15 @@ class TextsBuilder:
     self._count += count
 
   def content(self) -> tuple[np.ndarray, np.ndarray]:
-    """What `Texts.arrays` gives."""
+    """What `TextColumn.arrays` gives."""
     wide = np.uint64 if len(self._bytes) >= 2**32 else np.uint32
     lengths = np.concatenate([np.zeros(0, np.uint32), *self._lengths])
     ends = np.cumsum(lengths, dtype=wide)
     return np.frombuffer(self._bytes, np.uint8), ends
 
-  def texts(self) -> Texts:
+  def texts(self) -> TextColumn:
     """The texts that were added."""
-    return Texts.of(*self.content())
+    return TextColumn.of(*self.content())
 
 
 class Rows(Sequence[dict[str, str]]):

@@ -12,7 +12,7 @@ from etils import epath
 from d2v_jax.data import class_sets, table_files
 from d2v_jax.data.class_names import check_alike
 from d2v_jax.data.class_sets import ClassSet
-from d2v_jax.data.columns import Below, Made, Rows, Texts
+from d2v_jax.data.columns import Below, Made, Rows, TextColumn
 from d2v_jax.data.files.unreadable import shown
 from d2v_jax.data.label_values import LabelValues
 from d2v_jax.data.table_files import as_text
@@ -260,7 +260,7 @@ class Table:
 
 def _chosen(rows: Rows, mask: np.ndarray) -> Rows:
   columns = {
-    name: Texts(itertools.compress(texts, mask))
+    name: TextColumn(itertools.compress(texts, mask))
     for name, texts in rows.columns.items()
   }
   return Rows(columns, int(mask.sum()))

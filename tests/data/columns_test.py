@@ -5,7 +5,7 @@ import pytest
 from etils import epath
 
 from d2v_jax.data import table_files
-from d2v_jax.data.columns import Below, Made, Rows, Texts, TextsBuilder
+from d2v_jax.data.columns import Below, Made, Rows, TextColumn, TextsBuilder
 from d2v_jax.data.speech.manifest import Manifest
 from d2v_jax.data.tables import Table
 
@@ -15,7 +15,7 @@ SOME = ["a", "", "Grüße", "caf\udce9.wav", "\ud800", "b" * 300, ""]
 @pytest.mark.parametrize("times", [1, 5000])
 def test_texts_are_a_sequence(times):
   expected = SOME * times
-  texts = Texts(iter(expected))
+  texts = TextColumn(iter(expected))
   for some in (texts, pickle.loads(pickle.dumps(texts))):
     assert len(some) == len(expected)
     assert list(some) == expected
@@ -28,11 +28,11 @@ def test_texts_are_a_sequence(times):
 
 
 def test_no_texts():
-  assert list(Texts()) == [] and len(Texts([])) == 0
+  assert list(TextColumn()) == [] and len(TextColumn([])) == 0
 
 
 def test_texts_take_four_bytes_beside_their_own():
-  assert Texts(["abc", "de"] * 50_000).nbytes == 250_000 + 4 * 100_000
+  assert TextColumn(["abc", "de"] * 50_000).nbytes == 250_000 + 4 * 100_000
 
 
 def test_builder():
@@ -45,7 +45,7 @@ def test_builder():
 
 
 def test_rows():
-  rows = Rows({"a": Texts(["1", "2", "3"]), "b": ["x", "y", "z"]}, 3)
+  rows = Rows({"a": TextColumn(["1", "2", "3"]), "b": ["x", "y", "z"]}, 3)
   expected = [{"a": "1", "b": "x"}, {"a": "2", "b": "y"}, {"a": "3", "b": "z"}]
   assert list(rows) == expected
   assert rows[-1] == expected[2] and list(rows[1:]) == expected[1:]
@@ -53,7 +53,7 @@ def test_rows():
 
 
 def test_made():
-  paths = Made(Below("root/a"), Texts(["b.wav", "/c.wav"]))
+  paths = Made(Below("root/a"), TextColumn(["b.wav", "/c.wav"]))
   for some in (paths, pickle.loads(pickle.dumps(paths))):
     assert list(some) == ["root/a/b.wav", "/c.wav"]
     assert some[-1] == "/c.wav" and list(some[:1]) == ["root/a/b.wav"]

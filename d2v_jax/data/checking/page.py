@@ -7,7 +7,7 @@ import numpy as np
 
 from d2v_jax.data.checking import classes, duplicates, moments
 from d2v_jax.data.checking.classes import Classes
-from d2v_jax.data.checking.reading import Fit, Reading
+from d2v_jax.data.checking.read_examples import Fit, ReadExamples
 from d2v_jax.data.checking.report import Report, kinds, numbers
 from d2v_jax.data.length_report import quantiles
 
@@ -142,7 +142,7 @@ def _moments(report: Report) -> Iterator[str]:
       return  # what is evaluated is normalised like what is learned from
 
 
-def _training(reading: Reading | None) -> Iterator[str]:
+def _training(reading: ReadExamples | None) -> Iterator[str]:
   if reading is None:
     return
   yield (

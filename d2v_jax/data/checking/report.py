@@ -9,7 +9,7 @@ import numpy as np
 from d2v_jax.data.checking import classes, duplicates, moments, records
 from d2v_jax.data.checking.finding import Finding
 from d2v_jax.data.checking.opening import TRAINING, Split
-from d2v_jax.data.checking.reading import Reading
+from d2v_jax.data.checking.read_examples import ReadExamples
 from d2v_jax.data.checking.survey import Survey
 from d2v_jax.data.length_report import quantiles
 
@@ -32,7 +32,7 @@ class Report:
   splits: Mapping[str, Split]
   surveys: Mapping[str, Survey]
   findings: Sequence[Finding]
-  reading: Reading | None
+  reading: ReadExamples | None
   normalised_at: str
 
   @property
@@ -153,7 +153,7 @@ def spread(values: np.ndarray) -> dict[str, float]:
   return {f"{q} %": value for q, value in quantiles(values).items()}
 
 
-def _reading(reading: Reading) -> dict[str, Any]:
+def _reading(reading: ReadExamples) -> dict[str, Any]:
   made: dict[str, Any] = {
     "examples": reading.total,
     "read": reading.read,

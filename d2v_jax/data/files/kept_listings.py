@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from d2v_jax.data.columns import Texts
+from d2v_jax.data.columns import TextColumn
 
 _FORMAT = 1
 _SETTLED = 60  # seconds since the last change of any folder
@@ -54,7 +54,7 @@ def stamp(status: os.stat_result) -> tuple[int, ...]:
 
 def load(
   root: str, endings: tuple[str, ...]
-) -> tuple[Texts, dict[str, tuple[str, ...]]] | None:
+) -> tuple[TextColumn, dict[str, tuple[str, ...]]] | None:
   """Returns the files below a folder and what is left out, if still true.
 
   Args:
@@ -71,7 +71,7 @@ def load(
       for name, was in rest["stamps"].items():
         if list(stamp(os.stat(os.path.join(root, name)))) != was:
           return None
-      files = Texts.of(kept["files"], kept["ends"])
+      files = TextColumn.of(kept["files"], kept["ends"])
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
     return None
   logging.info(
@@ -83,7 +83,7 @@ def load(
 def keep(
   root: str,
   endings: tuple[str, ...],
-  files: Texts,
+  files: TextColumn,
   left_out: LeftOut,
   stamps: Stamps,
 ) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from d2v_jax.data.columns import Texts
+from d2v_jax.data.columns import TextColumn
 from d2v_jax.data.files import kept_listings
 from d2v_jax.data.files.unreadable import shown
 
@@ -46,7 +46,7 @@ class Listing:
   """
 
   root: str
-  files: Texts
+  files: TextColumn
   left_out: Mapping[str, tuple[str, ...]]
 
   def path(self, file: str) -> str:
@@ -178,7 +178,7 @@ class _Walk:
     left_out = {k: tuple(sorted(v)) for k, v in self._left_out.items()}
     # Each name is let go of when it is taken over.
     self._found.sort(reverse=True)
-    files = Texts(self._found.pop() for _ in range(len(self._found)))
+    files = TextColumn(self._found.pop() for _ in range(len(self._found)))
     return Listing(str(self._root), files, left_out)
 
   def _folder(self, name: str) -> None:

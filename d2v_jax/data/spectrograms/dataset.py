@@ -26,7 +26,7 @@ from d2v_jax.data.ranges import check_range
 from d2v_jax.data.source import Record
 from d2v_jax.data.spectrograms import look as spectrogram_look
 from d2v_jax.data.spectrograms.transform import (
-  Frames,
+  LogMelFrames,
   SpectrogramEvalTransform,
   SpectrogramTrainTransform,
 )
@@ -74,8 +74,8 @@ class SpectrogramData(Dataset):
       _ = self._frames
 
   @functools.cached_property
-  def _frames(self) -> Frames:
-    return Frames(self.inputs, self.mean[0], self.std[0])
+  def _frames(self) -> LogMelFrames:
+    return LogMelFrames(self.inputs, self.mean[0], self.std[0])
 
   def transform(self) -> SpectrogramTrainTransform:
     """See `Dataset.transform`."""

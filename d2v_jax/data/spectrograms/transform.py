@@ -16,7 +16,7 @@ Labels = Callable[[Example], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Frames:
+class LogMelFrames:
   """Log-mel frames of part of a recording, normalised.
 
   What is shorter than the part is followed by silence, as samples, whose value
@@ -83,7 +83,7 @@ class SpectrogramTrainTransform:
     labels: example -> label; None for no label.
   """
 
-  frames: Frames
+  frames: LogMelFrames
   mask: Mask | None = None
   labels: Labels | None = None
 
@@ -165,7 +165,7 @@ class SpectrogramEvalTransform:
     labels: example -> label; None for no label.
   """
 
-  frames: Frames
+  frames: LogMelFrames
   labels: Labels | None = None
 
   def __call__(self, example: Example) -> Example:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from d2v_jax.data.columns import Rows, Texts
+from d2v_jax.data.columns import Rows, TextColumn
 from d2v_jax.data.files.class_folders import class_folders
 from d2v_jax.data.files.walk import walk
 from d2v_jax.data.source import Source
@@ -71,7 +71,7 @@ class AudioFolder(AudioFiles):
     )
     columns = {}
     if found.labels is not None:
-      columns["label"] = Texts(found.class_names[k] for k in found.labels)
+      columns["label"] = TextColumn(found.class_names[k] for k in found.labels)
     rows = Rows(columns, len(found.files))
     super().__init__(found.files, rows, found.labels, found.class_names)
     self.listing = found.listing
@@ -123,8 +123,8 @@ class LibriSpeech(AudioFiles):
         columns["split"].append(subset)
         columns["speaker"].append(file.stem.split("-")[0])
         columns["text"].append(text)
-    made = {name: Texts(values) for name, values in columns.items()}
-    super().__init__(Texts(files), Rows(made, len(files)), text="text")
+    made = {name: TextColumn(values) for name, values in columns.items()}
+    super().__init__(TextColumn(files), Rows(made, len(files)), text="text")
 
 
 SOURCES: dict[str, type[RecordingSource]] = {

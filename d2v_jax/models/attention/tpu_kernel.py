@@ -14,7 +14,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from d2v_jax.models.attention import tpu_program, weight_dropout
 from d2v_jax.models.attention.attention_bias import PADDED, AttentionBias
-from d2v_jax.models.attention.sizes import Sizes
+from d2v_jax.models.attention.tpu_sizes import TpuSizes
 
 # Of the 128 MiB of a v5e or v6e; what a program asks for is less than this.
 _VMEM = 112 * 2**20
@@ -35,7 +35,7 @@ def refusal(
     bias: of the logits; shapes will do.
     num_heads: number of heads.
   """
-  sizes = Sizes(shape[1], shape[2] // 3, num_heads)
+  sizes = TpuSizes(shape[1], shape[2] // 3, num_heads)
   if dtype not in (jnp.bfloat16, jnp.float32):
     return f"the kernel computes in bfloat16 and float32, not in {dtype}"
   if sizes.head % 16:
@@ -56,7 +56,7 @@ def forward(
   interpret: bool = False,
 ) -> jax.Array:
   """As `attention_product`; `interpret` runs it on any platform, slowly."""
-  shape = Sizes(qkv.shape[1], qkv.shape[2] // 3, num_heads, dropout)
+  shape = TpuSizes(qkv.shape[1], qkv.shape[2] // 3, num_heads, dropout)
   call = _Call(qkv, bias, keys, shape, interpret)
   (out,) = call(
     tpu_program.forward,
@@ -83,7 +83,7 @@ def backward(
     Of qkv, [B, N, 3 D]; of the pairs [heads, N, N] and the slopes [heads] of
     the bias, summed over the examples; None where there are none.
   """
-  shape = Sizes(qkv.shape[1], qkv.shape[2] // 3, num_heads, dropout)
+  shape = TpuSizes(qkv.shape[1], qkv.shape[2] // 3, num_heads, dropout)
   call = _Call(qkv, bias, keys, shape, interpret)
   gradient = call.padded(gradient, 1)
   sums = []

@@ -16,10 +16,10 @@ from jax.experimental import pallas as pl
 
 from d2v_jax.models.attention import weight_dropout
 from d2v_jax.models.attention.kernel_products import dot, dot_nt
-from d2v_jax.models.attention.sizes import LANES, QUERIES, Sizes
+from d2v_jax.models.attention.tpu_sizes import LANES, QUERIES, TpuSizes
 
 
-def forward(shape: Sizes, refs: dict[str, Any], out_ref: Any) -> None:
+def forward(shape: TpuSizes, refs: dict[str, Any], out_ref: Any) -> None:
   """Attention of one example.
 
   Args:
@@ -60,7 +60,7 @@ def forward(shape: Sizes, refs: dict[str, Any], out_ref: Any) -> None:
 
 
 def backward(
-  shape: Sizes, refs: dict[str, Any], d_qkv_ref: Any, *sum_refs: Any
+  shape: TpuSizes, refs: dict[str, Any], d_qkv_ref: Any, *sum_refs: Any
 ) -> None:
   """Gradients of one example; it computes the weights again.
 

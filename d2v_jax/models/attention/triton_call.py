@@ -10,7 +10,7 @@ from jax.experimental.pallas import triton as plt
 
 from d2v_jax.models.attention import triton_program as program
 from d2v_jax.models.attention.attention_bias import PADDED
-from d2v_jax.models.attention.triton_program import LOG2_E, Sizes, Tiles
+from d2v_jax.models.attention.triton_program import LOG2_E, GpuSizes, Tiles
 
 # Tiles are parts of it: what has an axis of tokens is padded to a multiple.
 _WHOLE = 128
@@ -48,7 +48,7 @@ class Call:
     head = width // 3 // num_heads
     lanes = max(16, pl.next_power_of_2(head))
     rate = 0.0 if keys is None else dropout
-    self.sizes = Sizes(length, num_heads, head, lanes, rate)
+    self.sizes = GpuSizes(length, num_heads, head, lanes, rate)
     self.whole = pl.cdiv(length, _WHOLE) * _WHOLE  # M
     self.bias, self.keys, self.interpret = bias, keys, interpret
     self.qkv = self.padded(qkv, 3)

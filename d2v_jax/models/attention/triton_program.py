@@ -44,7 +44,7 @@ class Tiles(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Sizes:
+class GpuSizes:
   """Sizes of one attention.
 
   Attributes:
@@ -72,7 +72,7 @@ class Sizes:
     return weight_dropout.kept_share(self.dropout)
 
 
-def forward(sizes: Sizes, tiles: Tiles, refs: _Refs, *outputs: Any) -> None:
+def forward(sizes: GpuSizes, tiles: Tiles, refs: _Refs, *outputs: Any) -> None:
   """Attention of a tile of queries.
 
   Args:
@@ -120,7 +120,9 @@ def forward(sizes: Sizes, tiles: Tiles, refs: _Refs, *outputs: Any) -> None:
   sums_ref[0, pl.ds(start, tiles.queries)] = peak + jnp.log(total) * LOG2_E
 
 
-def backward_keys(sizes: Sizes, tiles: Tiles, refs: _Refs, d_ref: Any) -> None:
+def backward_keys(
+  sizes: GpuSizes, tiles: Tiles, refs: _Refs, d_ref: Any
+) -> None:
   """Gradients of a tile of keys and values.
 
   Args:
@@ -165,7 +167,7 @@ def backward_keys(sizes: Sizes, tiles: Tiles, refs: _Refs, d_ref: Any) -> None:
 
 
 def backward_queries(
-  sizes: Sizes, tiles: Tiles, refs: _Refs, d_ref: Any, *far_ref: Any
+  sizes: GpuSizes, tiles: Tiles, refs: _Refs, d_ref: Any, *far_ref: Any
 ) -> None:
   """Gradients of a tile of queries.
 
@@ -206,7 +208,9 @@ def backward_queries(
     far_ref[0][0, rows] = far
 
 
-def backward_pairs(sizes: Sizes, tiles: Tiles, refs: _Refs, d_ref: Any) -> None:
+def backward_pairs(
+  sizes: GpuSizes, tiles: Tiles, refs: _Refs, d_ref: Any
+) -> None:
   """Gradients of a tile of the pairs, summed over some examples.
 
   Args:

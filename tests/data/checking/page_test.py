@@ -5,7 +5,7 @@ from d2v_jax.data.checking.finding import Finding
 from d2v_jax.data.checking.look import Look
 from d2v_jax.data.checking.opening import Split
 from d2v_jax.data.checking.page import page
-from d2v_jax.data.checking.reading import Fit, Reading
+from d2v_jax.data.checking.read_examples import Fit, ReadExamples
 from d2v_jax.data.checking.report import Report
 from d2v_jax.data.checking.survey import survey
 from tests.data.checking.things import Things, surveyed
@@ -31,7 +31,7 @@ def read(**changes):
     hidden=np.linspace(0, 1, 101),
     visible=5,
   )
-  return lines(reading=Reading(**{**plain, **changes}))
+  return lines(reading=ReadExamples(**{**plain, **changes}))
 
 
 def test_many_classes_are_the_largest_and_the_smallest():

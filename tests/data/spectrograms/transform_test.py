@@ -10,13 +10,13 @@ from d2v_jax.data.masks.image import (
   RandomPatchMask,
 )
 from d2v_jax.data.spectrograms.transform import (
-  Frames,
+  LogMelFrames,
   SpectrogramEvalTransform,
   SpectrogramTrainTransform,
 )
 
 INPUTS = SpectrogramInputs((8, 12), 4)  # of 7 * 160 + 400 samples
-FRAMES = Frames(INPUTS, 0.5, 2.0)
+FRAMES = LogMelFrames(INPUTS, 0.5, 2.0)
 
 
 def example(length):
@@ -74,7 +74,7 @@ def test_training_takes_a_part_at_random_with_its_masks():
   assert kept == pytest.approx(1520 / 1524)
 
 
-TALL = Frames(SpectrogramInputs((40, 16), 4), 0.0, 1.0)  # 10 x 4 patches
+TALL = LogMelFrames(SpectrogramInputs((40, 16), 4), 0.0, 1.0)  # 10 x 4 patches
 
 
 @pytest.mark.parametrize(
@@ -109,4 +109,4 @@ def test_masks_are_drawn_on_what_is_there(mask, visible, rows):
 
 def test_wrong_std():
   with pytest.raises(ValueError, match="std must be above 0, got 0"):
-    Frames(INPUTS, 0.0, 0.0)
+    LogMelFrames(INPUTS, 0.0, 0.0)

@@ -20,7 +20,7 @@ def _up(size, step):
 
 
 @dataclasses.dataclass(frozen=True)
-class Sizes:
+class TpuSizes:
   """Sizes of one attention, and where its heads lie.
 
   Attributes:

@@ -16,7 +16,7 @@ from d2v_jax.data.source import Example
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class ReadExamples:
   """Examples as training reads them.
 
   Attributes:
@@ -72,7 +72,7 @@ class Fit(NamedTuple):
 
 def read(
   dataset: Dataset, examples: TrainingExamples, indices: Sequence[int]
-) -> Reading:
+) -> ReadExamples:
   """Reads examples as training does, with as many threads, in this process.
 
   Args:
@@ -116,7 +116,7 @@ def read(
     rows = list(pool.map(row, indices))
   seconds = time.perf_counter() - begin
   kept = [x.kept for x in rows if x.kept is not None]
-  return Reading(
+  return ReadExamples(
     total=len(source),
     read=len(rows),
     seconds=seconds,
@@ -131,7 +131,7 @@ def read(
 
 
 class _Row(NamedTuple):
-  """Of `Reading`, what one example says."""
+  """Of `ReadExamples`, what one example says."""
 
   hidden: np.ndarray
   visible: int | None

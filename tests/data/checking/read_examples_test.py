@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from d2v_jax.data.checking.reading import read
+from d2v_jax.data.checking.read_examples import read
 from tests.data import dataset_test
 
 
