@@ -12,6 +12,7 @@ COMMANDS = {
   "probe": ("main:probe", "measure what the frozen network of a run knows"),
   "check": ("check:main", "what is in the data, and what is wrong with them"),
   "plan": ("planning.command:main", "what a run needs, before it runs"),
+  "report": ("report.command:main", "a page about a run, or several compared"),
   "features": ("extraction.command:main", "features of images, audio or text"),
   "convert": ("interchange.command:main", "models from and to other software"),
   "manifest": ("data.speech.write_manifest:main", "list recordings, pack them"),

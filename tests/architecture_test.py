@@ -29,6 +29,16 @@ MAY_IMPORT = {
     "run_arguments",
     "training",
   },
+  "report": {
+    "bad_input",
+    "data",
+    "evaluators",
+    "modalities",
+    "models",
+    "objectives",
+    "pretrained",
+    "training",
+  },
   "pretrained": {
     "data",
     "evaluators",

@@ -90,10 +90,14 @@ class Writer:
       self._board.close()
 
 
+def lines(workdir: epath.Path) -> list[Values]:
+  """The lines of metrics.jsonl, as far as they can be read."""
+  return _parsed(workdir / "metrics.jsonl")[0]
+
+
 def at(workdir: epath.Path, step: int) -> Values:
   """What metrics.jsonl says of a step, as far as it can be read."""
-  path = workdir / "metrics.jsonl"
-  every = [x for x in _parsed(path)[0] if x["step"] == step]
+  every = [x for x in lines(workdir) if x["step"] == step]
   return every[-1] if every else {}
 
 

@@ -150,9 +150,14 @@ class References:
     return entry
 
   def _entries(self) -> list[dict[str, Any]]:
-    try:
-      found = json.loads(self._path.read_bytes())
-    except (OSError, ValueError):
-      return []  # none yet, or damaged: they are computed anew
-    entries = found if isinstance(found, list) else []
-    return [x for x in entries if isinstance(x, dict) and "of" in x]
+    return entries(self._path)
+
+
+def entries(path: epath.Path) -> list[dict[str, Any]]:
+  """What a file of references has, of one evaluation each; the newest last."""
+  try:
+    found = json.loads(path.read_bytes())
+  except (OSError, ValueError):
+    return []  # none yet, or damaged: they are computed anew
+  listed = found if isinstance(found, list) else []
+  return [x for x in listed if isinstance(x, dict) and "of" in x]

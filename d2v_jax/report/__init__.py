@@ -1,0 +1,1 @@
+"""A run as one page: what it learned, from what, and how well."""

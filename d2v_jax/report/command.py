@@ -1,0 +1,70 @@
+"""Writes a page about a run, or about several beside one another.
+
+  d2v report runs/digits
+  d2v report runs/seed0 runs/seed1 --output=seeds.html
+
+The page is one file that needs no network and runs no script: curves and
+results beside what they are compared with, health, cost, config and provenance.
+docs/report.md says what is on it. What cannot be shown is named, with the
+reason.
+"""
+
+import argparse
+import os
+import pathlib
+from collections.abc import Sequence
+
+from d2v_jax import bad_input
+
+_STATUS = """
+Exit status: 0 the page was written, whatever could not be shown; 2 a wrong
+command line, or no run. With D2V_TRACEBACK=1 in the environment an error also
+shows where it came from.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its exit status."""
+  args = _parser().parse_args(argv)
+  # A network is run on a few examples, beside one that may train elsewhere.
+  os.environ.setdefault("JAX_PLATFORMS", "cpu")
+  try:
+    _run(args)
+  except KeyboardInterrupt:
+    return 130
+  except (ValueError, OSError) as e:
+    return bad_input.report(e)
+  return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="d2v report",
+    description=__doc__,
+    epilog=_STATUS,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  parser.add_argument(
+    "runs",
+    nargs="+",
+    metavar="RUN",
+    help="workdir of a run, a probe or an import",
+  )
+  parser.add_argument(
+    "--output",
+    metavar="FILE",
+    help="the page; by default report.html in the first RUN",
+  )
+  return parser
+
+
+def _run(args: argparse.Namespace) -> None:
+  from d2v_jax.report import of_runs
+
+  output = pathlib.Path(
+    args.output or os.path.join(args.runs[0], "report.html")
+  )
+  page = of_runs.page(args.runs)
+  output.write_text(page, encoding="utf-8")
+  print(f"wrote {output}: {len(page.encode()) / 1e6:.2f} MB")

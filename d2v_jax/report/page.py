@@ -1,0 +1,82 @@
+"""The page: sections of a run, in one file that needs no other."""
+
+import dataclasses
+import functools
+import importlib.resources
+import re
+
+from d2v_jax.report.markup import Element, tag, written
+
+# Nothing is fetched and nothing runs, whatever stands in the page.
+_POLICY = (
+  "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+  "media-src data:"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+  """A part of the page under a heading.
+
+  Attributes:
+    title: the heading.
+    content: what stands below.
+  """
+
+  title: str
+  content: tuple[Element, ...]
+
+  @property
+  def id(self) -> str:
+    """By which it is linked to."""
+    return re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+
+def missing(title: str, reason: str) -> Section:
+  """A section that says in a sentence why it is not there."""
+  return Section(title, (note(reason),))
+
+
+def note(text: str) -> Element:
+  """A paragraph that says why something is not there, or is less than all."""
+  return tag("p", text, class_="note")
+
+
+def page(title: str, subtitle: str, sections: list[Section]) -> str:
+  """The whole page as HTML.
+
+  Args:
+    title: of the page.
+    subtitle: a line below it.
+    sections: in their order; titles differ.
+  """
+  links = (tag("a", x.title, href=f"#{x.id}") for x in sections)
+  parts = (
+    tag("section", tag("h2", x.title), *x.content, id=x.id) for x in sections
+  )
+  document = tag(
+    "html",
+    tag(
+      "head",
+      tag("meta", charset="utf-8"),
+      tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+      tag(
+        "meta", name="viewport", content="width=device-width, initial-scale=1"
+      ),
+      tag("title", title),
+      tag("style", _style()),
+    ),
+    tag(
+      "body",
+      tag("header", tag("h1", title), tag("p", subtitle)),
+      tag("nav", *links, aria_label="sections"),
+      tag("main", *parts),
+    ),
+    lang="en",
+  )
+  return f"<!DOCTYPE html>\n{written(document)}\n"
+
+
+@functools.cache
+def _style() -> str:
+  return (importlib.resources.files(__package__) / "page.css").read_text()
