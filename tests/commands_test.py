@@ -75,8 +75,8 @@ def test_the_help_of_train_lists_the_configs(tmp_path):
 def test_an_unknown_command(refused):
   assert refused("trian") == (
     "d2v: unknown command 'trian' (did you mean 'train'?); choose one of: "
-    "train, evaluate, probe, check, plan, features, convert, manifest, "
-    "tokenizer, pack.\n"
+    "train, evaluate, probe, check, plan, report, features, convert, "
+    "manifest, tokenizer, pack.\n"
   )
 
 
