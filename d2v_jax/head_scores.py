@@ -21,12 +21,14 @@ from d2v_jax.objectives import OBJECTIVES
 from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import provenance
 from d2v_jax.training import sharding as sharding_lib
+from d2v_jax.training.outputs import OF_CLASSES
 from d2v_jax.training.stored_run import StoredRun
 
 # Objective -> what measures its predictions.
 _EVALUATORS = {
   "classification": "classification",
   "ctc": "wer",
+  "multi_label": "mean_average_precision",
   "regression": "regression",
 }
 # What a run's config has for training alone.
@@ -44,6 +46,7 @@ def files_config(
   *,
   split: str | None = None,
   label: str | None = None,
+  label_separator: str | None = None,
   columns: tuple[str, ...] = (),
 ) -> ml_collections.ConfigDict:
   """The config that measures a run on a folder or a table.
@@ -53,6 +56,7 @@ def files_config(
     path: a folder with class folders, or a table.
     split: of a table, the rows with this `split`; None for all.
     label: of a table, the column of classes, scores or transcripts.
+    label_separator: what parts the several classes of a row, by default ','.
     columns: of a table of text, the column of the text, or of the pair.
 
   Raises:
@@ -63,8 +67,17 @@ def files_config(
   evaluator = _evaluator(name, str(run))
   modality = config["modality"]
   section: dict[str, Any]
+  if label_separator is not None and name != "multi_label":
+    raise ValueError(
+      f"--label_separator: {run} learned {name}, where an example has no "
+      "several classes; leave it out."
+    )
   if path.lower().endswith(ENDINGS):
     section = _table(modality, name, label, columns) | {"path": path}
+    if name == "multi_label":
+      section["label_separator"] = (
+        "," if label_separator is None else label_separator
+      )
     if split:
       section["split"] = split
   else:
@@ -144,7 +157,7 @@ def _run(
     encoder, row.encoders, "config.encoder", compute_dtype=compute_dtype
   )
   fields = dict(data or {})
-  if name == "classification" and not fields.get("classes"):
+  if name in OF_CLASSES and not fields.get("classes"):
     # Outputs without names: labels must be their numbers.
     outputs = objective["head"]["num_outputs"]
     fields["classes"] = tuple(map(str, range(outputs)))

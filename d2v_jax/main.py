@@ -121,6 +121,11 @@ def evaluate(argv: Sequence[str]) -> int:
     metavar="COLUMN",
     help="of a table; default: `label`, or for transcripts `text`",
   )
+  add(
+    "--label_separator",
+    metavar="TEXT",
+    help="what parts the classes of a row that has several, such as ','",
+  )
   add("--column", metavar="A[,B]", help="of text, or of the two of a pair")
   flags, overrides = run_arguments.parse(parser, argv)
   flags.run = flags.run or flags.workdir
@@ -148,7 +153,7 @@ def probe(argv: Sequence[str]) -> int:
 
 def _check_files(parser, flags):
   if flags.data is None:
-    for name in ("split", "label", "column"):
+    for name in ("split", "label", "label_separator", "column"):
       if getattr(flags, name):
         parser.error(f"--{name} is of --data, which is not given")
   elif flags.config:
@@ -206,6 +211,7 @@ def _act(action, flags, overrides):
       flags.data,
       split=flags.split,
       label=flags.label,
+      label_separator=flags.label_separator,
       columns=columns,
     )
     for path, value in overrides:

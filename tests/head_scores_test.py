@@ -72,6 +72,27 @@ def test_other_ways_to_give_data(tmp_path, photos, capsys):
   assert results["classification/accuracy"] == 0.75
 
 
+def test_several_classes(tmp_path, photos, capsys):
+  """Its classes are in another order than the table's."""
+  classes = ("white", "grey", "black")
+  workdir = imported(
+    tmp_path / "run", "vision", "multi_label", bias=[0, 0, 0], classes=classes
+  )
+  files = sorted(photos.glob("*/*.png"))
+  names = ["black; grey", "grey", "", "black", "grey", "", "", "grey"]
+  rows = [f"{p},{c}" for p, c in zip(files, names, strict=True)]
+  (tmp_path / "a.csv").write_text("\n".join(["path,label", *rows]))
+  arguments = [f"--run={workdir}", f"--data={tmp_path / 'a.csv'}"]
+  results = evaluate(capsys, *arguments, "--label_separator=;")
+  # All scores are alike: of each class the share of the examples that have it.
+  assert results["mean_average_precision/map"] == (4 / 8 + 2 / 8) / 2
+  assert results["mean_average_precision/classes"] == 2
+
+  # By default it is a comma, and this one is no class.
+  assert commands.main(["evaluate", *arguments]) == 2
+  assert "'black; grey'" in capsys.readouterr().err
+
+
 def test_classes_that_the_network_has_not(tmp_path, photos, capsys):
   classes = ("a", "b", "c")
   workdir = imported(tmp_path / "run", "vision", classes=classes)
@@ -134,6 +155,12 @@ def test_texts_and_scores(tmp_path, capsys):
       "classification",
       ["--data=x.csv", "--column=a"],
       "--column: for text alone",
+    ),
+    (
+      "vision",
+      "classification",
+      ["--data=x.csv", "--label_separator=,"],
+      "learned classification, where an example has no several classes",
     ),
     ("vision", "classification", [], "config.evaluation: give data to test on"),
   ],

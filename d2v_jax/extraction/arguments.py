@@ -101,6 +101,11 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
   add("--split", help="of a table, the rows with this `split`")
   add("--label", metavar="COLUMN", help="of a table, the column of classes")
   add(
+    "--label_separator",
+    metavar="TEXT",
+    help="what parts the classes of a row that has several, such as ','",
+  )
+  add(
     "--column",
     metavar="A[,B]",
     help="text tables: column of the text, or of the two texts of a pair",

@@ -67,6 +67,7 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
     args.input,
     split=args.split,
     label=args.label,
+    label_separator=args.label_separator,
     columns=tuple(args.column.split(",")) if args.column else (),
   )
   examples = Examples(

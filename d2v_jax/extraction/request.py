@@ -35,7 +35,7 @@ ONLY_FOR = {
 }
 
 # What the features depend on beside the run, the network and the input.
-_OPTIONS = (*ONLY_FOR, "split", "label", "compute_dtype")
+_OPTIONS = (*ONLY_FOR, "split", "label", "label_separator", "compute_dtype")
 
 
 def fitted_config(

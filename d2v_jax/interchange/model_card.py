@@ -15,9 +15,12 @@ _PAPER = "[data2vec](https://arxiv.org/abs/2202.03555)"
 _WHAT = {"vision": "images", "speech": "speech", "text": "text"}
 _TASKS = {
   ("vision", "classification"): "image-classification",
+  ("vision", "multi_label"): "image-classification",
   ("speech", "ctc"): "automatic-speech-recognition",
   ("speech", "classification"): "audio-classification",
+  ("speech", "multi_label"): "audio-classification",
   ("text", "classification"): "text-classification",
+  ("text", "multi_label"): "text-classification",
   ("text", "regression"): "text-classification",
 }
 _INPUTS = {
@@ -36,6 +39,9 @@ _FEATURES = "features = outputs.last_hidden_state{tokens}.mean(1)"
 _RESULTS = {
   "classification": """numbers = outputs.logits.argmax(-1).tolist()
 names = [model.config.id2label[number] for number in numbers]""",
+  "multi_label": """classes = model.config.id2label
+names = [[classes[k] for k in row.nonzero()[:, 0].tolist()]
+         for row in outputs.logits > 0]""",
   "regression": "scores = outputs.logits[:, 0]",
   "ctc": """from transformers import AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained(folder)

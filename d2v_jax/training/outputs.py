@@ -6,7 +6,7 @@ from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data.dataset import Dataset
 
 # Objectives with an output for each class.
-_OF_CLASSES = ("classification", "multi_label")
+OF_CLASSES = ("classification", "multi_label")
 
 
 def with_classes(config: Spec, source: Any) -> Spec:
@@ -17,7 +17,7 @@ def with_classes(config: Spec, source: Any) -> Spec:
     source: examples to train on.
   """
   names = getattr(source, "class_names", ())
-  if not names or config["objective"].get("name") not in _OF_CLASSES:
+  if not names or config["objective"].get("name") not in OF_CLASSES:
     return config
   return {**config, "data": {**config["data"], "classes": names}}
 
@@ -35,7 +35,7 @@ def check(objective: Spec, dataset: Dataset, source: Any) -> None:
   """
   outputs = (objective.get("head") or {}).get("num_outputs")
   wanted = getattr(dataset.labels, "num_outputs", None)
-  if objective.get("name") in _OF_CLASSES:
+  if objective.get("name") in OF_CLASSES:
     wanted = len(getattr(source, "class_names", ())) or outputs
   if wanted is not None and outputs != wanted:
     raise ConfigError(

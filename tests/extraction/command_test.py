@@ -472,6 +472,13 @@ def test_tables(trained, inputs, tmp_path):
     assert got.names.tolist() == [str(f) for f in files[1::2]]
     assert got.metadata["class_names"] == ["a", "b", "c"]
     assert got.labels.tolist() == [i % 3 for i in range(1, 21, 2)]
+    rows = [f"{f}\t{'ab'[i % 2]};c" for i, f in enumerate(files[:3])]
+    table.write_text("path\tkind\n" + "\n".join([*rows, f"{files[3]}\t"]))
+    arguments = ("--label=kind", "--label_separator=;", "--overwrite")
+    assert run(trained[modality], table, out, *arguments) == 0
+    got = read(out)
+    expected = [[1, 0, 1], [0, 1, 1], [1, 0, 1], [0, 0, 0]]
+    assert got.labels.dtype == bool and got.labels.tolist() == expected
   table = tmp_path / "text.jsonl"
   row = {"a": "in the beginning", "b": "was a word", "stars": 5}
   empty = {"a": "", "b": "", "stars": 1}

@@ -49,6 +49,10 @@ KINDS = {
     dict(final_norm=False, norm_eps=1e-6, drop_path=0.1),
     dict(name="classification", head=dict(num_outputs=3, norm=True)),
   ),
+  ("vision", "multi_label"): (
+    dict(final_norm=False, norm_eps=1e-6),
+    dict(name="multi_label", head=dict(num_outputs=3, norm=True)),
+  ),
   ("speech", "pretrained"): ({}, None),
   ("speech", "biases"): (dict(conv_bias=True, isolate_padding=False), None),
   ("speech", "ctc"): (
@@ -104,6 +108,9 @@ def make(modality: str, kind: str = "pretrained", **changes) -> Model:
   data, files = {}, {}
   if objective["name"] == "ctc":
     data = {"labels": dict(CHARACTERS)}
+  if objective["name"] == "multi_label":
+    count = objective["head"]["num_outputs"]
+    data = {"labels": dict(name="class_sets", num_classes=count)}
   if modality == "text":
     files = text_tokenizer.of_run({"name": "kjv"})
   return Model(

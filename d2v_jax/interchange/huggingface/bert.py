@@ -11,7 +11,7 @@ from d2v_jax.data.layout import PAD, UNK
 from d2v_jax.interchange.huggingface import bert_tokenizer, names, text
 from d2v_jax.interchange.huggingface.parts import (
   Incoming,
-  class_names,
+  class_fields,
   classifier,
   sizes,
 )
@@ -66,7 +66,7 @@ def read(theirs: Incoming) -> Foreign:
     name, outputs = classifier(config)
     head = dict(num_outputs=outputs, pool="first", hidden=True)
     objective = dict(name=name, head=head)
-    data |= class_names(config)
+    data |= class_fields(config)
   elif any(name.startswith("pooler.") for name in theirs.arrays):
     notes.append("the pooler was left out: it is no part of the encoder")
   return Foreign(

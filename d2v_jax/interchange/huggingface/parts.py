@@ -21,12 +21,14 @@ BUFFERS = (
 # Objective of ours -> `problem_type` of theirs.
 PROBLEMS = {
   "classification": "single_label_classification",
+  "multi_label": "multi_label_classification",
   "regression": "regression",
 }
 # Objectives whose head comes along.
 HEADS: dict[str, Callable[..., Any]] = {
   "ctc": LinearHead,
   "classification": PooledHead,
+  "multi_label": PooledHead,
   "regression": PooledHead,
 }
 
@@ -112,17 +114,27 @@ def size_fields(encoder: dict[str, Any], hidden: float) -> dict[str, Any]:
 
 def classifier(config: Options) -> tuple[str, int]:
   """config.objective.name of a classifier, and its outputs."""
-  one = PROBLEMS["classification"]
-  config.require("problem_type", None, one, "regression")
+  one, several = PROBLEMS["classification"], PROBLEMS["multi_label"]
+  config.require("problem_type", None, *PROBLEMS.values())
   outputs = num_labels(config)
+  if config["problem_type"] == several:
+    return "multi_label", outputs
   if outputs == 1:
     return "regression", 1
   config.require("problem_type", None, one)
   return "classification", outputs
 
 
-def class_names(config: Options) -> dict[str, Any]:
-  """config.data with the names of a classifier's outputs, if it has any."""
+def class_fields(config: Options) -> dict[str, Any]:
+  """config.data of a classifier: what its outputs stand for."""
+  fields = _class_names(config)
+  if config["problem_type"] == PROBLEMS["multi_label"]:
+    count = num_labels(config)
+    fields["labels"] = {"name": "class_sets", "num_classes": count}
+  return fields
+
+
+def _class_names(config: Options) -> dict[str, Any]:
   names = config["id2label"]
   if names is None:
     return {}

@@ -22,7 +22,7 @@ from d2v_jax.interchange.huggingface.parts import (
   Incoming,
   Outgoing,
   Written,
-  class_names,
+  class_fields,
   classifier,
   refuse,
   require_settings,
@@ -106,7 +106,7 @@ def read(theirs: Incoming) -> Foreign:
     config.require("use_weighted_layer_sum", False)
     name, outputs = classifier(config)
     objective = dict(name=name, head=dict(num_outputs=outputs))
-    data |= class_names(config)
+    data |= class_fields(config)
     arrays = _as_one_map(arrays)
   masked = "masked_spec_embed" in arrays
   if not masked:

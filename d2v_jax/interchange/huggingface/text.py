@@ -15,7 +15,7 @@ from d2v_jax.interchange.huggingface.parts import (
   Incoming,
   Outgoing,
   Written,
-  class_names,
+  class_fields,
   classifier,
   refuse,
   require_settings,
@@ -80,7 +80,7 @@ def read(theirs: Incoming) -> Foreign:
     name, outputs = classifier(config)
     head = dict(num_outputs=outputs, pool="first", hidden=True)
     objective = dict(name=name, head=head)
-    data |= class_names(config)
+    data |= class_fields(config)
   if any(name.startswith("pooler.") for name in arrays):
     notes.append("the pooler was left out: it is no part of the encoder")
   return Foreign(

@@ -19,7 +19,7 @@ from d2v_jax.interchange.huggingface.parts import (
   Incoming,
   Outgoing,
   Written,
-  class_names,
+  class_fields,
   classifier,
   require_settings,
   size_fields,
@@ -101,7 +101,7 @@ def read(theirs: Incoming) -> Foreign:
     eps = encoder["norm_eps"]
     head = dict(num_outputs=outputs, pool="mean", norm=True, norm_eps=eps)
     objective = dict(name=name, head=head)
-    data |= class_names(config)
+    data |= class_fields(config)
   else:
     unused.append(r"pooler\..*")
   if classifies and not pooled:

@@ -180,10 +180,15 @@ def test_token_types_go_into_the_words(exported):
     huggingface.read(folder)
 
 
-def test_classifiers_of_several_labels_are_refused(exported):
+def test_classifiers_of_several_labels(exported):
+  """Theirs has the same weights, and the config says what they mean."""
   folder = exported("text", "classification")
   edit(folder, problem_type="multi_label_classification")
-  with pytest.raises(InterchangeError, match="problem_type='multi_label"):
+  model = huggingface.read(folder)
+  assert model.objective["name"] == "multi_label"
+  assert model.data["labels"] == {"name": "class_sets", "num_classes": 4}
+  edit(folder, problem_type="ranking")
+  with pytest.raises(InterchangeError, match="problem_type='ranking'"):
     huggingface.read(folder)
   edit(folder, problem_type=None, id2label=["a"])
   with pytest.raises(InterchangeError, match="id2label="):
