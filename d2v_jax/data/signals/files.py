@@ -1,6 +1,6 @@
 """Files of one signal each: .npy arrays, and .csv tables of numbers."""
 
-import warnings
+import csv
 from collections.abc import Sequence
 
 import numpy as np
@@ -175,7 +175,7 @@ def read(path: str, columns: tuple[str, ...] | None = None) -> np.ndarray:
       signal = _csv(path, columns)
   except Unreadable:
     raise
-  except (OSError, ValueError, EOFError) as error:
+  except (OSError, ValueError, EOFError, csv.Error) as error:
     raise Unreadable(f"no numbers can be read from it: {error}") from error
   if signal.ndim != 2 or signal.dtype.kind not in "iuf":
     raise Unreadable(
@@ -186,17 +186,40 @@ def read(path: str, columns: tuple[str, ...] | None = None) -> np.ndarray:
 
 
 def _csv(path: str, columns: tuple[str, ...] | None) -> np.ndarray:
-  with open(path, encoding="utf-8-sig") as file:
-    names = [name.strip() for name in file.readline().split(",")]
-    missing = [name for name in columns or () if name not in names]
-    if missing:
+  with open(path, newline="", encoding="utf-8-sig") as file:
+    head, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
+  names = [name.strip() for name in head]
+  chosen = names if columns is None else list(columns)
+  for name in chosen:
+    if names.count(name) != 1:
       raise Unreadable(
-        f"it has no column {missing[0]!r}, only {', '.join(names)}"
+        f"it has {'no' if name not in names else 'more than one'} column "
+        f"{name!r}, only {', '.join(names)}"
       )
-    chosen = None if columns is None else [names.index(x) for x in columns]
-    with warnings.catch_warnings():
-      warnings.filterwarnings("ignore", "loadtxt: input contained no data")
-      return np.loadtxt(file, delimiter=",", usecols=chosen, ndmin=2)
+  if names and all(map(_is_number, names)):
+    raise Unreadable(
+      f"its first line is {', '.join(names[:4])}: numbers, where the names of "
+      "the channels belong; put a line of names above it"
+    )
+  for number, row in enumerate(rows):
+    if len(row) != len(names):
+      raise Unreadable(
+        f"its row {number} has {len(row)} values and the first line "
+        f"{len(names)} names; part them by commas, and write decimals with a "
+        "point"
+      )
+  at = [names.index(name) for name in chosen]
+  # strings -> [T, C]
+  signal = np.array([[row[i] for i in at] for row in rows], np.float64)
+  return signal.reshape(len(rows), len(at))
+
+
+def _is_number(text: str) -> bool:
+  try:
+    float(text)
+  except ValueError:
+    return False
+  return True
 
 
 def _size(path: str) -> int:

@@ -43,7 +43,7 @@ class TsFile:
       raise ValueError(f"{_OWNER}: no such file: {path!r}")
     header, lines = _parts(path)
     given = [header[name] for name in _LABELS if name in header]
-    has_label = any(x[:1] == ["true"] for x in given)
+    has_label = any(map(_is_true, given))
     self._signals, texts = [], []
     for number, line in lines:
       channels = line.split(":")
@@ -56,7 +56,7 @@ class TsFile:
     self.rates = same_rates(_OWNER, rate, len(self))
     self.class_names: tuple[str, ...] = ()
     self.labels: LabelValues | None = None
-    if has_label and header.get("@classlabel", [])[:1] == ["true"]:
+    if _is_true(header.get("@classlabel", [])):
       classes = tuple(header["@classlabel"][1:])
       self.labels, self.class_names = labelled(
         texts, f"{_OWNER}: {path}", classes=classes
@@ -98,12 +98,16 @@ def _parts(
     header[name] = words[1:]
   else:
     raise ValueError(f"{_OWNER}: {path!r} has no line @data; it is no .ts file")
-  if header.get("@timestamps", ["false"])[0] == "true":
+  if _is_true(header.get("@timestamps", [])):
     raise ValueError(
       f"{_OWNER}: {path!r} has time stamps, which are not read; write its "
       "signals as arrays, or as a table with a column of time"
     )
   return header, ((n, x) for n, x in lines if x.strip())
+
+
+def _is_true(words: list[str]) -> bool:
+  return bool(words) and words[0].lower() == "true"
 
 
 def _signal(channels: list[str], where: str) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 import collections
 import functools
+import io
 import logging
 import os
 import pathlib
 import tempfile
 
 import hypothesis
+import numpy as np
 import pytest
 from hypothesis import strategies
 
@@ -17,6 +19,10 @@ from d2v_jax.data.files.walk import walk
 from d2v_jax.data.images.examples import DecodedImages
 from d2v_jax.data.images.image_files import ImageFolder
 from d2v_jax.data.images.pixels import Form
+from d2v_jax.data.layout import WaveformInputs
+from d2v_jax.data.signals.examples import Signals
+from d2v_jax.data.signals.files import SignalFolder
+from d2v_jax.data.signals.normalise import Normalisation
 from d2v_jax.data.speech.examples import Utterances
 from d2v_jax.data.speech.sources import AudioFolder
 from d2v_jax.data.text.text_files import TextFiles
@@ -99,6 +105,12 @@ def sound(seed):
   return recordings.encoded(recordings.sine(800, frequency=300.0 + seed))
 
 
+def signal(seed):
+  file = io.BytesIO()
+  np.save(file, np.random.default_rng(seed).standard_normal((40, 2)))
+  return file.getvalue()
+
+
 def prose(seed):
   return f"line {seed}\n".encode()
 
@@ -106,6 +118,7 @@ def prose(seed):
 KINDS = {
   "images": ((".png", ".PNG", ".jpg", ".heic", ""), picture),
   "audio": ((".wav", ".WAV", ".ogg", ".wma", ""), sound),
+  "signals": ((".npy", ".NPY", ".Npy", ".mat", ""), signal),
   "text": ((".txt", ".TXT", ".md", ".csv", ""), prose),
 }
 
@@ -188,10 +201,12 @@ def is_hidden(name):
 @functools.cache
 def endings_of(kind):
   from d2v_jax.data.images.image_files import EXTENSIONS as IMAGES
+  from d2v_jax.data.signals.files import EXTENSIONS as SIGNALS
   from d2v_jax.data.speech.sources import EXTENSIONS as AUDIO
   from d2v_jax.data.text.text_files import EXTENSIONS as TEXT
 
-  return {"images": IMAGES, "audio": AUDIO, "text": TEXT}[kind]
+  every = {"images": IMAGES, "audio": AUDIO, "signals": SIGNALS, "text": TEXT}
+  return every[kind]
 
 
 def check_listing(root, kind):
@@ -307,6 +322,45 @@ def test_any_folder_of_audio(entries, links):
     names = {utterances.record_name(i) for i in range(len(utterances))}
     assert names | set(utterances.unreadable) == set(source.files)
     assert all(utterances.unreadable.values())
+
+
+@property_test
+@hypothesis.given(entries=ENTRIES, links=LINKED)
+def test_any_folder_of_signals(entries, links):
+  inputs = WaveformInputs(((4, 4, 2),), width=4, rate=10.0, channels=2)
+  with tempfile.TemporaryDirectory() as folder:
+    root = pathlib.Path(folder)
+    build(root, "signals", entries, links)
+    listing = check_listing(root, "signals")
+    wanted = good_files(root, "signals", entries)
+    if not listing.files:
+      assert not wanted
+      with pytest.raises(ValueError, match="no signals in"):
+        SignalFolder(folder)
+      return
+    source = SignalFolder(folder)
+    try:
+      signals = Signals(
+        source,
+        inputs=inputs,
+        normalise=Normalisation(2),
+        resample=False,
+        max_seconds=10.0,
+      )
+    except ValueError as error:
+      assert not wanted and "none of" in str(error)
+      return
+    problems = [signals.problem(i) for i in range(len(signals))]
+    used = [
+      identity(signals.record_name(i))
+      for i, problem in enumerate(problems)
+      if problem is None
+    ]
+    assert sorted(used) == sorted(wanted)
+    names = {signals.record_name(i) for i in range(len(signals))}
+    files = {source.record_name(i) for i in range(len(source))}
+    assert names | set(signals.unreadable) == files
+    assert all(signals.unreadable.values())
 
 
 @property_test

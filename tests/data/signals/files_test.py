@@ -53,7 +53,12 @@ def test_a_table(folder):
   ("name", "content", "message"),
   [
     ("a.csv", "x,y\n1,2\n3,north\n", "no numbers can be read from it"),
-    ("a.csv", "x,y\n1,2\n3\n", "no numbers can be read from it"),
+    ("a.csv", "x,y\n1,2\n3\n", "row 1 has 1 values and the first line 2 names"),
+    ("a.csv", "x,y\n1,5,2,5\n", "row 0 has 4 values .* decimals with a point"),
+    ("a.csv", "x,y\n1,2#3\n", "no numbers can be read from it"),
+    ("a.csv", "x,y\n1,\n", "no numbers can be read from it"),
+    ("a.csv", "x;y\n1;2\n", "it has no column 'x', only x;y"),
+    ("a.csv", "x,y,y\n1,2,3\n", "it has more than one column 'y'"),
     ("a.csv", "x,z\n1,2\n", "it has no column 'y', only x, z"),
     ("a.npy", np.ones(4), r"it has float64 \[4\], not numbers \[samples, chan"),
   ],
@@ -66,3 +71,21 @@ def test_what_is_refused(tmp_path, name, content, message):
     np.save(path, content)
   with pytest.raises(Unreadable, match=message):
     read(str(path), ("x", "y"))
+
+
+def test_rows_as_spreadsheets_write_them(tmp_path):
+  path = tmp_path / "a.csv"
+  path.write_bytes(
+    b'\xef\xbb\xbf"time","x","y"\r\n"10:00, noon","1","2e0"\r\n\r\n'
+    b'10:01, 3,"-4"\r\n'
+  )
+  np.testing.assert_array_equal(read(str(path), ("y", "x")), [[2, 1], [-4, 3]])
+
+
+def test_a_first_line_of_numbers_is_not_lost(tmp_path):
+  path = tmp_path / "a.csv"
+  path.write_text("1.5,2\n3,4\n")
+  with pytest.raises(
+    Unreadable, match=r"first line is 1\.5, 2: numbers, where"
+  ):
+    read(str(path))

@@ -29,6 +29,9 @@ def test_numbers_and_no_labels(tmp_path):
   scores = HEADER + "@targetLabel true\n@DATA\n1,2:0.5\n3,4:1.5\n"
   source = TsFile(written(tmp_path, scores))
   assert source.labels == [0.5, 1.5] and source.class_names == ()
+  loud = HEADER + "@classLabel TRUE 1 2\n@data\n3:2\n"
+  source = TsFile(written(tmp_path, loud))
+  assert source.labels == [1] and source[0]["signal"].tolist() == [[3]]
   plain = HEADER + "@classLabel false\n@data\n1,2\n"
   source = TsFile(written(tmp_path, plain))
   assert source.labels is None and source[0]["signal"].shape == (2, 1)
