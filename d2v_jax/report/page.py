@@ -69,12 +69,27 @@ def page(title: str, subtitle: str, sections: list[Section]) -> str:
     tag(
       "body",
       tag("header", tag("h1", title), tag("p", subtitle)),
+      _hatching(),
       tag("nav", *links, aria_label="sections"),
       tag("main", *parts),
     ),
     lang="en",
   )
   return f"<!DOCTYPE html>\n{written(document)}\n"
+
+
+def _hatching() -> Element:
+  """What covers hidden tokens, for all pictures."""
+  pattern = tag(
+    "pattern",
+    tag("rect", width=4, height=4),
+    tag("path", d="M-1 1l2 -2M0 4l4 -4M3 5l2 -2"),
+    id="hatch",
+    width=4,
+    height=4,
+    patternUnits="userSpaceOnUse",
+  )
+  return tag("svg", tag("defs", pattern), width=0, height=0, aria_hidden="true")
 
 
 @functools.cache

@@ -70,3 +70,20 @@ def test_a_run_is_needed(capsys):
   with pytest.raises(SystemExit):
     command.main([])
   assert "RUN" in capsys.readouterr().err
+
+
+def test_data_that_are_gone_are_named_and_the_rest_is_written(tmp_path):
+  config = {
+    **workdirs.CONFIG,
+    "data": {"source": {"name": "folder", "path": str(tmp_path / "<gone>")}},
+    "encoder": {"name": "vit", "image_size": 8, "patch_size": 4, "width": 16}
+    | {"depth": 1, "num_heads": 2},
+  }
+  one = workdirs.write(tmp_path / "one", config=config)
+  assert command.main([str(one)]) == 0
+  page = (one / "report.html").read_text(encoding="utf-8")
+  shown = page.split('<section id="what-the-network-sees">')[1]
+  assert shown.startswith("<h2>What the network sees</h2>")
+  assert "This cannot be shown: config.data.source: " in shown
+  assert "&lt;gone&gt;" in shown and "<gone>" not in page
+  assert '<section id="provenance">' in page

@@ -1,0 +1,1 @@
+"""Examples as a person sees them, with what a network makes of each token."""
