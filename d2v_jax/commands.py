@@ -11,6 +11,7 @@ COMMANDS = {
   "evaluate": ("main:evaluate", "measure what a run has learned"),
   "probe": ("main:probe", "measure what the frozen network of a run knows"),
   "check": ("check:main", "what is in the data, and what is wrong with them"),
+  "replay": ("replay:main", "where a step was not finite, and why"),
   "plan": ("planning.command:main", "what a run needs, before it runs"),
   "report": ("report.command:main", "a page about a run, or several compared"),
   "features": ("extraction.command:main", "features of images, audio or text"),

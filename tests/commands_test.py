@@ -75,7 +75,7 @@ def test_the_help_of_train_lists_the_configs(tmp_path):
 def test_an_unknown_command(refused):
   assert refused("trian") == (
     "d2v: unknown command 'trian' (did you mean 'train'?); choose one of: "
-    "train, evaluate, probe, check, plan, report, features, convert, "
+    "train, evaluate, probe, check, replay, plan, report, features, convert, "
     "manifest, tokenizer, pack.\n"
   )
 

@@ -47,15 +47,15 @@ class _Manager(ocp.CheckpointManager):
 
 
 class _Protected(policies.PreservationPolicy):
-  """Keeps one checkpoint, whatever the others say."""
+  """Keeps some checkpoints, whatever the others say."""
 
   def __init__(self) -> None:
-    self.step: int | None = None
+    self.steps: set[int] = set()
 
   def should_preserve(
     self, checkpoints: Sequence[Any], *, context: Any
   ) -> list[bool]:
-    return [checkpoint.step == self.step for checkpoint in checkpoints]
+    return [checkpoint.step in self.steps for checkpoint in checkpoints]
 
 
 def check_counts(keep_latest: int = 1, keep_every: int | None = None) -> None:
@@ -207,9 +207,16 @@ class Checkpoints:
     self._manager.reload()
     return step, items, loop
 
-  def protect(self, step: int | None) -> None:
-    """Keeps the checkpoint of a step for as long as no other one is named."""
-    self._protected.step = step
+  def protect(self, healthy: int | None, bad: int | None) -> None:
+    """Keeps two checkpoints for as long as no others are named.
+
+    Args:
+      healthy: step of one of them; None: of none.
+      bad: a step from before which the newest one is kept, to repeat it.
+    """
+    before = [] if bad is None else [n for n in self.steps() if n < bad]
+    kept = (healthy, max(before, default=None))
+    self._protected.steps = {step for step in kept if step is not None}
 
   def steps(self) -> list[int]:
     """Lists the steps that have a checkpoint, damaged or not, ascending."""

@@ -6,6 +6,7 @@ statistics are the released speech code's, on for every modality here.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 
@@ -49,6 +50,7 @@ _CAUSES = {
 
 
 _OF_STEPS = 1000
+_FINITE = ("loss", "grad_norm", "param_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +90,11 @@ class Health:
         )
 
 
+def is_finite(metrics: Mapping[str, float]) -> bool:
+  """Whether a step's loss, and the norms of gradient and parameters, are."""
+  return all(math.isfinite(metrics.get(name, 0.0)) for name in _FINITE)
+
+
 class Monitor:
   """Judges the metrics of every step.
 
@@ -125,6 +132,11 @@ class Monitor:
     """Step of the last checkpoint with which nothing was wrong."""
     return self._healthy
 
+  @property
+  def bad_step(self) -> int | None:
+    """The last step that was skipped."""
+    return self._bad[-1] if self._bad else None
+
   def saving(self, step: int) -> None:
     """Notes that a step which has been checked becomes a checkpoint."""
     if not self._low_since:
@@ -145,7 +157,7 @@ class Monitor:
       return
     # The loss is of the parameters before the step, the norms tell whether
     # those after it may be saved.
-    for name in ("loss", "grad_norm", "param_norm"):
+    for name in _FINITE:
       if not math.isfinite(metrics.get(name, 0.0)):
         raise UnhealthyRun(
           f"{name} is {metrics[name]} at step {step}. {_CAUSES['divergence']}",

@@ -264,7 +264,7 @@ def _loop(
         log.flush()
         if save or stop:
           monitor.saving(step)
-          checkpoints.protect(monitor.healthy_checkpoint)
+          checkpoints.protect(monitor.healthy_checkpoint, monitor.bad_step)
           items = {name: getattr(state, name) for name in ITEMS}
           memory = resuming.remembered(run, monitor.state, rewound_to)
           checkpoints.save(step, items, memory)

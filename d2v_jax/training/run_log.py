@@ -100,19 +100,8 @@ class RunLog:
     """
     numbers = {k: float(v) for k, v in jax.device_get(values).items()}
     self._newest.append({"step": step, **numbers})
-    if numbers.get("skipped"):
-      folder = bad_steps.keep(
-        self._workdir,
-        step,
-        batch,
-        self._feed.names(records),
-        self._newest,
-        self._run.seed,
-      )
-      self._terminal.message(
-        f"skipped step {step}: loss {numbers['loss']}, gradient norm "
-        f"{numbers['grad_norm']}; what it was made of is in {folder}"
-      )
+    if numbers.get("skipped") or not health.is_finite(numbers):
+      self._keep(step, numbers, batch, records)
     self._monitor.check(step, numbers)
     self._throughput.add(operations)
     if due(step, self._run.log_every) or step == self._run.total_steps:
@@ -129,6 +118,24 @@ class RunLog:
         self._terminal.message(warning)
       self._add(step, numbers)
     self._throughput.begin(step, self._feed.waited)
+
+  def _keep(
+    self, step: int, numbers: metrics.Values, batch: Batch, records: np.ndarray
+  ) -> None:
+    """Keeps what a bad step was made of, and says so."""
+    folder = bad_steps.keep(
+      self._workdir,
+      step,
+      batch,
+      self._feed.names(records),
+      self._newest,
+      self._run.config,
+    )
+    what = "skipped step" if numbers.get("skipped") else "step"
+    self._terminal.message(
+      f"{what} {step}: loss {numbers['loss']}, gradient norm "
+      f"{numbers['grad_norm']}; what it was made of is in {folder}"
+    )
 
   def evaluation(self, step: int, results: dict[str, float]) -> None:
     """Logs what evaluators measured after this step."""

@@ -45,19 +45,14 @@ def train_step(
   Returns:
     The new state and scalar metrics of this update.
   """
-  rng = jax.random.fold_in(state.rng, state.step)
-
-  def loss(
-    params: Params, batch: Batch, rng: jax.Array
-  ) -> tuple[jax.Array, Loss]:
-    loss = objective.loss(params, state.teacher_params, batch, rng)
-    return loss.value, loss
-
-  gradient = jax.grad(loss, has_aux=True)
-  if accumulate == 1:
-    grads, mean = gradient(state.params, batch, rng)
-  else:
-    grads, mean = _accumulated(gradient, state.params, batch, rng, accumulate)
+  grads, mean = gradients(
+    state.params,
+    state.teacher_params,
+    batch,
+    jax.random.fold_in(state.rng, state.step),
+    objective=objective,
+    accumulate=accumulate,
+  )
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
   step = state.step + 1
@@ -90,6 +85,38 @@ def train_step(
     "grad_norm": grad_norm,
     "param_norm": optax.tree.norm(params),
   }
+
+
+def gradients(
+  params: Params,
+  teacher_params: Params,
+  batch: Batch,
+  rng: jax.Array,
+  *,
+  objective: Objective,
+  accumulate: int = 1,
+) -> tuple[Params, Loss]:
+  """Gradients of the student's parameters, and the loss.
+
+  Args:
+    params: the student's.
+    teacher_params: the teacher's own sub-trees.
+    batch: arrays [B, ...] of the global batch.
+    rng: key of this step.
+    objective: what is learned.
+    accumulate: micro-batches, over which both are means.
+  """
+
+  def loss(
+    params: Params, batch: Batch, rng: jax.Array
+  ) -> tuple[jax.Array, Loss]:
+    loss = objective.loss(params, teacher_params, batch, rng)
+    return loss.value, loss
+
+  gradient = jax.grad(loss, has_aux=True)
+  if accumulate == 1:
+    return gradient(params, batch, rng)
+  return _accumulated(gradient, params, batch, rng, accumulate)
 
 
 def _accumulated(

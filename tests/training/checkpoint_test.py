@@ -218,6 +218,18 @@ class TestSaveAndRestore:
     checkpoints.close()
     assert opened(tmp_path / "a").steps() == [4, 8, 9, 10]
 
+  def test_keeps_the_healthy_one_and_that_before_a_bad_step(
+    self, tmp_path, opened
+  ):
+    items = {"params": {"x": jnp.ones(3)}}
+    checkpoints = opened(tmp_path / "a", keep_latest=1)
+    for step in range(2, 22, 2):
+      bad = 11 if step > 11 else 7 if step > 7 else None
+      checkpoints.protect(healthy=4 if step > 4 else None, bad=bad)
+      checkpoints.save(step, items, {})
+    checkpoints.wait()
+    assert checkpoints.steps() == [4, 10, 20]
+
   def test_relative_directory(self, tmp_path, monkeypatch, opened):
     monkeypatch.chdir(tmp_path)
     items = {"params": {"x": jnp.ones(3)}}

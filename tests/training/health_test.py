@@ -378,7 +378,7 @@ def test_a_bad_batch_is_skipped_and_kept(poisoned, tmp_path):
     assert (batch["inputs"] == 255).all()
     assert batch["mask"].sum(1).tolist() == [10] * 16
   told = json.loads((folder / "step.json").read_text())
-  assert (told["step"], told["seed"]) == (5, 0)
+  assert (told["step"], told["config"]["seed"]) == (5, 0)
   assert len(set(told["examples"])) == 16
   assert told["examples"][0].startswith("digits/train[")
   assert [x["step"] for x in told["metrics"]] == [1, 2, 3, 4, 5]
