@@ -85,12 +85,30 @@ class HfRows:
     feature = self.features[column]
     if type(feature).__name__ == kind or columns.holds_files(feature):
       return columns.FileColumn(self.dataset.select_columns([column]), column)
-    dtype = columns.dtype_of(feature)
+    return self.arrays_of(
+      column, argument, f"of the type {kind}, bytes of files, or arrays"
+    )
+
+  def arrays_of(
+    self, column: str, argument: str, choices: str
+  ) -> columns.ArrayColumn:
+    """Returns a column of arrays.
+
+    Args:
+      column: its name.
+      argument: that the name was given by, for errors.
+      choices: what it may be, for errors.
+
+    Raises:
+      ValueError: there is none, or it holds something else.
+    """
+    self.check(column, argument)
+    dtype = columns.dtype_of(self.features[column])
     if dtype is None:
       raise ValueError(
-        f"HfRows: {self.name}: {column!r} is {feature}, no {argument}; it must "
-        f"be of the type {kind}, bytes of files, or arrays; set {argument} to "
-        f"one of: {', '.join(self.features)}"
+        f"HfRows: {self.name}: {column!r} is {self.features[column]}, no "
+        f"{argument}; it must be {choices}; set {argument} to one of: "
+        f"{', '.join(self.features)}"
       )
     return columns.ArrayColumn(
       self.dataset.select_columns([column]), column, dtype

@@ -7,8 +7,11 @@ import numpy as np
 
 from d2v_jax.data import given as given_lib
 from d2v_jax.data.given import GivenRecords
+from d2v_jax.data.hf.loading import is_dataset
+from d2v_jax.data.hf.rows import HfRows
 from d2v_jax.data.label_values import of_record
 from d2v_jax.data.signals.arrays import SignalArrays
+from d2v_jax.data.signals.hf import SignalRows
 from d2v_jax.data.source import Record
 
 
@@ -35,12 +38,13 @@ class GivenSignals(GivenRecords):
     self.rates = np.array([x.get("rate", 0.0) for x in records])
 
 
-def signals(value: Any, name: str) -> SignalArrays | GivenSignals:
+def signals(value: Any, name: str) -> SignalArrays | SignalRows | GivenSignals:
   """Returns signals as a source.
 
   Args:
     value: signals, or arrays as of `SignalArrays`, by name with `rate`,
-      `classes` and `numeric`; or records, see `GivenSignals`.
+      `classes` and `numeric`; or a dataset of the package `datasets`; or
+      records, see `GivenSignals`.
     name: of the split.
 
   Raises:
@@ -51,6 +55,8 @@ def signals(value: Any, name: str) -> SignalArrays | GivenSignals:
     return SignalArrays(arrays, name, **options)
   if given_lib.is_arrays(value):
     return SignalArrays({"signal": value}, name)
+  if is_dataset(value):
+    return SignalRows(HfRows(value, name))
   return GivenSignals(value, name)
 
 
