@@ -86,8 +86,8 @@ def _parse(argv):
   importer.add_argument(
     "--check",
     action=argparse.BooleanOptionalAction,
-    help="compare activations with those of transformers; by default where "
-    "that and torch are installed",
+    help="compare activations with those of the same network in PyTorch; by "
+    "default where torch and transformers are installed",
   )
   exporter = commands.add_parser("export", help="write a run for elsewhere")
   exporter.add_argument("run", help="workdir of a run")

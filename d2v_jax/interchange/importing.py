@@ -153,7 +153,7 @@ def _compare(
   """The largest difference from other activations, in a line."""
   if required is False:
     return "not compared with other activations: --no-check"
-  _say("comparing with transformers, where it is installed")
+  _say("comparing with PyTorch, where it is installed")
   whose = "the source's own activations"
   try:
     if kind == "hf":
@@ -161,7 +161,7 @@ def _compare(
     else:
       # There is no other implementation of the file's own kind; but there is
       # one of the network, which these weights must fit, too.
-      whose = "those of transformers with the same weights"
+      whose = "those of PyTorch with the same weights"
       alone = _encoder_alone(model)
       with tempfile.TemporaryDirectory() as folder:
         huggingface.write(f"{folder}/model", alone, "student")
@@ -174,7 +174,7 @@ def _compare(
       raise
     differences = None
     reason = (
-      f"transformers does not compute this model ({type(e).__name__}; with "
+      f"PyTorch does not compute this model ({type(e).__name__}; with "
       "D2V_TRACEBACK=1 in the environment the import stops there and shows it)"
     )
   if differences is None:

@@ -11,7 +11,10 @@ from d2v_jax.interchange.model import Model, resolved
 from d2v_jax.interchange.weights import flatten
 from d2v_jax.training import provenance
 
-_PAPER = "[data2vec](https://arxiv.org/abs/2202.03555)"
+_PAPERS = (
+  "[data2vec](https://arxiv.org/abs/2202.03555)",
+  "[data2vec 2.0](https://arxiv.org/abs/2212.07525)",
+)
 _WHAT = {"vision": "images", "speech": "speech", "text": "text"}
 _TASKS = {
   ("vision", "classification"): "image-classification",
@@ -68,14 +71,26 @@ Licence: to be filled in by who publishes this, also above.
 ```python
 from transformers import {architecture}
 {inputs}
-model = {architecture}.from_pretrained(folder).eval()
+model = {architecture}.from_pretrained(folder{options}).eval()
 outputs = model(**batch, output_hidden_states=True)
 {result}
 ```
-
+{alone}
 `d2v convert import FOLDER RUN` makes a d2v_jax run of it again, with \
 everything: `d2v_jax.json` and `d2v_jax.safetensors` hold what transformers \
 has no place for.
+"""
+# Of networks that transformers has not, for which their own file is here.
+_ALONE = """
+transformers runs `{file}` of this folder, a network in plain PyTorch, which is
+what `trust_remote_code` is for. It needs neither transformers nor d2v_jax:
+
+```python
+import sys
+sys.path.insert(0, folder)
+from {module} import {architecture}
+model = {architecture}.from_pretrained(folder)
+```
 """
 
 
@@ -131,8 +146,9 @@ def text(
   config = facts.get("config", {})
   source = config.get("data", {}).get("source")
   versions = [f"{k} {v}" for k, v in facts.get("versions", {}).items()]
+  second = encoder["name"].startswith("visible_")
   rows = {
-    "What": f"{_PAPER} encoder of {_WHAT[modality]}{made}",
+    "What": f"{_PAPERS[second]} encoder of {_WHAT[modality]}{made}",
     "Weights": f"{which} of a d2v_jax run",
     "Parameters": f"{count:,} (the student's, with its head)",
     "Layers": encoder["depth"],
@@ -143,15 +159,23 @@ def text(
     "Commit of d2v_jax": facts.get("commit", "not recorded"),
     "Versions": ", ".join(versions) or "not recorded",
   }
+  file, alone = f"modeling_data2vec2_{modality}", ""
+  if second:
+    alone = _ALONE.format(
+      file=f"{file}.py", module=file, architecture=architecture
+    )
+  cls = modality == "vision" and encoder["cls_token"]
   card = _CARD.format(
     task=task or "feature-extraction",
     modality=modality,
     what=_WHAT[modality],
     table=_table(rows),
-    architecture=architecture,
+    architecture="AutoModel" if second else architecture,
+    options=", trust_remote_code=True" if second else "",
+    alone=alone,
     inputs=_INPUTS[modality],
     result=_RESULTS.get(objective, _FEATURES).format(
-      tokens="[:, 1:]" if modality == "vision" else ""
+      tokens="[:, 1:]" if cls else ""
     ),
   )
   if notes:

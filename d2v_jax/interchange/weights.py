@@ -62,9 +62,9 @@ def norm(name: str, path: str) -> tuple[Rule, Rule]:
   )
 
 
-def qkv(*names: str) -> tuple[Rule, ...]:
+def qkv(*names: str, blocks: str = "blocks") -> tuple[Rule, ...]:
   """Rules of the blocks' maps to queries, keys and values, by their names."""
-  attention = "blocks/attention"
+  attention = f"{blocks}/attention"
   return tuple(
     rule
     for part, (x, name) in enumerate(zip("qkv", names, strict=True))

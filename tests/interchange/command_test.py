@@ -156,14 +156,14 @@ def test_import_of_a_file(tmp_path, capsys):
   assert again.encoder == imported.encoder
 
 
-def test_a_file_s_activations_are_those_of_transformers(tmp_path, capsys):
+def test_a_file_s_activations_are_those_of_pytorch(tmp_path, capsys):
   pytest.importorskip("transformers", reason="extra `parity` not installed")
   pytest.importorskip("torch", reason="extra `parity` not installed")
   dest = str(tmp_path / "dest")
   arguments = ["import", str(source(tmp_path)), dest, "--check"]
   assert command.main(arguments) == 0
   found = re.search(
-    r"those of transformers with the same weights: (\S+) \(.*, of 3 compared",
+    r"those of PyTorch with the same weights: (\S+) \(.*, of 3 compared",
     capsys.readouterr().out,
   )
   assert float(found[1]) < 1e-4
@@ -177,10 +177,10 @@ def test_a_comparison_that_fails_stops_nothing(tmp_path, capsys, monkeypatch):
   arguments = ["import", str(source(tmp_path))]
   assert command.main([*arguments, str(tmp_path / "a")]) == 0
   out, err = capsys.readouterr()
-  assert "transformers does not compute this model (TypeError;" in out
+  assert "PyTorch does not compute this model (TypeError;" in out
   assert "of another library" not in out + err
   assert command.main([*arguments, str(tmp_path / "b"), "--check"]) == 2
-  assert "error: --check: transformers does not" in capsys.readouterr().err
+  assert "error: --check: PyTorch does not" in capsys.readouterr().err
   assert not (tmp_path / "b").exists()
   monkeypatch.setenv("D2V_TRACEBACK", "1")
   with pytest.raises(TypeError, match="of another library"):

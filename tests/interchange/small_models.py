@@ -82,6 +82,50 @@ KINDS = {
     ),
   ),
 }
+_SECOND_VISION = dict(name="visible_vit", prenet_depth=1)
+_SECOND_SPEECH = dict(name="visible_speech", prenet_depth=1, alibi=True)
+_SECOND_TEXT = dict(name="visible_text")
+# Of data2vec 2.0.
+SECOND = {
+  ("vision", "second"): (_SECOND_VISION, None),
+  ("vision", "second, biases, no CLS"): (
+    _SECOND_VISION | dict(cls_token=False, alibi=True, mlp_ratio=2.7),
+    None,
+  ),
+  ("vision", "second, classification"): (
+    _SECOND_VISION | dict(alibi=True, norm_eps=1e-5, num_heads=4),
+    dict(name="classification", head=dict(num_outputs=3, norm=True)),
+  ),
+  ("speech", "second"): (_SECOND_SPEECH, None),
+  ("speech", "second, as released"): (
+    _SECOND_SPEECH | dict(prenet_depth=0, isolate_padding=False),
+    None,
+  ),
+  ("speech", "second, ctc"): (
+    _SECOND_SPEECH | dict(position_depth=3, position_width=12),
+    dict(name="ctc", head=dict(num_outputs=6)),
+  ),
+  ("speech", "second, classification"): (
+    _SECOND_SPEECH | dict(alibi=False, conv_bias=True),
+    dict(name="classification", head=dict(num_outputs=3)),
+  ),
+  ("text", "second"): (_SECOND_TEXT, None),
+  ("text", "second, prenet"): (
+    _SECOND_TEXT | dict(prenet_depth=2, alibi=True, embedding_norm=False),
+    None,
+  ),
+  ("text", "second, classification"): (
+    _SECOND_TEXT | dict(positions="sinusoidal", scale_embedding=True),
+    dict(
+      name="classification",
+      head=dict(num_outputs=4, pool="first", hidden=True),
+    ),
+  ),
+  ("text", "second, regression"): (
+    _SECOND_TEXT,
+    dict(name="regression", head=dict(num_outputs=1, norm=True)),
+  ),
+}
 
 
 def make(modality: str, kind: str = "pretrained", **changes) -> Model:
@@ -90,9 +134,16 @@ def make(modality: str, kind: str = "pretrained", **changes) -> Model:
   `changes` are arguments of the encoder.
   """
   # A copy: what a test does to its model is no other test's.
-  arguments, objective = copy.deepcopy(KINDS[modality, kind])
+  arguments, objective = copy.deepcopy((KINDS | SECOND)[modality, kind])
   encoder = copy.deepcopy(ENCODERS[modality]) | arguments | changes
-  if objective is None:
+  if objective is None and "visible" in encoder["name"]:
+    objective = dict(
+      name="data2vec2",
+      targets=dict(top_k=2, output="ffn", layer_norms=("instance",)),
+      decoder=dict(width=8, layers=2, groups=2),
+      ema=dict(tracked=("blocks",)),
+    )
+  elif objective is None:
     objective = dict(
       name="data2vec",
       targets=dict(top_k=2, output="block", layer_norms=("layer",)),
@@ -100,7 +151,13 @@ def make(modality: str, kind: str = "pretrained", **changes) -> Model:
       ema=dict(tracked=TRACKED[modality]),
     )
   network = config_lib.build(encoder, MODALITIES[modality].encoders, "encoder")
-  built = config_lib.build(objective, OBJECTIVES, "objective", encoder=network)
+  built = config_lib.build(
+    objective,
+    OBJECTIVES,
+    "objective",
+    run={"grid": network.grid},
+    encoder=network,
+  )
   batch = {"inputs": INPUTS[modality]}
   shapes = jax.eval_shape(built.init, jax.random.key(0), batch)
   teacher_shapes = jax.eval_shape(built.init_teacher, shapes)
@@ -130,3 +187,9 @@ def _random(shapes, rng):
     return 1 + x if "scale" in path[-1].key else x
 
   return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def isolates(modality: str, kind: str) -> bool:
+  """Whether padding changes nothing in such a model."""
+  arguments, _ = (KINDS | SECOND)[modality, kind]
+  return modality == "text" or arguments.get("isolate_padding", True)

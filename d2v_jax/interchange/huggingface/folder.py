@@ -1,4 +1,4 @@
-"""Folders of Data2VecVision, -Audio and -Text both ways; others in."""
+"""Folders of data2vec, both versions, both ways; others in."""
 
 import dataclasses
 import types
@@ -21,6 +21,7 @@ from d2v_jax.interchange.files import (
 from d2v_jax.interchange.huggingface import (
   beit,
   bert,
+  data2vec2,
   exact,
   roberta,
   speech,
@@ -42,6 +43,7 @@ from d2v_jax.interchange.huggingface.parts import (
 )
 from d2v_jax.interchange.model import DATA, Model, assemble, resolved
 from d2v_jax.interchange.options import Options
+from d2v_jax.interchange.plain_torch.network import CLASSES
 from d2v_jax.interchange.weights import InterchangeError, Tree
 from d2v_jax.objectives import SUB_TREES, ema
 
@@ -170,12 +172,14 @@ def kind(folder: Folder) -> tuple[types.ModuleType, Incoming]:
   """
   values = folder.json(CONFIG)
   where = f"{folder.path / CONFIG}: config"
-  modules = {m.MODEL_TYPE: m for m in (*_MODULES.values(), *_ONLY_IN)}
+  known = (*_MODULES.values(), data2vec2, *_ONLY_IN)
+  modules = {m.MODEL_TYPE: m for m in known}
   config = Options({"model_type": None} | values, where)
   config.require("model_type", *modules)
   module = modules[values["model_type"]]
   config = Options(module.DEFAULTS | values, where)
-  if config["auto_map"]:
+  # That of data2vec 2.0 says whose it is, and is looked at there.
+  if config["auto_map"] and module is not data2vec2:
     raise config.error("auto_map", "code of its own is never run")
   if config["pruned_heads"]:
     raise config.error("pruned_heads", "this library has all heads")
@@ -200,12 +204,6 @@ def _written(model: Model, params: Tree) -> Written:
       "modality", model.modality, "transformers has no data2vec of it"
     )
   encoder = resolved(model.modality, model.encoder)
-  if encoder["name"].startswith("visible_"):
-    raise refuse(
-      "encoder.name",
-      encoder["name"],
-      "transformers has no network of data2vec 2.0",
-    )
   name, head = model.objective.get("name", ""), None
   if name == "ctc" and model.modality != "speech":
     raise refuse("objective.name", name, "CTC there is for speech alone")
@@ -217,6 +215,9 @@ def _written(model: Model, params: Tree) -> Written:
     params = {k: v for k, v in params.items() if k not in SUB_TREES}
   module = _MODULES[model.modality]
   architecture = module.BASE if head is None else module.WITH_HEAD[name]
+  second = encoder["name"].startswith("visible_")
+  if second:
+    module, architecture = data2vec2, CLASSES[model.modality]
   written = module.write(Outgoing(model, encoder, head, architecture, params))
   config = {
     "architectures": [architecture],
@@ -230,5 +231,7 @@ def _written(model: Model, params: Tree) -> Written:
     classes = model.data.get("classes")
     config |= label_fields(classes, head.num_outputs)
     config["problem_type"] = PROBLEMS[name]
-  arrays = prefixed(written.arrays, module.PREFIX)
+  arrays = written.arrays
+  if not second:
+    arrays = prefixed(arrays, module.PREFIX)
   return dataclasses.replace(written, config=config, arrays=arrays)

@@ -1,4 +1,4 @@
-"""The source's own activations against ours, where transformers is there."""
+"""The source's own activations against ours, where PyTorch is there."""
 
 import json
 import math
@@ -21,6 +21,7 @@ from d2v_jax.interchange.huggingface.parts import (
   unprefixed,
 )
 from d2v_jax.interchange.model import Model, build, channels, resolved
+from d2v_jax.interchange.plain_torch import network as plain_torch
 from d2v_jax.models.encoder import EncoderOutput
 from d2v_jax.objectives import ema
 
@@ -36,9 +37,10 @@ def check(
 ) -> tuple[dict[str, float] | None, str]:
   """Largest absolute differences on a small random batch, in float32.
 
-  transformers is given the weights and the fields of config.json that have been
-  checked, never the folder. Half of the rows of speech and text are padded,
-  except where our encoder isolates padding, which transformers does not.
+  transformers, or for data2vec 2.0 our own network in PyTorch, is given the
+  weights and the fields of config.json that have been checked, never the
+  folder. Half of the rows of speech and text are padded, except where our
+  encoder isolates padding and transformers does not.
 
   Args:
     folder: of Hugging Face.
@@ -54,12 +56,16 @@ def check(
     import torch
   except ImportError:
     return _missing("torch")
-  try:
-    import transformers
-  except ImportError:
-    return _missing("transformers")
   there = Folder(epath.Path(folder))
-  theirs = _network(there, model, torch, transformers)
+  if _is_second(model):
+    config = dict(kind(there)[1].config.values)
+    theirs = plain_torch.build(model.modality, config, there.weights())
+  else:
+    try:
+      import transformers
+    except ImportError:
+      return _missing("transformers")
+    theirs = _network(there, model, torch, transformers)
   network, objective = build(
     model.modality, resolved(model.modality, model.encoder), model.objective
   )
@@ -75,7 +81,9 @@ def check(
       padding = () if name == "ctc" else (output.padding,)
       logits = objective.head(params["head"], output.tokens, *padding)
   with torch.no_grad():
-    base = theirs.base_model(**inputs, output_hidden_states=True)
+    base = getattr(theirs, "base_model", theirs)(
+      **inputs, output_hidden_states=True
+    )
     if logits is not None:
       their_logits = theirs(**inputs).logits.numpy()
   hidden = [x.numpy() for x in base.hidden_states[1:]]
@@ -100,6 +108,11 @@ def check(
     difference = np.abs(np.asarray(logits) - their_logits)
     differences["logits"] = float(difference.max())
   return differences, ""
+
+
+def _is_second(model: Model) -> bool:
+  """Whether it is one of data2vec 2.0, which transformers has not."""
+  return model.encoder["name"].startswith("visible_")
 
 
 def _missing(library: str) -> tuple[None, str]:
@@ -148,7 +161,7 @@ def _with_cls(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Tokens [B, N, D] and blocks [L, B, N, D]; of images CLS comes first."""
   tokens, blocks = (np.asarray(x) for x in (output.tokens, output.block))
-  if model.modality == "vision":
+  if output.cls is not None and model.modality == "vision":
     tokens = np.concatenate([np.asarray(output.cls)[:, None], tokens], 1)
     cls = np.asarray(output.block_cls)[:, :, None]
     blocks = np.concatenate([cls, blocks], 2)
@@ -200,7 +213,8 @@ def _batch(model: Model, rng: np.random.Generator) -> tuple[Batch, Batch]:
   layers = encoder["conv_layers"]
   length = WaveformInputs(layers, encoder["width"]).shortest
   length += (_FRAMES - 1) * math.prod(stride for _, _, stride in layers)
-  short = length if encoder["isolate_padding"] else length * 3 // 5
+  whole = encoder["isolate_padding"] and not _is_second(model)
+  short = length if whole else length * 3 // 5
   lengths = np.array([length, short])
   there = np.arange(length) < lengths[:, None]  # [2, T]
   audio = np.where(there, rng.standard_normal(there.shape, np.float32), 0)

@@ -21,7 +21,9 @@ from tests.interchange.folders import (
 
 
 @pytest.mark.parametrize("which", huggingface.MODELS)
-@pytest.mark.parametrize("modality, kind", small_models.KINDS)
+@pytest.mark.parametrize(
+  "modality, kind", [*small_models.KINDS, *small_models.SECOND]
+)
 def test_import_of_export_is_the_identity(tmp_path, modality, kind, which):
   model = small_models.make(modality, kind)
   folder = tmp_path / "folder"
@@ -248,7 +250,11 @@ def test_other_files_that_change_the_weights(exported):
     ("speech", {"position_depth": 1}, "config.encoder.position_depth=1"),
     ("text", {"embedding_norm": False}, "config.encoder.embedding_norm=False"),
     ("text", {"pre_norm": True}, "config.encoder.pre_norm=True"),
-    ("text", {"name": "visible_text"}, "config.encoder.name='visible_text'"),
+    (
+      "speech",
+      {"name": "visible_speech", "conv_norm": "group"},
+      "config.encoder.conv_norm='group'",
+    ),
   ],
 )
 def test_what_cannot_be_expressed(tmp_path, modality, changes, message):

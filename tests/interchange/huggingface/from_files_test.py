@@ -1,6 +1,7 @@
 """From photos, recordings and texts to features: transformers and ours."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -144,22 +145,40 @@ def test_texts(tmp_path):
 def snippet(folder, **inputs):
   """What the names of a model card's snippet are once it has run."""
   card = (folder / "README.md").read_text()
-  code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
+  first, *others = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
   names = {"folder": str(folder), **inputs}
   with torch.no_grad():
-    exec(code, names)
+    exec(first, names)
+    for code in others:  # another way to the same network
+      exec_alone(code, names)
   return names
 
 
+def exec_alone(code, names):
+  """Runs code that loads the model, which is to be the same."""
+  other = {"folder": names["folder"]}
+  exec(code, other)
+  path, module = sys.path.pop(0), type(other["model"]).__module__
+  assert path == names["folder"]
+  assert sys.modules.pop(module).__file__ == f"{path}/{module}.py"
+  outputs = other["model"](**names["batch"])
+  for name in ("last_hidden_state", "logits"):
+    ours, theirs = (getattr(o, name) for o in (outputs, names["outputs"]))
+    assert (ours is None) == (theirs is None)
+    if ours is not None:
+      torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
-  "data",
+  "kind, data",
   [
-    {"resize_ratio": None, "resampling": "bicubic"},
-    {"resize_ratio": 1.3, "resampling": "bilinear"},
+    ("pretrained", {"resize_ratio": None, "resampling": "bicubic"}),
+    ("pretrained", {"resize_ratio": 1.3, "resampling": "bilinear"}),
+    ("second", {"resize_ratio": 1.3, "resampling": "bilinear"}),
   ],
 )
-def test_card_of_images(tmp_path, photos, data):
-  model = small_models.make("vision")
+def test_card_of_images(tmp_path, photos, kind, data):
+  model = small_models.make("vision", kind)
   model.data.update(data)
   huggingface.write(tmp_path / "hf", model, "teacher")
   workdir = run.write(tmp_path / "run", model, {})
@@ -169,8 +188,9 @@ def test_card_of_images(tmp_path, photos, data):
     live.assert_close(made["features"][0].numpy(), expected)
 
 
-def test_card_of_speech(tmp_path, recordings):
-  model = small_models.make("speech")
+@pytest.mark.parametrize("kind", ["pretrained", "second"])
+def test_card_of_speech(tmp_path, recordings, kind):
+  model = small_models.make("speech", kind)
   model.data["variance_floor"] = 1e-7
   huggingface.write(tmp_path / "hf", model, "teacher")
   workdir = run.write(tmp_path / "run", model, {})
@@ -181,8 +201,9 @@ def test_card_of_speech(tmp_path, recordings):
     live.assert_close(made["features"][0].numpy(), expected)
 
 
-def test_card_of_text(tmp_path):
-  model = small_models.make("text")
+@pytest.mark.parametrize("kind", ["pretrained", "second"])
+def test_card_of_text(tmp_path, kind):
+  model = small_models.make("text", kind)
   huggingface.write(tmp_path / "hf", model, "teacher")
   model.data["tokenizer"] = {"name": "kjv"}
   workdir = run.write(tmp_path / "run", model, {})
@@ -192,10 +213,11 @@ def test_card_of_text(tmp_path):
   live.assert_close(made["features"].numpy(), ours)
 
 
+@pytest.mark.parametrize("kind", ["", "second, "])
 @pytest.mark.parametrize("modality", ["vision", "speech", "text"])
-def test_card_of_a_classifier(tmp_path, photos, recordings, modality):
+def test_card_of_a_classifier(tmp_path, photos, recordings, modality, kind):
   classes = ("one", "two", "three", "four")
-  model = small_models.make(modality, "classification")
+  model = small_models.make(modality, f"{kind}classification")
   count = model.objective["head"]["num_outputs"]
   model.data["classes"] = classes[:count]
   huggingface.write(tmp_path / "hf", model)
@@ -207,8 +229,9 @@ def test_card_of_a_classifier(tmp_path, photos, recordings, modality):
   assert made["names"] == [classes[number]]
 
 
-def test_card_of_ctc(tmp_path, recordings):
-  huggingface.write(tmp_path / "hf", small_models.make("speech", "ctc"))
+@pytest.mark.parametrize("kind", ["ctc", "second, ctc"])
+def test_card_of_ctc(tmp_path, recordings, kind):
+  huggingface.write(tmp_path / "hf", small_models.make("speech", kind))
   samples = soundfile.read(recordings[0], dtype="float32")[0]
   made = snippet(tmp_path / "hf", samples=samples)
   assert set(made["texts"][0]) <= set(" ABC'")
