@@ -109,6 +109,10 @@ SECOND = {
     _SECOND_SPEECH | dict(alibi=False, conv_bias=True),
     dict(name="classification", head=dict(num_outputs=3)),
   ),
+  ("speech", "second, several classes"): (
+    _SECOND_SPEECH,
+    dict(name="multi_label", head=dict(num_outputs=3, hidden=True)),
+  ),
   ("text", "second"): (_SECOND_TEXT, None),
   ("text", "second, prenet"): (
     _SECOND_TEXT | dict(prenet_depth=2, alibi=True, embedding_norm=False),

@@ -21,7 +21,7 @@ from d2v_jax.interchange.huggingface.parts import (
   Incoming,
   Outgoing,
   Written,
-  class_names,
+  class_fields,
   refuse,
   sizes,
 )
@@ -38,16 +38,13 @@ BASE = network.CLASSES["vision"]
 # Architecture -> names of its head, if that is left out.
 ARCHITECTURES = dict.fromkeys(_MODALITIES)
 DEFAULTS: dict[str, Any] = {}
-# Objective and modality -> the class of transformers that looks for a model.
-_AUTO = {
-  ("classification", "vision"): "AutoModelForImageClassification",
-  ("regression", "vision"): "AutoModelForImageClassification",
-  ("ctc", "speech"): "AutoModelForCTC",
-  ("classification", "speech"): "AutoModelForAudioClassification",
-  ("regression", "speech"): "AutoModelForAudioClassification",
-  ("classification", "text"): "AutoModelForSequenceClassification",
-  ("regression", "text"): "AutoModelForSequenceClassification",
+# The classes of transformers that look for classifiers, and for one of scores.
+_CLASSIFIERS = {
+  "vision": "AutoModelForImageClassification",
+  "speech": "AutoModelForAudioClassification",
+  "text": "AutoModelForSequenceClassification",
 }
+_CTC = "AutoModelForCTC"
 _LARGEST_GRID = 96
 
 
@@ -124,7 +121,8 @@ def write(ours: Outgoing) -> Written:
   }
   name = model.objective.get("name", "")
   if head is not None:
-    code[_AUTO[name, modality]] = code["AutoModel"]
+    looks = _CTC if name == "ctc" else _CLASSIFIERS[modality]
+    code[looks] = code["AutoModel"]
   files = {file.name: file.read_bytes()}
   notes: list[str] = []
   if modality == "vision":
@@ -175,7 +173,7 @@ def _objective(config: Options) -> tuple[dict[str, Any], dict[str, Any]]:
     "norm": head.flag("norm"),
     "norm_eps": head.number("norm_eps", least=0, most=1),
   }
-  return {"name": name, "head": arguments}, class_names(config)
+  return {"name": name, "head": arguments}, class_fields(config)
 
 
 def _images(config: Options) -> dict[str, Any]:

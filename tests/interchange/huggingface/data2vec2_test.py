@@ -74,8 +74,8 @@ def test_code_is_never_run(exported, modality):
     (
       "text",
       "second, regression",
-      {"problem_type": "multi_label_classification"},
-      "only single_label_classification, regression can be",
+      {"problem_type": "ranking"},
+      "multi_label_classification, regression can be imported",
     ),
   ],
 )
