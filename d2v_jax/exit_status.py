@@ -29,12 +29,8 @@ TABLE = (
   ),
   (
     "75",
-    "a disk, the network, a worker or another process of the run has failed",
-    "retry",
-  ),
-  (
-    "134",
-    "JAX has ended the process, as when another process of the run is gone",
+    "a disk, the network, a worker or another process of the run has failed, "
+    "or nothing has moved for long",
     "retry",
   ),
   (

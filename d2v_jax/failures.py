@@ -47,6 +47,18 @@ def report(error: BaseException, workdir: str) -> int:
   return status
 
 
+def of_a_peer(workdir: str) -> str:
+  """What is said where JAX ends this process, as another one is gone.
+
+  Nothing can be looked at then.
+  """
+  return (
+    "stopped: another process of the run, or the connection to it, is gone, "
+    f"and JAX has ended this one. What {workdir} holds is whole; start all "
+    "processes again to go on."
+  )
+
+
 def _judged(error: BaseException, workdir: str) -> tuple[int, str] | None:
   """Status and sentence; None for an error of this software."""
   match error:

@@ -168,12 +168,15 @@ def _run(
   import jax
 
   from d2v_jax import compilation_cache, failures
-  from d2v_jax.training import quiet
+  from d2v_jax.training import peers, quiet
 
   compilation_cache.enable()
   with quiet.orbax():
     try:
       if flags.distributed or flags.coordinator:
+        peers.end_with(
+          exit_status.INFRASTRUCTURE, failures.of_a_peer(flags.workdir)
+        )
         jax.distributed.initialize(
           flags.coordinator,
           flags.num_processes,

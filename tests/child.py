@@ -4,7 +4,8 @@
 
 The process sends itself SIGNAL when it reaches MOMENT for the COUNT-th time:
 `batch` (a batch was taken), `save` (a checkpoint is being written in the
-background) or `evaluate` (evaluators are about to run); `never` sends none. If
+background) or `evaluate` (evaluators are about to run); `never` sends none, and
+at `hang` the COUNT-th batch does not come. If
 it survives, it takes half a second for each further batch, since several
 processes need about a second to agree where to stop. It appends to the file
 REPORT one JSON line for each batch and each evaluation.
@@ -44,6 +45,8 @@ def run(moment, count, signum, report, arguments):
     batch = take(self)
     parts = (batch[key].tobytes() for key in sorted(batch))
     note(batch=zlib.crc32(b"".join(parts)))
+    if moment == "hang" and reached["batch"] == count - 1:
+      time.sleep(3600)
     arrive("batch")
     return batch
 

@@ -23,7 +23,7 @@ from d2v_jax.data.reading_times import (
   take,
 )
 from d2v_jax.data.source import Example, Source
-from d2v_jax.data.workers import ReplacedWorkers
+from d2v_jax.data.workers import ReplacedWorkers, Stacks
 
 Batch = dict[str, np.ndarray]
 
@@ -109,23 +109,28 @@ def train_batches(
     .batch(rows, drop_remainder=True)
   )
   threads = max(1, num_threads // max(1, num_workers))
+  stacks = Stacks() if num_workers else None
 
   def begin(step: int) -> Any:
     stream = batches.slice(slice(step, None)).to_iter_dataset(
       _read_options(threads)
     )
-    if num_workers:
+    if stacks is not None:
       if not flags.FLAGS.is_parsed():
         # Grain reads a flag; outside of absl's app.run nobody has parsed any.
         flags.FLAGS.mark_as_parsed()
-      stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers))
+      stream = stream.mp_prefetch(
+        grain.MultiprocessingOptions(num_workers), stacks.begin
+      )
     return iter(stream)
 
   mixed = None
   if isinstance(source, MixedExamples):
     assert order is not None
     mixed = MixedShares(source, order)
-  return TrainBatches(ReplacedWorkers(begin, start_step), corrupt, mixed)
+  return TrainBatches(
+    ReplacedWorkers(begin, start_step), corrupt, mixed, stacks
+  )
 
 
 class TrainBatches:
@@ -135,6 +140,7 @@ class TrainBatches:
     times: what the batches that were returned so far have cost.
     records: indices of the examples of the newest batch, int64 [b].
     mixed: what batches of a mixture are made of; None for other sources.
+    stacks: of worker processes; None: there are none.
   """
 
   def __init__(
@@ -142,9 +148,11 @@ class TrainBatches:
     batches: Any,
     corrupt: "CorruptRecords",
     mixed: MixedShares | None = None,
+    stacks: Stacks | None = None,
   ):
     self._batches = batches
     self.mixed = mixed
+    self.stacks = stacks
     self._corrupt = corrupt
     self.times = ReadingTimes()
     self.records = np.zeros(0, np.int64)
@@ -171,6 +179,8 @@ class TrainBatches:
   def close(self) -> None:
     """Stops threads and workers."""
     self._batches.close()
+    if self.stacks is not None:
+      self.stacks.close()
 
 
 def eval_batches(

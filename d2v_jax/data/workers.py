@@ -1,11 +1,19 @@
 """Processes that read for a run, which may be killed while it runs."""
 
+import faulthandler
 import logging
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 # How Grain says so.
 _DIED = "Worker process was terminated unexpectedly"
+_PATIENCE = 2.0  # seconds
 
 
 class WorkerDied(RuntimeError):
@@ -57,6 +65,38 @@ class ReplacedWorkers:
   def close(self) -> None:
     """Stops threads and processes."""
     self._batches.close()
+
+
+class Stacks:
+  """What the threads of processes that read are doing, when it is asked for.
+
+  A process that hangs in a library runs no Python code, but it can be made to
+  write its stacks by a signal.
+  """
+
+  def __init__(self) -> None:
+    self._folder = pathlib.Path(tempfile.mkdtemp(prefix="d2v_jax-stacks-"))
+
+  def begin(self, index: int, count: int) -> None:
+    """Is called in each process, with its number and how many there are."""
+    path = self._folder / f"{os.getpid()}"
+    faulthandler.register(signal.SIGUSR1, os.open(path, os.O_CREAT | os.O_RDWR))
+
+  def of(self, process: int) -> str:
+    """Of one process; '' where it has not begun or is gone."""
+    path = self._folder / f"{process}"
+    if not path.exists():
+      return ""
+    os.kill(process, signal.SIGUSR1)
+    end = time.monotonic() + _PATIENCE
+    while not path.stat().st_size and time.monotonic() < end:
+      time.sleep(0.01)
+    time.sleep(0.1)  # for the rest of it
+    return f"\nworker {process}\n{path.read_text()}"
+
+  def close(self) -> None:
+    """Removes what was written."""
+    shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _reason(error: RuntimeError) -> str:

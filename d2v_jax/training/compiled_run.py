@@ -1,8 +1,10 @@
 """An experiment made concrete: compiled step, state, feature extraction."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -38,6 +40,9 @@ class CompiledRun:
     self.abstract_state = self._made.abstract_state
     self.step = self._made.step
     self._between: Callable[[], None] = _nothing
+    self._reading: Callable[[], AbstractContextManager[None]] = (
+      contextlib.nullcontext
+    )
     self._extract = FeatureExtractor(
       sharding.under(experiment.mesh, experiment.objective.encode),
       self._batches,
@@ -131,6 +136,7 @@ class CompiledRun:
     params: Params,
     teacher_params: Params,
     between: Callable[[], None] | None = None,
+    reading: Callable[[], AbstractContextManager[None]] | None = None,
   ) -> dict[str, float]:
     """Runs the evaluators on frozen features.
 
@@ -138,13 +144,16 @@ class CompiledRun:
       params: of the student.
       teacher_params: the sub-trees that the teacher has of its own.
       between: is called before each batch; what it raises ends the evaluation.
+      reading: is entered while batches are read and encoded, and left where
+        something is computed of all of them.
     """
     extract = functools.partial(self._extract, params, teacher_params)
     self._between = between or _nothing
+    self._reading = reading or contextlib.nullcontext
     try:
       return evaluate(self.experiment.evaluation.evaluators, extract)
     finally:
-      self._between = _nothing
+      self._between, self._reading = _nothing, contextlib.nullcontext
 
   def references(self, workdir: epath.Path) -> References:
     """What the accuracies of features are compared with."""
@@ -159,9 +168,10 @@ class CompiledRun:
     )
 
   def _batches(self, split: str) -> Iterator[dict[str, np.ndarray]]:
-    for batch in self.experiment.evaluation.batches(split):
-      self._between()
-      yield batch
+    with self._reading():
+      for batch in self.experiment.evaluation.batches(split):
+        self._between()
+        yield batch
 
 
 def _nothing() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from d2v_jax.data.mixed_stream import MixedShares
 from d2v_jax.data.pipeline import Batch
 from d2v_jax.data.reading_times import ReadingTimes
+from d2v_jax.data.workers import Stacks
 
 
 class Feed:
@@ -70,6 +71,12 @@ class Feed:
     """What batches of a mixture are made of; None for other sources."""
     mixed: MixedShares | None = self._batches.mixed
     return mixed
+
+  @property
+  def stacks(self) -> Stacks | None:
+    """Of processes that read; None: there are none."""
+    stacks: Stacks | None = self._batches.stacks
+    return stacks
 
   def close(self) -> None:
     """Stops the thread and what makes the batches."""

@@ -66,6 +66,8 @@ class Health:
     on_bad_step: what a loss or a gradient that is not finite does: 'stop' the
       run, or 'skip' the step, which then changes nothing.
     max_bad_steps: that are skipped of a thousand; one more stops the run.
+    stall_minutes: without a step, or a batch of an evaluation, after which the
+      run ends itself, to be started again; None: it waits.
   """
 
   min_target_std: float = 0.1
@@ -74,6 +76,7 @@ class Health:
   start_step: int = 1000
   on_bad_step: Literal["stop", "skip"] = "stop"
   max_bad_steps: int = 10
+  stall_minutes: float | None = 30.0
 
   def __post_init__(self) -> None:
     for name, least in (
@@ -88,6 +91,11 @@ class Health:
           f"config.health.{name} must be {least} or more, got "
           f"{getattr(self, name)}."
         )
+    if self.stall_minutes is not None and not self.stall_minutes > 0:
+      raise ValueError(
+        "config.health.stall_minutes must be above 0, or None to wait however "
+        f"long it takes; got {self.stall_minutes}."
+      )
 
 
 def is_finite(metrics: Mapping[str, float]) -> bool:

@@ -17,6 +17,7 @@ from d2v_jax.training import (
   metrics,
   provenance,
   resuming,
+  stall,
   stored_items,
   verdict,
 )
@@ -200,6 +201,7 @@ def _loop(
     run, workdir, start, terminal, feed, lease, monitor, unevaluated=owes
   )
   profiler = Profiler(run.profile, workdir, log.pause)
+  watch = stall.StallWatch(run.health.stall_minutes, workdir, feed.stacks)
   references = compiled.references(workdir)
   results: metrics.Values = {}
   unread = None  # metrics of the step before, read while the next one runs
@@ -207,31 +209,37 @@ def _loop(
     contextlib.closing(feed),
     contextlib.closing(log),
     contextlib.closing(profiler),
+    contextlib.closing(watch),
     stop_signals(lambda: lease.lost) as stop_signal,
     jax.transfer_guard("disallow"),
   ):
 
     def between() -> None:
+      watch.moved()
       if signum := stop_signal():
         raise StopEvaluation(signum)
 
     def evaluated(step: int, state: TrainState) -> int:
       """Returns the signal that came before it was done, or 0."""
       nonlocal results
-      try:
-        results = compiled.evaluate(state.params, state.teacher_params, between)
-      except StopEvaluation as e:
-        return e.signum
-      log.evaluation(step, results)
-      if step == 0 and not run.init_from:
-        references.begun(results)
+      trees = state.params, state.teacher_params
+      # What evaluators compute of all features may take long.
+      with watch.paused():
+        try:
+          results = compiled.evaluate(*trees, between, watch.resumed)
+        except StopEvaluation as e:
+          return e.signum
+        log.evaluation(step, results)
+        if step == 0 and not run.init_from:
+          references.begun(results)
       return 0
 
     if owes and (stop := evaluated(start, state)):
       raise Interrupted(start, stop, saved=False)
     for step in range(start + 1, run.total_steps + 1):
       checkpoints.check()
-      host_batch = next(feed)
+      with watch.waiting(stall.INPUT):
+        host_batch = next(feed)
       batch = compiled.to_devices(host_batch)
       with profiler.step(step, unread):
         state, values = programs(state, batch)
@@ -239,6 +247,7 @@ def _loop(
       profiler.begun(step, values)
       if unread is not None:
         log.step(*unread)
+        watch.moved()
       operations = programs.operations(batch)
       unread = step, values, operations, host_batch, feed.records
 
@@ -267,10 +276,14 @@ def _loop(
           checkpoints.protect(monitor.healthy_checkpoint, monitor.bad_step)
           items = {name: getattr(state, name) for name in ITEMS}
           memory = resuming.remembered(run, monitor.state, rewound_to)
-          checkpoints.save(step, items, memory)
+          with watch.waiting(stall.STORAGE):
+            checkpoints.save(step, items, memory)
+      watch.moved()
       if cut_off or (stop and not last):
-        checkpoints.wait()
+        with watch.waiting(stall.STORAGE):
+          checkpoints.wait()
         raise Interrupted(step, stop)
-    checkpoints.wait()
+    with watch.waiting(stall.STORAGE):
+      checkpoints.wait()
   for line in references.lines(results):
     terminal.message(line)

@@ -151,3 +151,15 @@ def test_what_is_wrong_is_told_and_nobody_hangs(pair, tmp_path):
   for status, _, err in pair(tmp_path / "run", "--config.num_devices=2"):
     assert status == 2
     assert "config.num_devices: several processes use all 4 devices" in err
+
+
+@pytest.mark.slow
+def test_what_is_left_when_one_is_killed_says_to_try_again(pair, tmp_path):
+  # With process 0 goes what all are connected to: JAX ends the other at once.
+  moments = at_batch(7, signal.SIGKILL), {}
+  ended = pair(tmp_path / "run", *WIDE, "--peer_timeout=10", moments=moments)
+  assert ended[0][0] == -signal.SIGKILL
+  status, _, err = ended[1]
+  assert status == 75, err
+  assert "another process of the run, or the connection to it, is gone" in err
+  assert runs.state(tmp_path / "run")[0] == 4
