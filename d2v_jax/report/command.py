@@ -4,9 +4,11 @@
   d2v report runs/seed0 runs/seed1 --output=seeds.html
 
 The page is one file that needs no network and runs no script: curves and
-results beside what they are compared with, health, cost, config and provenance.
-docs/report.md says what is on it. What cannot be shown is named, with the
-reason.
+results beside what they are compared with, health, the data as the network sees
+them, features of tokens, nearest neighbours, confusion, cost, config and
+provenance. docs/report.md says what is on it. What cannot be shown is named,
+with the reason. Networks run on the CPU, beside what may train elsewhere,
+unless JAX_PLATFORMS says otherwise.
 """
 
 import argparse
@@ -26,7 +28,6 @@ shows where it came from.
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its exit status."""
   args = _parser().parse_args(argv)
-  # A network is run on a few examples, beside one that may train elsewhere.
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
   try:
     _run(args)
@@ -56,7 +57,21 @@ def _parser() -> argparse.ArgumentParser:
     metavar="FILE",
     help="the page; by default report.html in the first RUN",
   )
+  parser.add_argument(
+    "--examples",
+    type=_positive,
+    default=2000,
+    metavar="N",
+    help="at most so many examples neighbours are looked for among, and a "
+    "probe learns from, by default %(default)s",
+  )
   return parser
+
+
+def _positive(text: str) -> int:
+  if not text.isdecimal() or int(text) < 1:
+    raise argparse.ArgumentTypeError(f"must be 1 or more, got {text!r}")
+  return int(text)
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -65,6 +80,6 @@ def _run(args: argparse.Namespace) -> None:
   output = pathlib.Path(
     args.output or os.path.join(args.runs[0], "report.html")
   )
-  page = of_runs.page(args.runs)
+  page = of_runs.page(args.runs, args.examples)
   output.write_text(page, encoding="utf-8")
   print(f"wrote {output}: {len(page.encode()) / 1e6:.2f} MB")

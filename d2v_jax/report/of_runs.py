@@ -1,28 +1,43 @@
 """The page about runs."""
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 
-from d2v_jax.report import curves, seen, stored, summary
+from d2v_jax.report import (
+  confusion,
+  curves,
+  neighbours,
+  seen,
+  stored,
+  summary,
+  token_maps,
+)
 from d2v_jax.report import page as page_lib
 from d2v_jax.report.markup import Element
-from d2v_jax.report.opened import Opened, opened
+from d2v_jax.report.network import Network
+from d2v_jax.report.opened import opened
 from d2v_jax.report.page import Section, missing
-from d2v_jax.report.pictures.drawer import Drawer
 from d2v_jax.report.pictures.drawers import drawer
 from d2v_jax.report.stored import Stored
 
 # What the first batch of a run depends on.
 _OF_DATA = ("data", "seed", "batch_size", "modality", "encoder")
+# What shows a network: title -> content.
+OF_NETWORK: dict[str, Callable[[Network], list[Element]]] = {
+  "Features of tokens": token_maps.content,
+  "Nearest neighbours": neighbours.content,
+  "Confusion": confusion.content,
+}
 
-_Shown = Callable[[Opened, Drawer], list[Element]]
 
-
-def page(workdirs: Sequence[str]) -> str:
+def page(workdirs: Sequence[str], learned: int) -> str:
   """The page about one run, or several beside one another.
 
   Args:
     workdirs: of runs, probes or imports.
+    learned: at most so many examples neighbours are looked for among, and a
+      probe learns from.
 
   Raises:
     ValueError: one of them is none.
@@ -34,7 +49,7 @@ def page(workdirs: Sequence[str]) -> str:
     curves.training(runs),
     curves.evaluations(runs),
     curves.health(runs),
-    *_pictures(runs),
+    *_pictures(runs, learned),
     summary.cost(runs),
     summary.configuration(runs),
     summary.provenance(runs),
@@ -42,27 +57,43 @@ def page(workdirs: Sequence[str]) -> str:
   return page_lib.page(" and ".join(labels), _subtitle(runs), sections)
 
 
-def _pictures(runs: Sequence[Stored]) -> list[Section]:
+def _pictures(runs: Sequence[Stored], learned: int) -> list[Section]:
   sections = []
   shown = set()
   for run in runs:
+    ending = f": {run.label}" if len(runs) > 1 else ""
+    part = functools.cache(functools.partial(_network, run, learned))
     # Of the same data once.
     data = json.dumps([run.config.get(k) for k in _OF_DATA], sort_keys=True)
     if data not in shown:
-      sections.append(_made("What the network sees", runs, run, seen.content))
+      title = f"What the network sees{ending}"
+      sections.append(_made(title, functools.partial(_of_network, part, _seen)))
     shown.add(data)
+    for title, content in OF_NETWORK.items():
+      show = functools.partial(_of_network, part, content)
+      sections.append(_made(f"{title}{ending}", show))
   return sections
 
 
-def _made(
-  title: str, runs: Sequence[Stored], run: Stored, content: _Shown
-) -> Section:
-  """A section of one run, or why there is none."""
-  if len(runs) > 1:
-    title = f"{title}: {run.label}"
+def _seen(network: Network) -> list[Element]:
+  return seen.content(network.opened, network.drawer)
+
+
+def _of_network(
+  network: Callable[[], Network], content: Callable[[Network], list[Element]]
+) -> list[Element]:
+  return content(network())
+
+
+def _network(run: Stored, learned: int) -> Network:
+  it = opened(run.config)
+  return Network(run, it, drawer(it.dataset), learned)
+
+
+def _made(title: str, content: Callable[[], list[Element]]) -> Section:
+  """A section, or why there is none."""
   try:
-    it = opened(run.config)
-    return Section(title, tuple(content(it, drawer(it.dataset))))
+    return Section(title, tuple(content()))
   # The page is written whatever has become of the data or the weights, which
   # may be anybody's.
   except Exception as e:

@@ -119,7 +119,7 @@ class EvaluationPlan:
         batch_size=self.batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        buckets=self._buckets(examples[split].source),
+        buckets=self.buckets(examples[split].source),
       )
       for split in records
     }
@@ -131,8 +131,12 @@ class EvaluationPlan:
       self.fields.references,
     )
 
-  def _buckets(self, source: Any) -> Buckets | None:
-    """Lengths of batches of a split."""
+  def buckets(self, source: Any) -> Buckets | None:
+    """Lengths of batches of a split; None for examples of one shape.
+
+    Args:
+      source: its examples.
+    """
     given = self.fields.buckets or self.data.buckets
     if given is None and self.data.needs_buckets:
       lengths = source.lengths

@@ -1,12 +1,16 @@
 """The command writes the page, or says what is wrong."""
 
+import re
+import shutil
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 
 from d2v_jax.report import command
-from tests import runs
+from tests import random_runs, runs
 from tests.report import workdirs
 
 SECTIONS = (
@@ -14,6 +18,10 @@ SECTIONS = (
   "training",
   "evaluations",
   "health",
+  "what-the-network-sees",
+  "features-of-tokens",
+  "nearest-neighbours",
+  "confusion",
   "cost",
   "config",
   "provenance",
@@ -31,7 +39,90 @@ def test_a_page_of_two_runs(tmp_path, capsys):
   assert "<h1>one and &lt;two&gt; &amp; more</h1>" in page
   assert "<two>" not in page
   for section in SECTIONS:
-    assert f'<section id="{section}">' in page
+    assert f'<section id="{section}' in page
+
+
+@pytest.mark.parametrize(
+  "modality",
+  [
+    "vision",
+    *(
+      pytest.param(x, marks=pytest.mark.slow)
+      for x in random_runs.CONFIGS
+      if x != "vision"
+    ),
+  ],
+)
+def test_a_page_of_a_network(modality, workdirs_of_networks, tmp_path):
+  workdir, output = workdirs_of_networks[modality], tmp_path / "page.html"
+  arguments = [str(workdir), f"--output={output}", "--examples=40"]
+  assert command.main(arguments) == 0
+  page = output.read_text(encoding="utf-8")
+  assert len(page.encode()) < 3e6
+  assert not re.findall("This cannot be shown: [^<]*", page)
+
+
+@pytest.fixture
+def browser(tmp_path):
+  """Opens a page without a network; returns what a command line asks for."""
+  found = shutil.which("chromium") or shutil.which("chromium-browser")
+  found = found or shutil.which("google-chrome")
+  if found is None:
+    pytest.skip("there is no Chromium to open the page with")
+
+  def browser(page, *arguments):
+    done = subprocess.run(
+      [
+        *(found, "--headless=new", "--no-sandbox", "--disable-gpu"),
+        *("--hide-scrollbars", "--enable-logging=stderr"),
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={tmp_path / 'browser'}",
+        *arguments,
+        page.as_uri(),
+      ],
+      capture_output=True,
+      text=True,
+      timeout=runs.TIMEOUT,
+    )
+    assert done.returncode == 0, done.stderr
+    console = [x for x in done.stderr.splitlines() if "CONSOLE" in x]
+    assert not console
+    return done.stdout
+
+  return browser
+
+
+@pytest.mark.slow
+def test_a_browser_shows_it(browser, workdirs_of_networks, tmp_path):
+  folder = workdirs.write(tmp_path / "a <b> & c")
+  page = tmp_path / "page.html"
+  arguments = [str(folder), str(workdirs_of_networks["speech"])]
+  status = command.main([*arguments, f"--output={page}", "--examples=40"])
+  assert status == 0
+  assert page.stat().st_size < 3e6
+  shown = browser(page, "--dump-dom")
+  for text in (
+    "a &lt;b&gt; &amp; c",
+    "knn: accuracy",
+    "untrained 0.250, pixels 0.800",
+    "Examples of the first update",
+    "principal components",
+    "is \\ taken for",
+  ):
+    assert text in shown
+  assert shown.count("<audio") == shown.count("data:audio/mpeg") > 30
+  colours = {}
+  for scheme, flags in (("light", ()), ("dark", ("--force-dark-mode",))):
+    picture = tmp_path / f"{scheme}.png"
+    browser(page, f"--screenshot={picture}", "--window-size=1280,3000", *flags)
+    pixels = cv2.imread(str(picture)).reshape(-1, 3)[:, ::-1]
+    colours[scheme] = {tuple(x) for x in np.unique(pixels, axis=0).tolist()}
+    # Most of the page is its ground.
+    ground = np.median(pixels, 0)
+    assert (ground.mean() > 200) == (scheme == "light")
+  # The first line of charts, as page.css has it.
+  assert (0x00, 0x72, 0xB2) in colours["light"]
+  assert (0x6C, 0xBD, 0xF0) in colours["dark"]
 
 
 def test_it_lies_in_the_run(tmp_path):
