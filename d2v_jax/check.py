@@ -3,6 +3,7 @@
   d2v check digits
   d2v check image_folder --config.data.source.path=photos --sample=0
   d2v check configs/mine.py --json > data.json
+  d2v check tones --output=tones.html
 
 The data are opened as a run opens them, so what would stop or warn there is
 found here. Then some records of each split are looked at: sizes, lengths,
@@ -16,6 +17,7 @@ import argparse
 import functools
 import json
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     return _run(flags, overrides)
   except KeyboardInterrupt:
     return 130
-  except ValueError as e:
+  except (ValueError, OSError) as e:
     return bad_input.report(e)
 
 
@@ -67,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     help="records of each split that are looked at, drawn at random, by "
     "default %(default)s; 0 for all",
   )
+  parser.add_argument(
+    "--output",
+    metavar="PAGE",
+    help="write a page (HTML) of this, with pictures of what the network will "
+    "see, and its masks",
+  )
   parser.add_argument("--json", action="store_true", help="one JSON object")
   return parser
 
@@ -88,6 +96,11 @@ def _run(
     config_file.override(config, path, value)
   found = report(flags.config, config, flags.sample, progress=True)
   print(json.dumps(found.as_json()) if flags.json else page(found))
+  if flags.output:
+    from d2v_jax.report import of_data
+
+    made = of_data.page(flags.config, config, page(found))
+    pathlib.Path(flags.output).write_text(made, encoding="utf-8")
   return bad_input.EXIT_STATUS if found.stops else 0
 
 

@@ -1,5 +1,6 @@
 """The command `d2v check` as its user sees it."""
 
+import html
 import json
 import re
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d2v_jax import commands
+from d2v_jax import commands, config_file
 from tests import runs
 from tests.data.images.pictures import noise
 from tests.data.speech.recordings import encoded, sine
@@ -304,3 +305,39 @@ def test_what_is_no_config(capsys):
   with pytest.raises(SystemExit):
     commands.main(["check", "digits", "--sample=-1"])
   assert "must be 0 or more, got '-1'" in capsys.readouterr().err
+
+
+# Pictures
+
+
+def test_a_page_with_pictures(checked, folder, tmp_path):
+  output = tmp_path / "page.html"
+  status, out = checked(*on(folder), f"--output={output}")
+  assert status == 0
+  page = output.read_text(encoding="utf-8")
+  assert "<h1>The data of image_folder</h1>" in page
+  assert html.escape(out.splitlines()[0], quote=False) in page
+  for split, names in (("train", "cat dog"), ("test", "cat dog")):
+    _, _, rest = page.partition(f'<section id="evaluation-{split}">')
+    section = rest.partition("</section>")[0]
+    assert set(re.findall("<b>(.*?)</b>", section)) == set(names.split())
+  _, _, seen = page.partition('<section id="what-the-network-sees">')
+  masks = re.findall(r'aria-label="(\d+) of (\d+) patches', seen)
+  ratio = config_file.load("image_folder").data.mask.ratio
+  assert masks and all(int(x) == round(ratio * int(n)) for x, n in masks)
+
+
+def test_the_page_is_written_where_a_run_would_stop(checked, tmp_path):
+  output = tmp_path / "page.html"
+  path = f"--config.data.source.path={tmp_path / 'gone'}"
+  status, _ = checked("image_folder", path, f"--output={output}")
+  assert status == 2
+  page = output.read_text(encoding="utf-8")
+  assert "STOPS A RUN: " in page
+  assert "This cannot be shown: config.data.source: " in page
+
+
+def test_the_page_cannot_be_written(tmp_path, capsys):
+  output = f"--output={tmp_path / 'no' / 'page.html'}"
+  assert commands.main(["check", "digits", output]) == 2
+  assert "page.html" in capsys.readouterr().err

@@ -62,6 +62,13 @@ class Part:
     """Of the labels; () where the source knows none."""
     return tuple(map(str, getattr(self.source, "class_names", ()) or ()))
 
+  def said(self, shown: Shown) -> str:
+    """The class of an example in words; '' where it has none."""
+    if shown.label is None:
+      return ""
+    names = self.class_names
+    return names[shown.label] if shown.label < len(names) else str(shown.label)
+
   def only(self, indices: np.ndarray) -> "Part":
     """The part of these examples of the source."""
     return dataclasses.replace(self, indices=indices)
@@ -119,22 +126,35 @@ def parts(opened: Opened, learned: int, asked: int) -> tuple[Part, Part]:
   Raises:
     ValueError: the data cannot be read.
   """
-  dataset, splits = opened.dataset, opened.evaluation.splits
-  rng = np.random.default_rng(0)
+  splits = opened.evaluation.splits
   test = next((x for x in sorted(splits) if x.startswith("test")), None)
   if "train" in splits and test is not None:
-    first, second = (
-      _part(opened, f"{EVALUATION}.{x}", dataset.open(splits[x], x))
-      for x in ("train", test)
-    )
-    return (
-      first.only(rng.permutation(len(first.source))[:learned]),
-      second.only(rng.permutation(len(second.source))[:asked]),
-    )
-  whole = _part(opened, "config.data.source", dataset.records())
-  drawn = rng.permutation(len(whole.source))
+    bank = some(opened, "train", learned)
+    # A probe holds out the same ones as the run's where it has all.
+    return bank.only(np.sort(bank.indices)), some(opened, test, asked)
+  whole = _part(opened, "config.data.source", opened.dataset.records())
+  drawn = np.random.default_rng(0).permutation(len(whole.source))
   asked = min(asked, len(drawn) // 3)
-  return whole.only(drawn[asked:][:learned]), whole.only(drawn[:asked])
+  others = whole.only(np.sort(drawn[asked:][:learned]))
+  return others, whole.only(drawn[:asked])
+
+
+def some(opened: Opened, split: str, count: int) -> Part:
+  """Examples of a split of config.evaluation, drawn at random.
+
+  Args:
+    opened: the run.
+    split: its name.
+    count: at most so many.
+
+  Raises:
+    ValueError: the data cannot be read.
+  """
+  where = f"{EVALUATION}.{split}"
+  section = opened.evaluation.splits[split]
+  whole = _part(opened, where, opened.dataset.open(section, where))
+  drawn = np.random.default_rng(0).permutation(len(whole.source))[:count]
+  return whole.only(drawn)
 
 
 def _part(opened: Opened, where: str, records: Any) -> Part:

@@ -4,7 +4,7 @@ import numpy as np
 
 from d2v_jax.evaluators.features import Features
 from d2v_jax.evaluators.knn import Knn
-from d2v_jax.report.examples import Part, Shown
+from d2v_jax.report.examples import Shown
 from d2v_jax.report.markup import Element, tag
 from d2v_jax.report.network import Network
 from d2v_jax.report.page import note
@@ -29,10 +29,10 @@ def content(network: Network) -> list[Element]:
   made = []
   for i, shown in enumerate(few.read(wanted.indices)):
     found = bank.read(known.indices[places[i]])
-    cells = [_cell(network, shown, _said(few, shown))]
+    cells = [_cell(network, shown, few.said(shown))]
     for other, cosine in zip(found, cosines[i], strict=True):
       said = f"{cosine:.4f}"
-      if label := _said(bank, other):
+      if label := bank.said(other):
         same = shown.label == other.label
         said = f"{'✓' if same else '✗'} {label} · {said}"
       cells.append(_cell(network, other, said))
@@ -78,13 +78,6 @@ def reading(features: Features) -> str:
   if layers is not None:
     where = f"layer {', '.join(map(str, layers))}"
   return f"{where}, {features.pool}"
-
-
-def _said(part: Part, shown: Shown) -> str:
-  if shown.label is None:
-    return ""
-  names = part.class_names
-  return names[shown.label] if shown.label < len(names) else str(shown.label)
 
 
 def _cell(network: Network, shown: Shown, said: str) -> Element:

@@ -17,7 +17,7 @@ from d2v_jax.report import page as page_lib
 from d2v_jax.report.markup import Element
 from d2v_jax.report.network import Network
 from d2v_jax.report.opened import opened
-from d2v_jax.report.page import Section, missing
+from d2v_jax.report.page import Section, attempt
 from d2v_jax.report.pictures.drawers import drawer
 from d2v_jax.report.stored import Stored
 
@@ -67,11 +67,13 @@ def _pictures(runs: Sequence[Stored], learned: int) -> list[Section]:
     data = json.dumps([run.config.get(k) for k in _OF_DATA], sort_keys=True)
     if data not in shown:
       title = f"What the network sees{ending}"
-      sections.append(_made(title, functools.partial(_of_network, part, _seen)))
+      sections.append(
+        attempt(title, functools.partial(_of_network, part, _seen))
+      )
     shown.add(data)
     for title, content in OF_NETWORK.items():
       show = functools.partial(_of_network, part, content)
-      sections.append(_made(f"{title}{ending}", show))
+      sections.append(attempt(f"{title}{ending}", show))
   return sections
 
 
@@ -88,17 +90,6 @@ def _of_network(
 def _network(run: Stored, learned: int) -> Network:
   it = opened(run.config)
   return Network(run, it, drawer(it.dataset), learned)
-
-
-def _made(title: str, content: Callable[[], list[Element]]) -> Section:
-  """A section, or why there is none."""
-  try:
-    return Section(title, tuple(content()))
-  # The page is written whatever has become of the data or the weights, which
-  # may be anybody's.
-  except Exception as e:
-    said = " ".join(str(e).split()) or type(e).__name__
-    return missing(title, f"This cannot be shown: {said}")
 
 
 def _subtitle(runs: Sequence[Stored]) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib.resources
 import re
+from collections.abc import Callable
 
 from d2v_jax.report.markup import Element, tag, written
 
@@ -35,6 +36,22 @@ class Section:
 def missing(title: str, reason: str) -> Section:
   """A section that says in a sentence why it is not there."""
   return Section(title, (note(reason),))
+
+
+def attempt(title: str, content: Callable[[], list[Element]]) -> Section:
+  """A section, or why there is none.
+
+  Args:
+    title: the heading.
+    content: makes what stands below.
+  """
+  try:
+    return Section(title, tuple(content()))
+  # The page is written whatever has become of the data or the weights, which
+  # may be anybody's.
+  except Exception as e:
+    said = " ".join(str(e).split()) or type(e).__name__
+    return missing(title, f"This cannot be shown: {said}")
 
 
 def note(text: str) -> Element:

@@ -10,6 +10,7 @@ import numpy as np
 from d2v_jax.data import pipeline
 from d2v_jax.data.dataset import TrainingExamples
 from d2v_jax.data.layout import TokenInputs, WaveformInputs
+from d2v_jax.report import examples as examples_lib
 from d2v_jax.report.markup import Element, table, tag
 from d2v_jax.report.opened import Opened
 from d2v_jax.report.page import note
@@ -42,6 +43,37 @@ def content(opened: Opened, drawer: Drawer) -> list[Element]:
     note(_told(rows)),
     tag("div", *figures, class_="seen"),
     _facts(opened, examples.source),
+  ]
+
+
+def evaluated(opened: Opened, drawer: Drawer, split: str) -> list[Element]:
+  """Examples of a split as an evaluation reads them, with their classes.
+
+  Args:
+    opened: the run.
+    drawer: of its examples.
+    split: name in config.evaluation.
+
+  Raises:
+    ValueError: the data cannot be read.
+    OSError: likewise.
+  """
+  part = examples_lib.some(opened, split, EXAMPLES)
+  figures = []
+  for shown in part.read(part.indices):
+    caption = tag("figcaption", tag("span", shown.name))
+    if label := part.said(shown):
+      caption.insert(0, tag("b", label))
+    made = tag("figure", caption, drawer.plain(shown.row))
+    if shown.samples is not None:
+      made.append(sound(shown.samples, shown.rate))
+    figures.append(made)
+  return [
+    note(
+      f"Some of {len(part.source):,} examples, drawn at random, as an "
+      "evaluation reads them; above each its class."
+    ),
+    tag("div", *figures, class_="seen"),
   ]
 
 
