@@ -112,6 +112,8 @@ def test_files_are_short():
 def test_a_class_name_stands_for_one_class():
   owners = collections.defaultdict(list)
   for name, file in MODULES.items():
+    if file.name.startswith("modeling_"):
+      continue  # each goes alone to where the others and we are not
     for node in ast.parse(file.read_text()).body:
       if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
         owners[node.name].append(name)

@@ -19,7 +19,8 @@ DEST becomes a run, which can be probed, fine-tuned and pretrained further:
 its options is in the way, and writes nothing.
 
 Exports of a RUN: `hf`, a folder that transformers opens; `safetensors`, with a
-JSON of the config; `jax`, the compiled feature function for any batch size.
+JSON of the config; `onnx`, a folder with model.onnx for any batch size and
+length (extra `onnx`); `jax`, the compiled feature function for any batch size.
 
 Exit status: 0 done; 2 a wrong command line or source, and nothing is written.
 With D2V_TRACEBACK=1 in the environment an error also shows where it came from.
@@ -30,7 +31,7 @@ from collections.abc import Sequence
 
 from d2v_jax import bad_input
 
-FORMATS = ("hf", "safetensors", "jax")
+FORMATS = ("hf", "safetensors", "onnx", "jax")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ import dataclasses
 import sys
 
 from d2v_jax import pretrained
-from d2v_jax.interchange import jax_export, model_card, native
+from d2v_jax.interchange import jax_export, model_card, native, onnx_export
 from d2v_jax.interchange import run as runs
 from d2v_jax.interchange.huggingface import folder as huggingface
 from d2v_jax.interchange.huggingface import text_tokenizer
@@ -31,11 +31,19 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _write_hf(args: argparse.Namespace) -> tuple[str, ...]:
+  model, which = _model_and_which(args)
+  return huggingface.write(args.dest, model, which, model_card.facts(args.run))
+
+
+def _write_onnx(args: argparse.Namespace) -> tuple[str, ...]:
+  return onnx_export.write(args.dest, *_model_and_which(args))
+
+
+def _model_and_which(args: argparse.Namespace) -> tuple[Model, str]:
   model = _model(args)
-  which = args.model or "teacher"
   if args.model == "teacher" and not model.teacher_params:
     raise ValueError(f"{args.run} has no teacher; leave --model out.")
-  return huggingface.write(args.dest, model, which, model_card.facts(args.run))
+  return model, args.model or "teacher"
 
 
 def _write_safetensors(args: argparse.Namespace) -> tuple[str, ...]:
@@ -66,5 +74,6 @@ def _model(args: argparse.Namespace) -> Model:
 _WRITERS = {
   "hf": _write_hf,
   "safetensors": _write_safetensors,
+  "onnx": _write_onnx,
   "jax": _write_jax,
 }

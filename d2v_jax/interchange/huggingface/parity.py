@@ -57,16 +57,13 @@ def check(
   except ImportError:
     return _missing("torch")
   there = Folder(epath.Path(folder))
-  if _is_second(model):
-    config = dict(kind(there)[1].config.values)
-    theirs = plain_torch.build(model.modality, config, there.weights())
-  else:
+  if not _is_second(model):
     try:
-      import transformers
+      import transformers  # noqa: F401
     except ImportError:
       return _missing("transformers")
-    theirs = _network(there, model, torch, transformers)
-  network, objective = build(
+  theirs = network_of(there, model)
+  ours, objective = build(
     model.modality, resolved(model.modality, model.encoder), model.objective
   )
   batch, theirs_of_it = _batch(model, np.random.default_rng(seed))
@@ -76,7 +73,7 @@ def check(
   name = model.objective.get("name")
   logits = None
   with jax.default_matmul_precision("highest"):
-    output = network(params, {k: jnp.asarray(v) for k, v in batch.items()})
+    output = ours(params, {k: jnp.asarray(v) for k, v in batch.items()})
     if name in HEADS:
       padding = () if name == "ctc" else (output.padding,)
       logits = objective.head(params["head"], output.tokens, *padding)
@@ -110,20 +107,23 @@ def check(
   return differences, ""
 
 
-def _is_second(model: Model) -> bool:
-  """Whether it is one of data2vec 2.0, which transformers has not."""
-  return model.encoder["name"].startswith("visible_")
+def network_of(folder: Folder, model: Model) -> Any:
+  """The network in PyTorch, with the weights of a folder, in evaluation mode.
 
+  Args:
+    folder: of Hugging Face.
+    model: what `folder.read` made of it.
 
-def _missing(library: str) -> tuple[None, str]:
-  return None, f"{library} is not installed; pip install d2v_jax[parity]"
-
-
-def _network(
-  folder: Folder, model: Model, torch: Any, transformers: Any
-) -> Any:
-  """The model of transformers, with the weights of a folder."""
+  Raises:
+    ImportError: torch or, but for data2vec 2.0, transformers is not installed.
+  """
   module, incoming = kind(folder)
+  if _is_second(model):
+    values = dict(incoming.config.values)
+    return plain_torch.build(model.modality, values, folder.weights())
+  import torch
+  import transformers
+
   config = incoming.config
   known = {k: config[k] for k in module.DEFAULTS}
   # Pairs and objects are read as numbers; transformers is given numbers.
@@ -154,6 +154,15 @@ def _network(
     strict=False,
   )
   return network
+
+
+def _is_second(model: Model) -> bool:
+  """Whether it is one of data2vec 2.0, which transformers has not."""
+  return model.encoder["name"].startswith("visible_")
+
+
+def _missing(library: str) -> tuple[None, str]:
+  return None, f"{library} is not installed; pip install d2v_jax[parity]"
 
 
 def _with_cls(
