@@ -11,7 +11,8 @@ from d2v_jax import config_file, head_scores, probe
 from d2v_jax.config import ConfigError
 from d2v_jax.data import given as given_lib
 from d2v_jax.evaluators.features import is_split
-from d2v_jax.training import build, loop, outages, provenance
+from d2v_jax.report import after_training
+from d2v_jax.training import build, health, loop, outages, provenance
 from d2v_jax.training.start import Start
 
 Config: TypeAlias = str | os.PathLike[str] | ml_collections.ConfigDict
@@ -51,7 +52,13 @@ def train(
     measure(config, workdir, given)
   else:
     workdir = writable(workdir)
-    loop.train(build.from_config(config, workdir, given), workdir, start)
+    run = build.from_config(config, workdir, given)
+    try:
+      loop.train(run, workdir, start)
+    except health.UnhealthyRun:
+      after_training.write(workdir, run.report)
+      raise
+    after_training.write(workdir, run.report)
 
 
 def evaluate(

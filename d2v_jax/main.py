@@ -50,7 +50,8 @@ _REST = f"""\
 {run_arguments.OVERRIDES}
 The workdir receives run.json (config, versions, commit), metrics.jsonl,
 tensorboard/ (if tensorboardX is installed), checkpoints/, profile/ (with
---config.profile), and corrupt_files.txt if there are any.
+--config.profile), report.html (at the end; see d2v report), and
+corrupt_files.txt if there are any.
 
 {exit_status.text()}
 

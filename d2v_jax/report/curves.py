@@ -43,11 +43,11 @@ _WORDS = {
 REFERENCES = {
   "untrained": "untrained",
   "pixels": "pixels",
-  "pixels_pooled": "pixels, pooled",
+  "pixels_pooled": "pooled pixels",
   "log_mel": "log-mel",
-  "log_mel_pooled": "log-mel, pooled",
+  "log_mel_pooled": "pooled log-mel",
   "channels": "channels",
-  "channels_pooled": "channels, pooled",
+  "channels_pooled": "pooled channels",
   "tf_idf": "TF-IDF",
 }
 
@@ -84,6 +84,11 @@ def speed(runs: Sequence[Stored]) -> list[Element]:
   return _charts(runs, lambda name: name in COST)
 
 
+def words(name: str) -> str:
+  """A metric in words."""
+  return _WORDS.get(name, name.replace("/", ": ").replace("_", " "))
+
+
 def is_training(name: str) -> bool:
   """Whether a metric is of the loss, or of what it depends on."""
   return "/" not in name and name not in (*HEALTH, *COST)
@@ -91,7 +96,7 @@ def is_training(name: str) -> bool:
 
 def is_result(name: str) -> bool:
   """Whether a metric is a result of an evaluator, not of one layer alone."""
-  return "/" in name and not of_layer(name) and not is_setting(name)
+  return "/" in name and of_layer(name) is None and not is_setting(name)
 
 
 def of_layer(name: str) -> str | None:
@@ -148,9 +153,8 @@ def _charts(
     ]
     if lines:
       compared = references(runs[0], name) if len(runs) == 1 else {}
-      words = _WORDS.get(name, name.replace("/", ": ").replace("_", " "))
       log = False if name in _RATES else None
-      made.append(chart(words, lines, compared, log))
+      made.append(chart(words(name), lines, compared, log))
   return made
 
 

@@ -17,12 +17,13 @@ from d2v_jax.report import page as page_lib
 from d2v_jax.report.markup import Element
 from d2v_jax.report.network import Network
 from d2v_jax.report.opened import opened
-from d2v_jax.report.page import Section, attempt
+from d2v_jax.report.page import Section, attempt, missing
 from d2v_jax.report.pictures.drawers import drawer
 from d2v_jax.report.stored import Stored
 
 # What the first batch of a run depends on.
 _OF_DATA = ("data", "seed", "batch_size", "modality", "encoder")
+_SEEN = "What the network sees"
 # What shows a network: title -> content.
 OF_NETWORK: dict[str, Callable[[Network], list[Element]]] = {
   "Features of tokens": token_maps.content,
@@ -31,13 +32,13 @@ OF_NETWORK: dict[str, Callable[[Network], list[Element]]] = {
 }
 
 
-def page(workdirs: Sequence[str], learned: int) -> str:
+def page(workdirs: Sequence[str], learned: int | None) -> str:
   """The page about one run, or several beside one another.
 
   Args:
     workdirs: of runs, probes or imports.
     learned: at most so many examples neighbours are looked for among, and a
-      probe learns from.
+      probe learns from; None: without what data and weights are needed for.
 
   Raises:
     ValueError: one of them is none.
@@ -57,7 +58,13 @@ def page(workdirs: Sequence[str], learned: int) -> str:
   return page_lib.page(" and ".join(labels), _subtitle(runs), sections)
 
 
-def _pictures(runs: Sequence[Stored], learned: int) -> list[Section]:
+def _pictures(runs: Sequence[Stored], learned: int | None) -> list[Section]:
+  if learned is None:
+    reason = (
+      "This was not made at the end of the run (config.report='whole' does): "
+      f"`d2v report {runs[0].workdir}` makes it."
+    )
+    return [missing(title, reason) for title in (_SEEN, *OF_NETWORK)]
   sections = []
   shown = set()
   for run in runs:
@@ -66,10 +73,8 @@ def _pictures(runs: Sequence[Stored], learned: int) -> list[Section]:
     # Of the same data once.
     data = json.dumps([run.config.get(k) for k in _OF_DATA], sort_keys=True)
     if data not in shown:
-      title = f"What the network sees{ending}"
-      sections.append(
-        attempt(title, functools.partial(_of_network, part, _seen))
-      )
+      show = functools.partial(_of_network, part, _seen)
+      sections.append(attempt(f"{_SEEN}{ending}", show))
     shown.add(data)
     for title, content in OF_NETWORK.items():
       show = functools.partial(_of_network, part, content)

@@ -22,7 +22,7 @@ def results(runs: Sequence[Stored]) -> Section:
       rows.append(
         (
           run.label,
-          name.replace("/", ": ").replace("_", " "),
+          curves.words(name),
           _first(run, name),
           tag("b", shown(run.last(name))),
           told or "-",
@@ -46,7 +46,7 @@ def cost(runs: Sequence[Stored]) -> Section:
       (
         run.label,
         _steps(run),
-        _duration(training_seconds(run)),
+        duration(training_seconds(run)),
         _median(run, "examples_per_sec", "{:,.0f}"),
         _median(run, "peak_fraction", "{:.1%}"),
         _median(run, "input_wait", "{:.0%}"),
@@ -88,6 +88,17 @@ def training_seconds(run: Stored) -> float:
     (step - before) * size / rate
     for before, (step, rate) in zip(steps, logged, strict=False)
   )
+
+
+def duration(seconds: float) -> str:
+  """A time in words; NaN is not known."""
+  if math.isnan(seconds):
+    return "not known"
+  minutes, rest = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f"{hours} h {minutes} min"
+  return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def configuration(runs: Sequence[Stored]) -> Section:
@@ -165,16 +176,6 @@ def _steps(run: Stored) -> str:
 def _median(run: Stored, name: str, form: str) -> str:
   values = sorted(value for _, value in run.points(name))
   return form.format(values[len(values) // 2]) if values else "not known"
-
-
-def _duration(seconds: float) -> str:
-  if math.isnan(seconds):
-    return "not known"
-  minutes, rest = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  if hours:
-    return f"{hours} h {minutes} min"
-  return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _flat(config: Mapping[str, Any], path: str = "") -> dict[str, str]:

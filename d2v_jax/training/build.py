@@ -39,6 +39,7 @@ RESUMABLE = (
   "init_from",
   "num_devices",
   "profile",
+  "report",
   "sharding",
   "encoder.attention",
   "encoder.remat",
@@ -65,6 +66,8 @@ class Settings:
     schedule: update number -> learning rate.
     dataset: config.data.
     checkpoints: folder -> its checkpoints.
+    report: the page that is written at the end: none, its curves (with all
+      else that the run's files tell), or the whole, for which networks run.
   """
 
   config: Spec
@@ -83,6 +86,7 @@ class Settings:
   mesh: jax.sharding.Mesh
   health: health_lib.Health
   profile: Profile | None
+  report: str
   dataset: Dataset
 
 
@@ -229,6 +233,7 @@ def _plan(
   checkpoints: Spec | None = None,
   health: health_lib.Health | None = None,
   profile: Profile | None = None,
+  report: Literal["none", "curves", "whole"] = "curves",
   sharding: Literal["replicated", "fsdp"] = "replicated",
   num_devices: int | None = None,
   compute_dtype: Literal[
@@ -306,6 +311,7 @@ def _plan(
     mesh=mesh,
     health=health or health_lib.Health(),
     profile=profile,
+    report=report,
     dataset=dataset,
     evaluation=evaluation_lib.plan(evaluation, dataset, mesh, network.grid),
   )

@@ -60,6 +60,13 @@ def test_every_metric_is_somewhere(tmp_path):
     assert sum(places) == 1, name
 
 
+def test_the_final_output_is_one_of_the_layers():
+  assert curves.of_layer("position_share/final") == ""
+  assert not curves.is_result("position_share/final")
+  assert curves.of_layer("position_share/ffn_03") == "position_share/ffn"
+  assert curves.of_layer("layer_curve/layer_03") == "layer_curve/layer"
+
+
 def test_several_runs_are_overlaid(tmp_path):
   lines = [{"step": 50, "loss": 4.0}, {"step": 100, "loss": 3.0}]
   runs = [
