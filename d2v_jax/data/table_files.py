@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import gzip
 import io
 import itertools
 import json
@@ -14,6 +13,7 @@ import numpy as np
 from etils import epath
 
 from d2v_jax.data.columns import Rows, TextsBuilder
+from d2v_jax.data.files.bounded import unpacked
 from d2v_jax.data.files.unreadable import shown
 
 Numbered = tuple[int, dict[str, str]]
@@ -133,7 +133,7 @@ def _opened(
   packed = path.name.lower().endswith(".gz")
   try:
     with path.open("rb") as file:
-      stream = gzip.GzipFile(fileobj=file) if packed else file
+      stream = unpacked(file) if packed else file
       with io.TextIOWrapper(stream, "utf-8-sig", errors, newline) as text:
         yield text
   except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
@@ -212,7 +212,7 @@ def _jsonl(path: epath.Path, lists: str | None) -> Iterator[Numbered]:
   for number, line in numbered_lines(path):
     try:
       values = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
       raise ValueError(f"Table: {path}:{number}: bad JSON: {error}") from error
     if not isinstance(values, dict):
       raise ValueError(

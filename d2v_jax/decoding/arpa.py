@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from etils import epath
 
+from d2v_jax.data.files.bounded import unpacked
+
 Context = tuple[int, ...]
 
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)$")
@@ -53,8 +55,9 @@ class Arpa:
     self._log_probs: list[np.ndarray] = []
     self._backoffs: list[np.ndarray] = []
     with file.open("rb") as raw:
-      stream = gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw
-      lines = _Lines(str(path), io.BufferedReader(stream))
+      packed = file.suffix == ".gz"
+      stream = unpacked(raw) if packed else io.BufferedReader(raw)
+      lines = _Lines(str(path), stream)
       try:
         self._read(lines)
       except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from d2v_jax.evaluators.class_accuracies import missing_classes
 from d2v_jax.evaluators.features import Predictions, SplitFeatures, labelled
 
 
@@ -32,6 +33,9 @@ class ClassificationScores:
     And `accuracy_f1`, the mean of the first two, as GLUE scores MRPC and QQP.
     And `top5_accuracy`, if there are more than 5 classes: the share of examples
     whose class is among the five that score most.
+
+    And where there are no examples of some classes what `missing_classes`
+    says.
 
     F1 is that of class 1 if there is no class above 1, else the mean over
     classes that occur. Matthews correlation is 0 where it is not defined, for
@@ -77,6 +81,8 @@ class ClassificationScores:
       "accuracy_f1": (accuracy + float(f1)) / 2,
       "matthews": float(matthews),
     }
+    # Its head knows all classes.
+    results |= missing_classes(np.unique(y), np.arange(scores.shape[1]))
     if scores.shape[1] > 5:
       results["top5_accuracy"] = float(np.mean(_rank(scores, y) < 5))
     return results

@@ -92,8 +92,9 @@ class Knn:
       found = told(best, held_out, self.features)
       found["validation_accuracy"] = held_out[best]
     x, y = labelled(tried[best], "test")
-    predictions = self.predict(*labelled(tried[best], "train"), x)
-    return class_accuracies(predictions, y) | found
+    train_x, train_y = labelled(tried[best], "train")
+    predictions = self.predict(train_x, train_y, x)
+    return class_accuracies(predictions, y, train_y) | found
 
   def validation_accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
     """Accuracy on held-out training examples, the same ones each time.

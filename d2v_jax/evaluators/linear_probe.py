@@ -139,7 +139,7 @@ class LinearProbe:
     test_x, test_y = labelled(tried[best], "test")
     fitted, chosen = self.fit(x, y)
     return {
-      **class_accuracies(predict(fitted, test_x, self.mesh), test_y),
+      **class_accuracies(predict(fitted, test_x, self.mesh), test_y, y),
       "train_accuracy": self.accuracy(fitted, x, y),
       "learning_rate": chosen.learning_rate,
       "weight_decay": chosen.weight_decay,

@@ -215,5 +215,6 @@ def _plain(value, key, name):
       f"{name}: {key} is a {type(value).__name__}, not an array."
     )
   if np.issubdtype(value.dtype, np.floating):
-    return value.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite weights are refused by name
+      return value.astype(np.float32)
   return value

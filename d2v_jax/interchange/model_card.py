@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from d2v_jax.data.files import bounded
 from d2v_jax.interchange.model import Model, resolved
 from d2v_jax.interchange.weights import flatten
 from d2v_jax.training import provenance
@@ -196,7 +197,10 @@ def text(
 def _evaluation(workdir: epath.Path) -> dict[str, Any]:
   path = workdir / "evaluation.json"
   if path.exists():
-    return json.loads(path.read_text())
+    content = bounded.read_json(path)
+    if not isinstance(content, dict):
+      raise ValueError(f"{path} is damaged: it holds no object; remove it.")
+    return content
   path, last = workdir / "metrics.jsonl", {}
   for line in path.read_text().splitlines() if path.exists() else ():
     values = json.loads(line)

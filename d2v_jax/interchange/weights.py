@@ -97,8 +97,9 @@ def to_tree(
     Tree like `expected`, of float32 arrays.
 
   Raises:
-    InterchangeError: lists arrays that no rule knows, parameters that no array
-      gave, and shapes that differ, by name.
+    InterchangeError: lists arrays that are not finite in float32, or else those
+      that no rule knows, parameters that no array gave, and shapes that differ,
+      by name.
   """
   patterns = [(_pattern(rule.name), rule) for rule in rules]
   left_out = [re.compile(pattern) for pattern in unused]
@@ -122,6 +123,17 @@ def to_tree(
     for x, value in values.items():
       pieces = given.setdefault(rule.path.format(x=x, **groups), {})
       pieces.setdefault(layer, {})[rule.part] = value
+  not_finite = sorted(
+    f"{name}: {problem}"
+    for name, array in arrays.items()
+    if not any(p.fullmatch(name) for p in left_out)
+    and (problem := _not_finite(np.asarray(array)))
+  )
+  if not_finite:
+    raise InterchangeError(
+      f"{source} has weights that are not finite numbers of 32 bits; nothing "
+      f"was loaded. Get the model anew.{_listed('not finite', not_finite)}"
+    )
   shapes = {path: tuple(x.shape) for path, x in flatten(expected).items()}
   leaves, problems = {}, {}
   unknown += [f"{path} (ours)" for path in given.keys() - shapes.keys()]
@@ -259,6 +271,16 @@ def _to_torch(x, rule):
   elif rule.layout == "scalars":
     x = x.reshape(1, 1, -1)
   return np.ascontiguousarray(x)
+
+
+def _not_finite(array: np.ndarray) -> str:
+  """What of an array is no number of 32 bits; '' if all is."""
+  with np.errstate(over="ignore"):
+    array = array.astype(np.float32)
+  if np.isfinite(array).all():
+    return ""
+  nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
+  return f"{nan} NaN and {infinite} infinite or too large, of {array.size}"
 
 
 def _listed(what, names):

@@ -65,6 +65,9 @@ class Health:
       networks have small outputs.
     on_bad_step: what a loss or a gradient that is not finite does: 'stop' the
       run, or 'skip' the step, which then changes nothing.
+    max_loss_ratio: how many times its lowest mean over `patience` steps the
+      loss may be, and above twice its first such mean, for `patience`
+      consecutive steps; None: it may explode.
     max_bad_steps: that are skipped of a thousand; one more stops the run.
     stall_minutes: without a step, or a batch of an evaluation, after which the
       run ends itself, to be started again; None: it waits.
@@ -75,6 +78,7 @@ class Health:
   patience: int = 100
   start_step: int = 1000
   on_bad_step: Literal["stop", "skip"] = "stop"
+  max_loss_ratio: float | None = 100.0
   max_bad_steps: int = 10
   stall_minutes: float | None = 30.0
 
@@ -91,6 +95,11 @@ class Health:
           f"config.health.{name} must be {least} or more, got "
           f"{getattr(self, name)}."
         )
+    if self.max_loss_ratio is not None and not self.max_loss_ratio > 1:
+      raise ValueError(
+        "config.health.max_loss_ratio must be above 1, or None for no bound, "
+        f"got {self.max_loss_ratio}."
+      )
     if self.stall_minutes is not None and not self.stall_minutes > 0:
       raise ValueError(
         "config.health.stall_minutes must be above 0, or None to wait however "
@@ -101,6 +110,32 @@ class Health:
 def is_finite(metrics: Mapping[str, float]) -> bool:
   """Whether a step's loss, and the norms of gradient and parameters, are."""
   return all(math.isfinite(metrics.get(name, 0.0)) for name in _FINITE)
+
+
+@dataclasses.dataclass
+class _Losses:
+  """What the losses of a run have been: means over so many steps."""
+
+  window: int
+  count: int = 0
+  mean: float = 0.0
+  first: float | None = None
+  lowest: float | None = None
+
+  def add(self, loss: float) -> None:
+    """Counts one more: a plain mean at first, and then one that forgets."""
+    self.count = min(self.count + 1, self.window)
+    self.mean += (loss - self.mean) / self.count
+    if self.count == self.window:
+      if self.first is None or self.lowest is None:
+        self.first = self.lowest = self.mean
+      self.lowest = min(self.lowest, self.mean)
+
+  def above(self, loss: float, ratio: float) -> bool:
+    """Whether a loss is out of all proportion to those before."""
+    if self.first is None or self.lowest is None or self.lowest <= 0:
+      return False
+    return loss > max(ratio * self.lowest, 2 * self.first)
 
 
 class Monitor:
@@ -118,12 +153,18 @@ class Monitor:
     state: dict[str, Any] | None = None,
     forgiven: int = -1,
   ) -> None:
-    state = state or {"low_since": {}, "healthy_checkpoint": None, "bad": []}
+    state = state or {
+      "low_since": {},
+      "healthy_checkpoint": None,
+      "bad": [],
+      "losses": [],
+    }
     self._health = health
     self._low_since: dict[str, int] = {
       name: step for name, step in state["low_since"].items() if step > forgiven
     }
     self._healthy: int | None = state["healthy_checkpoint"]
+    self._losses = _Losses(health.patience, *state["losses"])
     self._bad: list[int] = [step for step in state["bad"] if step > forgiven]
 
   @property
@@ -133,6 +174,7 @@ class Monitor:
       "low_since": dict(self._low_since),
       "healthy_checkpoint": self._healthy,
       "bad": list(self._bad),
+      "losses": list(dataclasses.astuple(self._losses))[1:],
     }
 
   @property
@@ -171,6 +213,8 @@ class Monitor:
           f"{name} is {metrics[name]} at step {step}. {_CAUSES['divergence']}",
           step,
         )
+    if "loss" in metrics:
+      self._check_explosion(step, metrics["loss"])
     if step < health.start_step:
       return
     for name, threshold in (
@@ -189,6 +233,21 @@ class Monitor:
           f"config.health.min_{name}.)",
           step,
         )
+
+  def _check_explosion(self, step: int, loss: float) -> None:
+    losses, ratio = self._losses, self._health.max_loss_ratio
+    losses.add(loss)
+    if ratio is None or not losses.above(loss, ratio):
+      self._low_since.pop("loss", None)
+      return
+    since = self._low_since.setdefault("loss", step)
+    if step - since + 1 >= self._health.patience:
+      raise UnhealthyRun(
+        f"loss is {loss:.4g} at step {step} and has been above {ratio:g} times "
+        f"its lowest mean, {losses.lowest:.4g}, since step {since}. "
+        f"{_CAUSES['divergence']} (The ratio is config.health.max_loss_ratio.)",
+        step,
+      )
 
   def _skipped(self, step: int, metrics: dict[str, float]) -> None:
     self._bad = [x for x in self._bad if x > step - _OF_STEPS] + [step]

@@ -285,6 +285,6 @@ def _parsed(found: bytes) -> Owner:
   """What an owner says of itself; {} where that is damaged or being written."""
   try:
     content = json.loads(found)
-  except ValueError:
+  except (ValueError, RecursionError):
     return {}
   return content if isinstance(content, dict) else {}

@@ -13,6 +13,7 @@ from d2v_jax.data.checking import first_look, opening
 from d2v_jax.data.dataset import EVALUATION
 from d2v_jax.training import (
   checkpoint,
+  checkpoint_files,
   health,
   metrics,
   provenance,
@@ -149,10 +150,8 @@ def evaluate(
     (step, metrics); they are also written to evaluation.json.
   """
   compiled = CompiledRun(experiment)
-  directory, target = workdir / "checkpoints", compiled.abstract_state
-  step, params = stored_items.load_item(directory, "params", target.params)
-  _, teacher_params = stored_items.load_item(
-    directory, "teacher_params", target.teacher_params, step=step
+  step, params, teacher_params = _newest_weights(
+    workdir / "checkpoints", compiled.abstract_state
   )
   results = compiled.evaluate(params, teacher_params)
   provenance.record_evaluation(workdir, step, results)
@@ -163,6 +162,23 @@ def evaluate(
   for line in compiled.references(workdir).lines(results):
     terminal.message(line)
   return step, results
+
+
+def _newest_weights(
+  directory: epath.Path, target: TrainState
+) -> tuple[int, Any, Any]:
+  """Step, student and teacher of the newest checkpoint that can be read."""
+  while True:
+    step, params = stored_items.load_item(directory, "params", target.params)
+    try:
+      _, teacher_params = stored_items.load_item(
+        directory, "teacher_params", target.teacher_params, step=step
+      )
+    except ValueError:
+      if step in checkpoint_files.steps_on_disk(directory):
+        raise
+      continue  # a run that goes on has removed it, and has a newer one
+    return step, params, teacher_params
 
 
 def _look_at_data(experiment: Experiment, terminal: metrics.Terminal) -> None:

@@ -144,7 +144,7 @@ def _parsed(path: epath.Path) -> tuple[list[Values], int]:
   for line in whole:
     try:
       values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
       continue
     if isinstance(values, dict) and type(values.get("step")) is int:
       found.append(values)

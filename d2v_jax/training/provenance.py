@@ -69,7 +69,7 @@ def record_evaluation(
   """
   if jax.process_index() == 0:
     text = json.dumps({"step": step, **results}, indent=2) + "\n"
-    (epath.Path(workdir) / EVALUATION).write_text(text)
+    side_files.replace(epath.Path(workdir) / EVALUATION, text)
 
 
 def read(workdir: epath.Path) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def read(workdir: epath.Path) -> dict[str, Any]:
       f"{workdir} has no run.json, so it is not the workdir of a run; check "
       "the path."
     ) from e
-  except ValueError as e:  # JSONDecodeError, UnicodeDecodeError
+  except (ValueError, RecursionError) as e:  # no JSON, no UTF-8, too deep
     raise ValueError(
       f"{path} is damaged ({e}); move it away, the run writes a new one."
     ) from e
@@ -94,6 +94,7 @@ def read(workdir: epath.Path) -> dict[str, Any]:
     isinstance(record, dict)
     and isinstance(record.get("config"), dict)
     and isinstance(record.get("starts", []), list)
+    and all(isinstance(x, dict) for x in record.get("starts", []))
   ):
     raise ValueError(
       f"{path} is damaged (it holds no config); move it away, the run writes a "

@@ -157,7 +157,7 @@ def entries(path: epath.Path) -> list[dict[str, Any]]:
   """What a file of references has, of one evaluation each; the newest last."""
   try:
     found = json.loads(path.read_bytes())
-  except (OSError, ValueError):
+  except (OSError, ValueError, RecursionError):
     return []  # none yet, or damaged: they are computed anew
   listed = found if isinstance(found, list) else []
   return [x for x in listed if isinstance(x, dict) and "of" in x]

@@ -94,7 +94,7 @@ def _read(path: epath.Path) -> dict[str, Any]:
   """The verdict; {} where there is none that can be read."""
   try:
     content = json.loads(path.read_bytes())
-  except (OSError, ValueError):
+  except (OSError, ValueError, RecursionError):
     return {}
   if not isinstance(content, dict):
     return {}

@@ -31,7 +31,7 @@ def test_two_classes_by_hand():
   # 3 true positives, 1 false positive, 2 false negatives, 4 true negatives.
   y = [1, 1, 1, 0, 1, 1, 0, 0, 0, 0]
   x = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
-  assert score(x, y) == pytest.approx(
+  assert score(x, y, 2) == pytest.approx(
     {
       "accuracy": 0.7,
       "f1": 6 / 9,
@@ -74,6 +74,7 @@ def test_where_matthews_is_not_defined(x, y, accuracy, f1):
     "f1": f1,
     "accuracy_f1": mean,
     "matthews": 0,
+    "classes": len(set(y)),
   }
 
 

@@ -84,7 +84,10 @@ class TestKnn:
   def test_class_that_is_only_in_the_test_split(self):
     bank, labels = make_clusters(30, seed=0)
     splits = {"train": (bank, labels), "test": (bank, labels + 5)}
-    assert Knn(k=1)(splits) == {"accuracy": 0.0}
+    classes = len(set(labels.tolist()))
+    found = Knn(k=1)(splits)
+    assert found.pop("accuracy") == 0.0
+    assert found == {"classes": classes, "trained_classes": classes}
 
   def test_no_labels(self):
     bank, labels = make_clusters(30, seed=0)

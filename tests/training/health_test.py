@@ -35,6 +35,12 @@ def monitor(**thresholds):
   return health.Monitor(health.Health(**thresholds))
 
 
+def monitor_of(state, **thresholds):
+  """One that goes on, by what a file has kept."""
+  kept = json.loads(json.dumps(state, allow_nan=False))
+  return health.Monitor(health.Health(**thresholds), kept)
+
+
 def check(judge, steps, **values):
   for step in steps:
     judge.check(step, ALIVE | values)
@@ -133,6 +139,44 @@ def test_what_is_forgiven_is_counted_anew():
   check(forgiving, [22, 23], target_std=0.0)
   with pytest.raises(health.UnhealthyRun, match=r"step 24 .* since step 22"):
     check(forgiving, [24], target_std=0.0)
+
+
+def test_an_explosion_is_seen_and_a_spike_is_none():
+  judge = monitor(patience=10, start_step=10**6)
+  check(judge, range(1, 11), loss=0.4)
+  check(judge, range(11, 200), loss=0.03)
+  check(judge, range(200, 209), loss=721.0)  # one too few
+  check(judge, [209], loss=0.03)
+  # 100 times the lowest, .03, is 3; twice the first is .8.
+  check(judge, range(210, 300), loss=2.9)
+  judge = monitor_of(judge.state, patience=10, start_step=10**6)
+  check(judge, range(300, 305), loss=721.0)
+  judge.saving(304)
+  assert judge.healthy_checkpoint is None
+  judge = monitor_of(judge.state, patience=10, start_step=10**6)
+  check(judge, range(305, 309), loss=721.0)
+  with pytest.raises(health.UnhealthyRun) as e:
+    check(judge, [309], loss=721.0)
+  assert str(e.value).startswith(
+    "loss is 721 at step 309 and has been above 100 times its lowest mean, "
+    "0.03, since step 300. The run has diverged."
+  )
+
+
+@pytest.mark.parametrize(
+  ("settings", "before", "after"),
+  [
+    ({"max_loss_ratio": None}, 0.03, 721.0),
+    # No worse than at the beginning: the loss of what was learned by heart.
+    ({}, 0.03, 0.7),
+    ({}, -0.03, 721.0),
+  ],
+)
+def test_what_is_no_explosion(settings, before, after):
+  judge = monitor(patience=10, start_step=10**6, **settings)
+  check(judge, range(1, 11), loss=0.4)
+  check(judge, range(11, 800), loss=before / 100)
+  check(judge, range(800, 900), loss=after)
 
 
 def test_skipped_steps_are_no_verdict_until_there_are_too_many():

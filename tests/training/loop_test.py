@@ -9,7 +9,14 @@ import pytest
 
 from d2v_jax import config_file, main
 from d2v_jax.data import pipeline
-from d2v_jax.training import build, device_peaks, feed, operations, throughput
+from d2v_jax.training import (
+  build,
+  device_peaks,
+  feed,
+  loop,
+  operations,
+  throughput,
+)
 from d2v_jax.training.compiled_run import CompiledRun
 from tests import runs
 
@@ -121,3 +128,34 @@ def test_a_run_looks_at_its_data_when_it_begins(train, tmp_path):
   (checkpoints / "12").rename(tmp_path / "12")
   out, _ = train()
   assert "from step 8\n" in out and "looked at" not in out
+
+
+def test_an_evaluation_beside_a_run_takes_the_next_checkpoint(monkeypatch):
+  """The run removes step 4 when the student has been read."""
+  asked = []
+  steps = [[8], [8]]
+
+  def load_item(directory, item, abstract, *, step=None):
+    asked.append((item, step))
+    if (item, step) == ("teacher_params", 4):
+      raise ValueError("step 4 is gone")
+    return step or (4 if len(asked) == 1 else 8), item
+
+  monkeypatch.setattr(loop.stored_items, "load_item", load_item)
+  monkeypatch.setattr(
+    loop.checkpoint_files, "steps_on_disk", lambda _: steps.pop()
+  )
+  target = types.SimpleNamespace(params=None, teacher_params=None)
+  found = loop._newest_weights(None, target)
+  assert found == (8, "params", "teacher_params")
+  assert asked == [
+    ("params", None),
+    ("teacher_params", 4),
+    ("params", None),
+    ("teacher_params", 8),
+  ]
+  # What is there and cannot be read is an error.
+  asked.clear()
+  steps.append([8, 4])
+  with pytest.raises(ValueError, match="step 4 is gone"):
+    loop._newest_weights(None, target)

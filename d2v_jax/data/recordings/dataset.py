@@ -79,6 +79,18 @@ class RecordingData(Dataset):
     """What draws the hidden channels of tokens; None for none."""
     return None
 
+  @property
+  def fewest_frames(self) -> int:
+    """What an example to train on must have, so that some can be hidden."""
+    if self.mask is None or self.buckets is None:
+      return 1
+    longest = self.num_tokens(self.buckets.lengths[-1])
+    try:
+      self.mask.check((longest,), shortest=1)
+    except ValueError:
+      return 2
+    return 1
+
   def blank(self, length: int | None = None) -> Example:
     """See `Dataset.blank`."""
     silence = self.inputs.example(length=length)["inputs"][0]

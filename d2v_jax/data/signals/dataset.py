@@ -62,7 +62,7 @@ class SignalData(RecordingData):
   def training_examples(self, records: Any) -> Signals:
     """See `Dataset.training_examples`."""
     logging.info(described(self.inputs))
-    return self._signals(records, self.min_seconds)
+    return self._signals(records, self.min_seconds, self.fewest_frames)
 
   def look(self, record: Record) -> Look:
     """See `Dataset.look`."""
@@ -77,12 +77,15 @@ class SignalData(RecordingData):
     """See `RecordingData.usable`."""
     return self._signals(records, 0.0)
 
-  def _signals(self, records: Any, min_seconds: float) -> Signals:
+  def _signals(
+    self, records: Any, min_seconds: float, min_frames: int = 1
+  ) -> Signals:
     return Signals(
       records,
       inputs=self.inputs,
       normalise=self._normalisation,
       resample=self.resample,
+      min_frames=min_frames,
       min_seconds=min_seconds,
       max_seconds=self.max_seconds,
     )

@@ -42,6 +42,7 @@ class Signals(UsableRecordings):
     resample: whether signals of another rate are converted; else they are an
       error.
     min_seconds: leave out shorter ones.
+    min_frames: leave out those of fewer: of one, none can be hidden.
     max_seconds: leave out longer ones.
 
   Raises:
@@ -61,6 +62,7 @@ class Signals(UsableRecordings):
     normalise: Normalisation,
     resample: bool,
     min_seconds: float = 0.0,
+    min_frames: int = 1,
     max_seconds: float,
   ):
     self._inputs, self._normalise = inputs, normalise
@@ -69,12 +71,12 @@ class Signals(UsableRecordings):
     if not resample:
       _check_rates(source, rate)
     lengths = resampled_lengths(source.sizes, source.rates, rate)
+    frames = layout.num_frames(lengths, inputs.conv_layers)
     reasons = {
       UNREADABLE: lengths == 0,
       f"longer than max_seconds={max_seconds:g}": lengths > max_seconds * rate,
-      "too short for one frame": (
-        layout.num_frames(lengths, inputs.conv_layers) < 1
-      ),
+      "too short for one frame": frames < 1,
+      f"of fewer than {min_frames} frames": frames < min_frames,
       f"shorter than min_seconds={min_seconds:g}": lengths < min_seconds * rate,
     }
     super().__init__(source, lengths, reasons)

@@ -65,6 +65,7 @@ class SpeechData(RecordingData):
       buckets=self.buckets,
       labels=self.labels,
       min_samples=self.min_samples,
+      min_frames=self.fewest_frames,
       max_seconds=self.max_seconds,
       conv_layers=self.inputs.conv_layers,
       variance_floor=self.variance_floor,

@@ -34,6 +34,7 @@ class Utterances(UsableRecordings):
     fit_labels: leave out utterances with fewer frames than CTC needs for their
       labels; for training, whose loss would be infinite.
     min_samples: leave out shorter ones.
+    min_frames: leave out those of fewer.
     max_samples: leave out longer ones; None for none. What is too long for a
       batch is cropped, which labels of the whole utterance do not allow.
     max_seconds: leave out longer ones, which are not decoded at all.
@@ -67,6 +68,7 @@ class Utterances(UsableRecordings):
     labels: Labels | None = None,
     fit_labels: bool = False,
     min_samples: int = 0,
+    min_frames: int = 1,
     max_samples: int | None = None,
     max_seconds: float = decoding.MAX_SECONDS,
     conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
@@ -84,6 +86,7 @@ class Utterances(UsableRecordings):
       )
     self._conv_layers = tuple(conv_layers)
     self._min_samples = min_samples
+    self._min_frames = min_frames
     self._max_seconds = max_seconds
     self._sample_rate = sample_rate
     self._variance_floor = variance_floor
@@ -95,6 +98,7 @@ class Utterances(UsableRecordings):
         lengths > max_seconds * sample_rate
       ),
       "too short for one frame": frames < 1,
+      f"of fewer than {min_frames} frames": frames < min_frames,
       f"shorter than min_samples={min_samples}": lengths < min_samples,
     }
     if max_samples is not None:
@@ -115,8 +119,8 @@ class Utterances(UsableRecordings):
       self._max_seconds,
     )
     # The header of a damaged file may have promised more samples.
-    few = layout.num_frames(len(samples), self._conv_layers) < 1
-    if few or len(samples) < self._min_samples:
+    frames = layout.num_frames(len(samples), self._conv_layers)
+    if frames < self._min_frames or len(samples) < self._min_samples:
       raise Unreadable(f"too short: {len(samples)} samples")
     decoding.check_sound(samples)
     normalised = decoding.normalise(samples, self._variance_floor)
@@ -130,6 +134,7 @@ def training_utterances(
   buckets: Buckets,
   labels: Labels | None = None,
   min_samples: int = 0,
+  min_frames: int = 1,
   max_seconds: float = decoding.MAX_SECONDS,
   conv_layers: layout.ConvLayers = layout.CONV_LAYERS,
   variance_floor: float = decoding.VARIANCE_FLOOR,
@@ -144,6 +149,7 @@ def training_utterances(
     buckets: lengths of batches, in samples.
     labels: what makes the labels; None to pretrain.
     min_samples: leave out shorter ones.
+    min_frames: leave out those of fewer: of one, none can be hidden.
     max_seconds: leave out longer ones.
     conv_layers: (channels, kernel, stride) of the model's convolutions.
     variance_floor: see `decoding.normalise`.
@@ -157,6 +163,7 @@ def training_utterances(
     labels=labels,
     fit_labels=transcribed,
     min_samples=min_samples,
+    min_frames=min_frames,
     max_samples=buckets.lengths[-1] if transcribed else None,
     max_seconds=max_seconds,
     conv_layers=conv_layers,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
+from d2v_jax.data.files import bounded
 from d2v_jax.data.layout import UNK
 from d2v_jax.data.text.tokenizing import (
   TextTokenizer,
@@ -111,8 +112,8 @@ def read(folder: pathlib.Path) -> ForeignTokenizer:
     ValueError: they are no such files.
   """
   try:
-    content = (folder / CONTENT).read_text(encoding="utf-8")
-    made = json.loads((folder / ORDER).read_bytes())
+    content = bounded.read_bytes(folder / CONTENT).decode("utf-8")
+    made = bounded.read_json(folder / ORDER)
     order, separators = made["order"], int(made["pair_separators"])
   except (OSError, ValueError, TypeError, KeyError) as e:
     raise ValueError(

@@ -2,12 +2,13 @@
 
 import functools
 import glob
-import gzip
+import io
 import logging
 import os
 import zlib
 from collections.abc import Iterator
 
+from d2v_jax.data.files.bounded import unpacked
 from d2v_jax.data.files.unreadable import Unreadable, check_file, shown
 from d2v_jax.data.files.walk import SAME_FILE, Listing, summary, walk
 from d2v_jax.data.table_files import ENDINGS as TABLES
@@ -119,9 +120,12 @@ def _readable(files: list[str]) -> list[str]:
 
 def _lines(file: str) -> Iterator[str]:
   """Yields all lines, stripped; only a line break ends one."""
-  opened = gzip.open if file.lower().endswith(".gz") else open
+  packed = file.lower().endswith(".gz")
   try:
-    with opened(file, "rt", encoding="utf-8-sig") as stream:
+    with (
+      open(file, "rb") as raw,
+      io.TextIOWrapper(unpacked(raw) if packed else raw, "utf-8-sig") as stream,
+    ):
       for line in stream:
         if "\0" in line:
           raise ValueError("it has zero bytes, so that it is no UTF-8 text")

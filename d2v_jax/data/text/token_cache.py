@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from d2v_jax.data.files import bounded
+
 _FORMAT = 1
 _SUMMARY = "tokens.json"
 _LENGTHS = "lengths.npy"
@@ -184,9 +186,11 @@ def _read_summary(folder: pathlib.Path) -> dict[str, Any]:
       "tokens, or not a finished one; write it with d2v pack"
     )
   try:
-    summary = json.loads(file.read_text())
+    summary = bounded.read_json(file)
   except ValueError as error:
     raise ValueError(f"Tokens: {file} is damaged: {error}") from error
+  if not isinstance(summary, dict):
+    raise ValueError(f"Tokens: {file} is damaged: it holds no object")
   if summary.get("format") != _FORMAT:
     raise ValueError(
       f"Tokens: {file} has format {summary.get('format')!r}, and this version "

@@ -1,13 +1,17 @@
 """The files in which byte-level BPE tokenizers come."""
 
-import json
 import pathlib
 from typing import Any
+
+from d2v_jax.data.files import bounded
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK = "<mask>"
 
 Merge = tuple[str, str]
+
+# Tokens, and merges: several times what the largest ones have.
+_MOST = 2**21
 
 # Any of these would divide a text in another way.
 _VARIANTS = (
@@ -65,7 +69,8 @@ def _read_tokenizer_json(path: pathlib.Path) -> tuple[list[str], list[Merge]]:
       "model.vocab and model.merges"
     )
   splitter = content.get("pre_tokenizer") or {}
-  if splitter.get("type") != "ByteLevel" or content.get("normalizer"):
+  kind = splitter.get("type") if isinstance(splitter, dict) else None
+  if kind != "ByteLevel" or content.get("normalizer"):
     raise ValueError(
       f"tokenizer: {path} is not byte-level BPE: its pre_tokenizer must be "
       "ByteLevel and its normalizer null; train one with d2v tokenizer"
@@ -79,11 +84,21 @@ def _read_tokenizer_json(path: pathlib.Path) -> tuple[list[str], list[Merge]]:
         f"tokenizer: {path}: {key}={value!r} is not supported, only {plain}; "
         "use another tokenizer"
       )
-  added = {t["content"]: t["id"] for t in content.get("added_tokens") or []}
+  vocab, added = model["vocab"], content.get("added_tokens") or []
+  listed = isinstance(added, list) and isinstance(model["merges"], list)
+  if not listed or not all(
+    isinstance(t, dict) and {"content", "id"} <= t.keys() for t in added
+  ):
+    raise ValueError(
+      f"tokenizer: {path}: model.merges must be a list, and added_tokens a "
+      "list of objects with `content` and `id`"
+    )
   merges = [
-    tuple(m.split(" ") if isinstance(m, str) else m) for m in model["merges"]
+    tuple(m.split(" ")) if isinstance(m, str) else m for m in model["merges"]
   ]
-  return _ordered(model["vocab"] | added, path), _checked(merges, path)
+  _check_vocab(vocab, path)
+  vocab = vocab | {f"{t['content']}": t["id"] for t in added}
+  return _ordered(_check_vocab(vocab, path), path), _checked(merges, path)
 
 
 def _ordered(vocab: dict[str, int], path: pathlib.Path) -> list[str]:
@@ -126,10 +141,28 @@ def _fairseq_tokens(path: pathlib.Path, vocab: dict[str, int]) -> list[str]:
 
 
 def _read_vocab(path: pathlib.Path) -> dict[str, int]:
-  vocab = _read_json(path)
+  return _check_vocab(_read_json(path), path)
+
+
+def _check_vocab(vocab: Any, path: pathlib.Path) -> dict[str, int]:
   if not isinstance(vocab, dict) or not vocab:
     raise ValueError(f"tokenizer: {path} must hold an object token -> id")
+  _check_count(len(vocab), "tokens", path)
+  for token, number in vocab.items():
+    if type(number) is not int:
+      raise ValueError(
+        f"tokenizer: {path}: the id of {token!r} must be a whole number, got "
+        f"{number!r}"
+      )
   return vocab
+
+
+def _check_count(count: int, what: str, path: pathlib.Path) -> None:
+  if count > _MOST:
+    raise ValueError(
+      f"tokenizer: {path} has {count} {what}, more than the {_MOST} that a "
+      "tokenizer may have"
+    )
 
 
 def _read_merges(path: pathlib.Path) -> list[Merge]:
@@ -139,24 +172,31 @@ def _read_merges(path: pathlib.Path) -> list[Merge]:
   return _checked([tuple(line.split(" ")) for line in lines], path)
 
 
-def _checked(merges: list[tuple[str, ...]], path: pathlib.Path) -> list[Merge]:
+def _checked(merges: list[Any], path: pathlib.Path) -> list[Merge]:
+  _check_count(len(merges), "merges", path)
   for merge in merges:
-    if len(merge) != 2:
+    pieces = merge if isinstance(merge, list | tuple) else ()
+    if len(pieces) != 2 or not all(isinstance(x, str) for x in pieces):
+      shown = " ".join(map(str, pieces)) if pieces else merge
       raise ValueError(
         f"tokenizer: {path}: a merge must be two pieces with a space between "
-        f"them, got {' '.join(merge)!r}"
+        f"them, got {shown!r}"
       )
   return [(left, right) for left, right in merges]
 
 
 def _read_lines(path: pathlib.Path) -> list[str]:
-  text = path.read_bytes().decode("utf-8")
+  try:
+    text = bounded.read_bytes(path).decode("utf-8")
+  except (ValueError, OSError) as error:
+    raise ValueError(f"tokenizer: {path} cannot be read: {error}") from error
+  _check_count(text.count("\n"), "lines", path)
   # Only \n ends a line: pieces may hold other marks that Python knows.
   return [line for line in text.replace("\r\n", "\n").split("\n") if line]
 
 
 def _read_json(path: pathlib.Path) -> Any:
   try:
-    return json.loads(path.read_bytes())
-  except ValueError as error:  # bad JSON or bad UTF-8
-    raise ValueError(f"tokenizer: {path} is not JSON: {error}") from error
+    return bounded.read_json(path)
+  except (ValueError, OSError) as error:
+    raise ValueError(f"tokenizer: {error}") from error

@@ -189,5 +189,5 @@ def _words(evaluators: Compared, extract: FeatureExtractor) -> References:
       )
     else:
       predictions = tf_idf.logistic_regression(x, y, test_x, evaluator.holdout)
-    found[name] = {"tf_idf": class_accuracies(predictions, test_y)}
+    found[name] = {"tf_idf": class_accuracies(predictions, test_y, y)}
   return found

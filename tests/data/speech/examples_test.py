@@ -111,6 +111,9 @@ def test_what_is_left_out(caplog):
     "shorter than min_samples=700": 1,
     "longer than max_samples=2000": 1,
   }
+  caplog.clear()
+  assert Utterances(source, min_frames=2).lengths.tolist() == [2000, 800, 9000]
+  assert "2 of fewer than 2 frames (the first is record 2)" in caplog.text
   small = Utterances(source, conv_layers=((8, 400, 400), (8, 2, 1)))
   assert small.lengths.tolist() == [2000, 800, 9000]
   assert len(caplog.records) == 2

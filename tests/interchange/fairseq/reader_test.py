@@ -67,6 +67,26 @@ def test_missing_unexpected_and_misshapen(tmp_path):
   assert "head/fc1/kernel: [32, 31], expected [32, 32]" in message
 
 
+def test_weights_that_are_no_numbers_are_named(tmp_path):
+  state = checkpoints.audio()
+  model = state["model"]
+  name = "encoder.layers.1.fc2.bias"
+  bias = model[name].astype(np.float32)
+  bias[3] = np.nan
+  model[name] = bias
+  # Too large for 32 bits.
+  kernel = model["final_proj.weight"].astype(np.float64)
+  kernel[0, :2] = 1e300
+  model["final_proj.weight"] = kernel
+  with pytest.raises(InterchangeError) as caught:
+    read(tmp_path, state)
+  message = str(caught.value)
+  assert "weights that are not finite numbers of 32 bits; nothing" in message
+  assert "not finite (2):" in message
+  assert f"\n  {name}: 1 NaN and 0 infinite or too large, of 32" in message
+  assert "\n  final_proj.weight: 0 NaN and 2 infinite or too large" in message
+
+
 def test_average_that_lacks_something(tmp_path):
   state = checkpoints.audio()
   del state["model"]["_ema"]["layer_norm.bias"]
