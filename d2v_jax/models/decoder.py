@@ -18,9 +18,11 @@ from d2v_jax.models.dense_layers import INITIAL, dense
 from d2v_jax.models.encoder import Batch, EncoderOutput
 from d2v_jax.models.initializers import torch_uniform
 from d2v_jax.models.layers import gelu, plain_layer_norm
+from d2v_jax.models.positions import sincos_positions
 from d2v_jax.models.visible import NOISE_STD
 
 _EPS = 1e-5
+POSITIONS = ("none", "hidden", "all")
 
 
 # x [B, N, ...] with values [B, V, ...] at indices [B, V], example by example.
@@ -104,6 +106,8 @@ class ConvDecoder:
       `width` between.
     input_dropout: rate for the visible tokens.
     noise_std: of the noise that stands for hidden tokens.
+    positions: to which tokens of images fixed sine-cosine positions are added:
+      'none', 'hidden' or 'all'.
     grid: (H, W) of the tokens of images; () for a sequence.
     isolate_padding: padded positions stay 0, so that padding an example changes
       nothing. False lets them leak into their neighbours, as in the released
@@ -121,6 +125,7 @@ class ConvDecoder:
   projection_layers: int = 1
   input_dropout: float = 0.0
   noise_std: float = NOISE_STD
+  positions: str = "none"
   grid: FromRun[tuple[int, ...]] = ()
   isolate_padding: bool = True
   initial: str = "torch"
@@ -140,6 +145,12 @@ class ConvDecoder:
     checks.at_least("ConvDecoder", 0, noise_std=self.noise_std)
     checks.multiple("ConvDecoder", ("width", self.width), groups=self.groups)
     checks.choice("ConvDecoder", INITIAL, initial=self.initial)
+    checks.choice("ConvDecoder", POSITIONS, positions=self.positions)
+    if self.positions != "none" and not self.grid:
+      raise ValueError(
+        f"ConvDecoder: positions {self.positions!r} are those of images; set "
+        "config.objective.decoder.positions='none' for a sequence."
+      )
 
   def init(self, rng: jax.Array, tokens: jax.Array) -> dict[str, Any]:
     """Parameters for tokens [B, N, D] of the whole input."""
@@ -192,7 +203,12 @@ class ConvDecoder:
         keep = 1.0 - self.input_dropout
         kept = jax.random.bernoulli(dropout_rng, keep, tokens.shape)
         tokens = jnp.where(kept, tokens / keep, 0.0)
-    return _scatter(filled, keep_ids, tokens)
+    if self.positions == "none":
+      return _scatter(filled, keep_ids, tokens)
+    positions = sincos_positions((self.grid[0], self.grid[1]), shape[-1])
+    if self.positions == "hidden":  # those of the others are replaced
+      return _scatter(filled + positions, keep_ids, tokens)
+    return _scatter(filled, keep_ids, tokens) + positions
 
   def decode(
     self,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from d2v_jax.models.decoder import ConvDecoder, decode_visible
 from d2v_jax.models.encoder import Encoder, EncoderOutput
+from d2v_jax.models.heads import LinearHead
 from d2v_jax.models.pooled_head import mean_pool
 from d2v_jax.objectives import ema, losses
 from d2v_jax.objectives.objective import (
@@ -21,6 +22,7 @@ from d2v_jax.objectives.objective import (
   Params,
   split,
 )
+from d2v_jax.objectives.raw_targets import check_numbers, raw_targets
 from d2v_jax.objectives.targets import Targets, shared_features
 
 
@@ -45,6 +47,9 @@ class Data2Vec2(Objective):
     cls_loss: weight of the loss of the CLS token, times the mean over the B * M
       rows. (The released weight, 0.01, multiplies the sum over the rows of one
       device: with its 16 images of 16 masks on each, 0.01 * 256 of ours.)
+    recon_loss: weight of the regression of the raw input of hidden tokens,
+      normalised as the masked autoencoder does it, from the decoder's output.
+    head: what predicts that: a linear map to its P numbers.
   """
 
   encoder: Encoder
@@ -54,6 +59,8 @@ class Data2Vec2(Objective):
   loss_beta: float = 0.0
   loss_scale: str | float = "rsqrt"
   cls_loss: float = 0.0
+  recon_loss: float = 0.0
+  head: LinearHead | None = None
 
   def __post_init__(self) -> None:
     losses.check_regression("Data2Vec2", self.loss_beta, self.loss_scale)
@@ -63,17 +70,28 @@ class Data2Vec2(Objective):
         "encoder.name to visible_vit, visible_speech, visible_signal or "
         "visible_text."
       )
-    if self.cls_loss < 0:
+    for name in ("cls_loss", "recon_loss"):
+      if (weight := getattr(self, name)) < 0:
+        raise ValueError(f"Data2Vec2: {name} must be 0 or more, got {weight}.")
+    if self.recon_loss:
+      check_numbers("Data2Vec2", self.encoder)
+    if (self.recon_loss > 0) != (self.head is not None):
       raise ValueError(
-        f"Data2Vec2: cls_loss must be 0 or more, got {self.cls_loss}."
+        f"Data2Vec2: recon_loss is {self.recon_loss} and head {self.head}; one "
+        "needs the other: set both, or leave both out."
       )
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
-    """Fresh student parameters: the encoder's sub-trees and `decoder`."""
+    """Fresh student parameters: the encoder's sub-trees, `decoder`, `head`."""
     encoder_rng, decoder_rng = jax.random.split(rng)
     params = self.encoder.init(encoder_rng, batch)
     tokens = self.encoder(params, batch).tokens
-    return {**params, "decoder": self.decoder.init(decoder_rng, tokens)}
+    params = {**params, "decoder": self.decoder.init(decoder_rng, tokens)}
+    if self.head is None:
+      return params
+    self._raw_targets(self.head, batch)  # raises where the head does not fit
+    head_rng = jax.random.fold_in(decoder_rng, 1)
+    return {**params, "head": self.head.init(head_rng, tokens)}
 
   def init_teacher(self, params: Params) -> Params:
     """The teacher starts as a copy of the student's tracked sub-trees."""
@@ -146,7 +164,7 @@ class Data2Vec2(Objective):
     batch: Batch,
     rng: jax.Array | None,
   ) -> Loss:
-    """Regression at hidden positions; for images of the CLS token, too.
+    """Regression at hidden positions; of the CLS token and raw input, too.
 
     Args:
       params: the student's.
@@ -179,6 +197,10 @@ class Data2Vec2(Objective):
       cls = scale * self._cls_error(visible, y, batch)
       loss += self.cls_loss * cls
       metrics["cls_error"] = jax.lax.stop_gradient(cls)
+    if self.head is not None:
+      recon = self._recon_error(self.head, params, f, mask, batch)
+      loss += self.recon_loss * recon
+      metrics["recon_error"] = jax.lax.stop_gradient(recon)
     return Loss(loss, mask.sum().astype(loss.dtype), metrics)
 
   def _cls_error(
@@ -194,6 +216,26 @@ class Data2Vec2(Objective):
     mean = jnp.repeat(mean, batch["mask"].shape[1], axis=0)  # [B * M, D]
     error = losses.regression_loss(visible.cls, mean, self.loss_beta)
     return error.sum(-1).mean()
+
+  def _raw_targets(self, head: LinearHead, batch: Batch) -> jax.Array:
+    """The raw input of each token, normalised: [B, N, P]."""
+    return raw_targets("Data2Vec2", self.encoder, head, batch, norm=True)
+
+  def _recon_error(
+    self,
+    head: LinearHead,
+    params: Params,
+    f: jax.Array,
+    mask: jax.Array,
+    batch: Batch,
+  ) -> jax.Array:
+    """The head of f [B * M, N, D] against the raw input of hidden tokens."""
+    raw = jax.lax.stop_gradient(self._raw_targets(head, batch))  # [B, N, P]
+    raw = jnp.repeat(raw, len(f) // len(raw), axis=0)  # [B * M, N, P]
+    predicted = head(params["head"], f)
+    error = losses.regression_loss(predicted, raw, self.loss_beta).sum(-1)
+    scale = losses.loss_scale(self.loss_scale, raw.shape[-1])
+    return scale * losses.masked_mean(error, mask)
 
   def update_teacher(
     self, teacher_params: Params, params: Params, step: jax.Array

@@ -21,6 +21,7 @@ from d2v_jax.objectives.objective import (
   Params,
   split,
 )
+from d2v_jax.objectives.raw_targets import check_numbers, raw_targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +49,7 @@ class Pixels(Objective):
   norm_targets: bool = True
 
   def __post_init__(self) -> None:
-    if self.encoder.raw_targets is None:
-      raise ValueError(
-        "Pixels: the inputs of this encoder are no numbers to regress; for "
-        "text choose the objective mlm."
-      )
+    check_numbers("Pixels", self.encoder)
 
   def init(self, rng: jax.Array, batch: Batch) -> Params:
     """Fresh parameters: the encoder's sub-trees, `head` and `decoder`."""
@@ -70,23 +67,10 @@ class Pixels(Objective):
 
     Raises:
       ValueError: the head has not P outputs.
-
-    Source: arXiv 2111.06377 section 3; its code for the unbiased variance and
-    the epsilon.
     """
-    assert self.encoder.raw_targets is not None  # see __post_init__
-    raw = self.encoder.raw_targets(batch)  # [B, N, P]
-    size = raw.shape[-1]
-    if self.head.num_outputs != size:
-      raise ValueError(
-        f"Pixels: the raw input of a token is {size} numbers, but the head "
-        f"has {self.head.num_outputs} outputs; set "
-        f"config.objective.head.num_outputs={size}."
-      )
-    if not self.norm_targets:
-      return raw
-    variance = raw.var(-1, ddof=1, keepdims=True)  # [B, N, 1]
-    return (raw - raw.mean(-1, keepdims=True)) / jnp.sqrt(variance + 1e-6)
+    return raw_targets(
+      "Pixels", self.encoder, self.head, batch, norm=self.norm_targets
+    )
 
   def predictions(
     self, params: Params, batch: Batch, rng: jax.Array | None

@@ -7,6 +7,7 @@ import numpy as np
 
 from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.encoder import Encoder
+from d2v_jax.models.heads import LinearHead
 from d2v_jax.models.visible_speech import visible_speech
 from d2v_jax.models.visible_text import visible_text
 from d2v_jax.models.visible_vision import visible_vit
@@ -93,6 +94,7 @@ RULES = (
   *_block_rules(_ENCODER + r"context_encoder\.", "prenet"),
   *_block_rules("", "blocks"),
   *_decoder_rules(),
+  *fairseq.linear("recon_proj", "head/fc1"),
 )
 
 # Options that must be off, of the model and of its modality.
@@ -106,7 +108,6 @@ _OFF = (
   "dropout_input",
   "layerdrop",
   "layer_norm_first",
-  "recon_loss",
   "shared_decoder",
   "skip_ema",
 )
@@ -126,7 +127,7 @@ _OFF_MODALITY = (
   "no_token_positional_embeddings",
   "dropout",
 )
-_OFF_DECODER = ("input_dropout", "add_positions_masked", "add_positions_all")
+_OFF_DECODER = ("input_dropout",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +196,7 @@ def v2(meta: dict, shapes: dict, dtype: str) -> fairseq.Case:
       projection_layers=_projection(d, name),
       grid=encoder.grid,
       isolate_padding=False,
+      positions=_decoder_positions(d),
       compute_dtype=dtype,
     ),
     ema=Ema(
@@ -213,6 +215,8 @@ def v2(meta: dict, shapes: dict, dtype: str) -> fairseq.Case:
     loss_beta=c["loss_beta"],
     loss_scale=scale * c["d2v_loss"],
     cls_loss=c["cls_loss"] * rows / c["d2v_loss"],
+    recon_loss=c["recon_loss"] / c["d2v_loss"],
+    head=LinearHead(width, dtype) if c["recon_loss"] else None,
   )
   c.finish()
   m.finish()
@@ -251,6 +255,13 @@ def _projection(d, name):
   if ratio != 2:
     d.skip("projection_ratio")
   return layers
+
+
+def _decoder_positions(d):
+  if d["add_positions_all"]:
+    d.off("add_positions_masked")
+    return "all"
+  return "hidden" if d["add_positions_masked"] else "none"
 
 
 def _norms(c, suffix, *order):

@@ -30,10 +30,10 @@ def test_a_file(tmp_path, capsys):
 @pytest.mark.slow
 def test_an_option_that_is_in_the_way(tmp_path, capsys):
   path = tmp_path / "a.pt"
-  state = checkpoints2.pretrained("image", recon_loss=0.1)
+  state = checkpoints2.pretrained("image", d2v_loss=0.5)
   torch_files.save(path, state)
   out = inspect(capsys, path)
-  assert "\ncannot be imported: " in out and "model.recon_loss=0.1" in out
+  assert "\ncannot be imported: " in out and "model.d2v_loss=0.5" in out
   assert out.endswith("as an encoder alone it can be: --encoder_only\n")
   assert inspect(capsys, path, "--encoder_only").endswith("can be imported\n")
 

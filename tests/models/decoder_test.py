@@ -88,6 +88,20 @@ def test_tokens_go_to_their_places_and_noise_elsewhere():
   assert not np.delete(quiet[0], keep_ids[0], axis=0).any()
 
 
+@pytest.mark.parametrize("positions", ["hidden", "all"])
+def test_positions_are_added_where_they_are_asked_for(positions):
+  decoder, _ = make(grid=(3, 4), positions=positions)
+  keep_ids = np.array([[0, 5, 11], [1, 2, 3]])
+  x = tokens(3)
+  filled = decoder.fill(x, keep_ids, 12, None)
+  table = reference.sincos((3, 4), x.shape[-1])
+  for row in range(2):
+    expected = table.copy()
+    expected[keep_ids[row]] *= positions == "all"
+    expected[keep_ids[row]] += x[row]
+    np.testing.assert_allclose(filled[row], expected, rtol=1e-5, atol=1e-5)
+
+
 def test_input_dropout_is_of_the_tokens_alone():
   decoder, _ = make(input_dropout=0.25)
   keep_ids = np.broadcast_to(np.arange(0, 800, 2), (2, 400))
@@ -169,6 +183,8 @@ def test_initial_values():
       {"groups": 16, "width": 16},
       "groups 16 do not divide the encoder's width",
     ),
+    ({"positions": "x"}, "unknown positions 'x'; choose one of: none, h"),
+    ({"positions": "all"}, "positions 'all' are those of images; set config"),
     ({"grid": (2, 2)}, r"12 tokens are no grid of \(2, 2\)"),
   ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 from d2v_jax.data.layout import num_frames
 from d2v_jax.models.decoder import ConvDecoder
+from d2v_jax.models.heads import LinearHead
 from d2v_jax.models.visible_speech import visible_speech
 from d2v_jax.models.visible_text import visible_text
 from d2v_jax.models.visible_vision import visible_vit
@@ -141,6 +142,35 @@ def test_loss_is_the_formula(encoder, decoder, targets, options):
       std = np.sqrt(rows.var(0, ddof=1) + 1e-6).mean()
       np.testing.assert_allclose(metrics[name], std, rtol=1e-6)
     assert weight == mask.sum() == 2 * MASKS * (9 - VISIBLE)
+
+
+@pytest.mark.parametrize("scale", ["rsqrt", 0.5])
+def test_the_raw_input_of_hidden_tokens_is_regressed(scale):
+  with jax.enable_x64(True):
+    head = LinearHead(PATCH * PATCH * 2, "float64")
+    options = {"loss_beta": 0.5, "loss_scale": scale}
+    objective, params, teacher, batch = make(
+      dtype="float64", recon_loss=0.7, head=head, **options
+    )
+    alone = dataclasses.replace(objective, recon_loss=0.0, head=None)
+    total, _, metrics = jax.jit(objective.loss)(params, teacher, batch, None)
+    latent = float(jax.jit(alone.loss)(params, teacher, batch, None).value)
+    x = jax.jit(objective.predictions)(params, batch, None)
+  x = np.asarray(x)
+  kernel, bias = (params["head"]["fc1"][k] for k in ("kernel", "bias"))
+  errors = []
+  for row, hidden in enumerate(batch["mask"].reshape(-1, 9)):
+    image = batch["inputs"][row // MASKS]
+    for n in np.flatnonzero(hidden):
+      r, c = PATCH * (n // 3), PATCH * (n % 3)
+      raw = image[r : r + PATCH, c : c + PATCH].reshape(-1)
+      raw = (raw - raw.mean()) / np.sqrt(raw.var(ddof=1) + 1e-6)
+      gap = np.abs(x[row, n] @ kernel + bias - raw)
+      smooth = np.where(gap < 0.5, gap**2, gap - 0.25)
+      errors.append(smooth.sum() * (len(raw) ** -0.5 if scale != 0.5 else 0.5))
+  np.testing.assert_allclose(metrics["recon_error"], np.mean(errors), rtol=1e-6)
+  expected = latent + 0.7 * np.mean(errors)
+  np.testing.assert_allclose(total, expected, rtol=1e-6)
 
 
 def test_what_is_hidden_cannot_change_the_student():
@@ -391,6 +421,10 @@ def test_hidden_words_cannot_change_the_student():
     ({"loss_beta": -1.0}, "Data2Vec2: loss_beta must be 0 or more, got -1.0"),
     ({"loss_scale": "sum"}, "Data2Vec2: unknown loss_scale 'sum'"),
     ({"cls_loss": -1.0}, "cls_loss must be 0 or more, got -1.0"),
+    ({"recon_loss": -1.0}, "recon_loss must be 0 or more, got -1.0"),
+    ({"recon_loss": 0.1}, "recon_loss is 0.1 and head None; one needs the oth"),
+    ({"head": LinearHead(32)}, "recon_loss is 0.0 and head Lin"),
+    ({"head": LinearHead(5), "recon_loss": 1.0}, "32 numbers, but the head ha"),
   ],
 )
 def test_errors(options, message):

@@ -177,6 +177,8 @@ def network(
   if model.pretrained:
     decoder = f"{model.prefix}decoder."
     rules = (*rules, *names.decoder(decoder, _projection_layers(model)))
+    if model.c.number("recon_loss", 0.0):
+      rules = (*rules, *names.RECON_HEAD)
   elif model.outer is None:
     decoder = re.escape(f"{model.prefix}decoder.")
     unused = (rf"{decoder}.*", r"(shared_decoder|recon_proj)\..*")
@@ -231,7 +233,14 @@ def objective(
     InterchangeError: its loss or its decoder is another one.
   """
   c = model.c
-  c.require("recon_loss", 0)
+  if not model.prefix.endswith("IMAGE."):
+    c.require("recon_loss", 0)
+  recon: dict[str, Any] = {}
+  if weight := c.number("recon_loss", 0.0, least=0):
+    # Of as many pixels as the encoder is wide.
+    width = c.integer("embed_dim", 768)
+    head = {"num_outputs": width, "initial": "normal"}
+    recon = {"recon_loss": weight, "head": head}
   c.require("d2v_loss", 1)
   if "shared_decoder" in c:
     raise c.error("shared_decoder", "this library has the modality's own only")
@@ -242,6 +251,7 @@ def objective(
     tracked=tracked,
     cls_loss=cls_loss,
     decoder=_decoder(model, model.m.section("decoder")),
+    **recon,
   )
 
 
@@ -252,8 +262,7 @@ def _decoder(model: Multi, d: Options) -> dict[str, Any]:
       "it has no decoder, without which it cannot be trained on; the encoder "
       "alone can be imported (encoder_only)"
     )
-  for name in ("add_positions_masked", "add_positions_all", "final_layer_norm"):
-    d.require(name, False)
+  d.require("final_layer_norm", False)
   layers = _projection_layers(model)
   if layers > 1:
     d.require("projection_ratio", 2)
@@ -268,10 +277,22 @@ def _decoder(model: Multi, d: Options) -> dict[str, Any]:
     "noise_std": model.m.number("mask_noise_std", 0.01),
     "initial": "normal" if model.prefix.endswith("TEXT.") else "torch",
   }
-  if not model.prefix.endswith("IMAGE."):
+  if model.prefix.endswith("IMAGE."):
+    arguments["positions"] = _decoder_positions(d)
+  else:
+    for name in ("add_positions_masked", "add_positions_all"):
+      d.require(name, False)
     # As the reference computes: padding leaks into its neighbours.
     arguments["isolate_padding"] = False
   return arguments
+
+
+def _decoder_positions(d: Options) -> str:
+  """To which tokens positions are added; those of hidden ones once alone."""
+  if not d.flag("add_positions_all", False):
+    return "hidden" if d.flag("add_positions_masked", False) else "none"
+  d.require("add_positions_masked", False)
+  return "all"
 
 
 def _projection_layers(model: Multi) -> int:

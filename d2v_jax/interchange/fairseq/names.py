@@ -97,6 +97,7 @@ def _vit(blocks: str, fc1: str, fc2: str) -> tuple[Rule, ...]:
   )
 
 
+RECON_HEAD = linear("recon_proj", "head/fc1")
 IMAGE_HEAD = (*norm("fc_norm", "head/norm"), *linear("head", "head/fc1"))
 VISION = (
   Rule("cls_token", "cls_token"),
