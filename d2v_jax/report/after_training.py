@@ -31,7 +31,7 @@ def write(workdir: epath.Path, kind: str) -> None:
       # Reading weights is a matter of all processes.
       whole = kind == "whole" and jax.process_count() == 1
       page = of_runs.page([str(workdir)], _LEARNED if whole else None)
-      side_files.replace(workdir / FILE, page)
+      side_files.replace(workdir / FILE, page.html())
     for line in ending(run, (workdir / FILE).exists()):
       print(line)
   # Whatever it is, the run is finished, and its weights are saved.

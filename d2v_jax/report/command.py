@@ -58,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     help="the page; by default report.html in the first RUN",
   )
   parser.add_argument(
+    "--pictures",
+    metavar="DIR",
+    help="write the pictures as SVG files, too",
+  )
+  parser.add_argument(
     "--examples",
     type=_positive,
     default=2000,
@@ -75,11 +80,18 @@ def _positive(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
-  from d2v_jax.report import of_runs
+  from d2v_jax.report import of_runs, picture_files
 
-  output = pathlib.Path(
-    args.output or os.path.join(args.runs[0], "report.html")
-  )
+  default = os.path.join(args.runs[0], "report.html")
+  output = pathlib.Path(args.output or default)
   page = of_runs.page(args.runs, args.examples)
-  output.write_text(page, encoding="utf-8")
-  print(f"wrote {output}: {len(page.encode()) / 1e6:.2f} MB")
+  text = page.html()
+  output.write_text(text, encoding="utf-8")
+  print(f"wrote {output}: {len(text.encode()) / 1e6:.2f} MB")
+  if args.pictures:
+    folder = pathlib.Path(args.pictures)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = picture_files.files(page)
+    for name, picture in files.items():
+      (folder / name).write_text(picture, encoding="utf-8")
+    print(f"wrote {len(files)} pictures (SVG) to {folder}")

@@ -5,17 +5,16 @@ from typing import Any
 
 from d2v_jax import config as config_lib
 from d2v_jax.evaluators.features import is_split
-from d2v_jax.report import page as page_lib
 from d2v_jax.report import seen
 from d2v_jax.report.markup import Element, tag
 from d2v_jax.report.opened import Opened, opened
-from d2v_jax.report.page import Section, attempt
+from d2v_jax.report.page import Page, Section, attempt
 from d2v_jax.report.pictures.drawer import Drawer
 from d2v_jax.report.pictures.drawers import drawer
 from d2v_jax.training.inherited import inherit
 
 
-def page(name: str, config: Any, found: str) -> str:
+def page(name: str, config: Any, found: str) -> Page:
   """What was found in the data of a config, and what the network will see.
 
   Args:
@@ -43,7 +42,7 @@ def page(name: str, config: Any, found: str) -> str:
       show = functools.partial(evaluated, split)
       sections.append(attempt(f"evaluation.{split}", show))
   modality = f"config.modality={spec['modality']}"
-  return page_lib.page(f"The data of {name}", modality, sections)
+  return Page(f"The data of {name}", modality, sections)
 
 
 def _order(split: str) -> tuple[bool, str]:

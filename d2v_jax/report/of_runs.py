@@ -13,11 +13,10 @@ from d2v_jax.report import (
   summary,
   token_maps,
 )
-from d2v_jax.report import page as page_lib
 from d2v_jax.report.markup import Element
 from d2v_jax.report.network import Network
 from d2v_jax.report.opened import opened
-from d2v_jax.report.page import Section, attempt, missing
+from d2v_jax.report.page import Page, Section, attempt, missing
 from d2v_jax.report.pictures.drawers import drawer
 from d2v_jax.report.stored import Stored
 
@@ -32,7 +31,7 @@ OF_NETWORK: dict[str, Callable[[Network], list[Element]]] = {
 }
 
 
-def page(workdirs: Sequence[str], learned: int | None) -> str:
+def page(workdirs: Sequence[str], learned: int | None) -> Page:
   """The page about one run, or several beside one another.
 
   Args:
@@ -55,7 +54,7 @@ def page(workdirs: Sequence[str], learned: int | None) -> str:
     summary.configuration(runs),
     summary.provenance(runs),
   ]
-  return page_lib.page(" and ".join(labels), _subtitle(runs), sections)
+  return Page(" and ".join(labels), _subtitle(runs), sections)
 
 
 def _pictures(runs: Sequence[Stored], learned: int | None) -> list[Section]:

@@ -59,43 +59,52 @@ def note(text: str) -> Element:
   return tag("p", text, class_="note")
 
 
-def page(title: str, subtitle: str, sections: list[Section]) -> str:
-  """The whole page as HTML.
+@dataclasses.dataclass(frozen=True)
+class Page:
+  """A page.
 
-  Args:
+  Attributes:
     title: of the page.
     subtitle: a line below it.
     sections: in their order; titles differ.
   """
-  links = (tag("a", x.title, href=f"#{x.id}") for x in sections)
-  parts = (
-    tag("section", tag("h2", x.title), *x.content, id=x.id) for x in sections
-  )
-  document = tag(
-    "html",
-    tag(
-      "head",
-      tag("meta", charset="utf-8"),
-      tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+
+  title: str
+  subtitle: str
+  sections: list[Section]
+
+  def html(self) -> str:
+    """The whole page."""
+    links = (tag("a", x.title, href=f"#{x.id}") for x in self.sections)
+    parts = (
+      tag("section", tag("h2", x.title), *x.content, id=x.id)
+      for x in self.sections
+    )
+    document = tag(
+      "html",
       tag(
-        "meta", name="viewport", content="width=device-width, initial-scale=1"
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag(
+          "meta", name="viewport", content="width=device-width, initial-scale=1"
+        ),
+        tag("title", self.title),
+        tag("style", style()),
       ),
-      tag("title", title),
-      tag("style", _style()),
-    ),
-    tag(
-      "body",
-      tag("header", tag("h1", title), tag("p", subtitle)),
-      _hatching(),
-      tag("nav", *links, aria_label="sections"),
-      tag("main", *parts),
-    ),
-    lang="en",
-  )
-  return f"<!DOCTYPE html>\n{written(document)}\n"
+      tag(
+        "body",
+        tag("header", tag("h1", self.title), tag("p", self.subtitle)),
+        tag("svg", hatching(), width=0, height=0, aria_hidden="true"),
+        tag("nav", *links, aria_label="sections"),
+        tag("main", *parts),
+      ),
+      lang="en",
+    )
+    return f"<!DOCTYPE html>\n{written(document)}\n"
 
 
-def _hatching() -> Element:
+def hatching() -> Element:
   """What covers hidden tokens, for all pictures."""
   pattern = tag(
     "pattern",
@@ -106,9 +115,10 @@ def _hatching() -> Element:
     height=4,
     patternUnits="userSpaceOnUse",
   )
-  return tag("svg", tag("defs", pattern), width=0, height=0, aria_hidden="true")
+  return tag("defs", pattern)
 
 
 @functools.cache
-def _style() -> str:
+def style() -> str:
+  """What pages and pictures look like, as CSS."""
   return (importlib.resources.files(__package__) / "page.css").read_text()

@@ -4,6 +4,7 @@ import pytest
 
 from d2v_jax import actions, config_file
 from d2v_jax.report import after_training, of_runs
+from d2v_jax.report.page import Page
 from d2v_jax.training import health, loop
 from tests import runs
 from tests.report import workdirs
@@ -35,7 +36,7 @@ def test_how_much_is_made(kind, asked, tmp_path, monkeypatch):
 
   def page(workdirs, learned):
     made.append(learned)
-    return "page"
+    return Page("page", "", [])
 
   monkeypatch.setattr(of_runs, "page", page)
   run = workdirs.write(tmp_path / "one")

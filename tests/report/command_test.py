@@ -56,7 +56,10 @@ def test_a_page_of_two_runs(tmp_path, capsys):
 def test_a_page_of_a_network(modality, workdirs_of_networks, tmp_path):
   workdir, output = workdirs_of_networks[modality], tmp_path / "page.html"
   arguments = [str(workdir), f"--output={output}", "--examples=40"]
-  assert command.main(arguments) == 0
+  pictures = tmp_path / "some/pictures"
+  assert command.main([*arguments, f"--pictures={pictures}"]) == 0
+  names = {x.name for x in pictures.iterdir()} if modality != "text" else set()
+  assert ("nearest-neighbours.svg" in names) == (modality != "text")
   page = output.read_text(encoding="utf-8")
   assert len(page.encode()) < 3e6
   assert not re.findall("This cannot be shown: [^<]*", page)

@@ -10,7 +10,7 @@ from tests import runs
 def test_a_probe_has_splits_alone(workdirs_of_networks):
   config = config_file.load(str(runs.ROOT / "configs/probe_digits.py"))
   config.init_from = str(workdirs_of_networks["vision"])
-  page = of_data.page("<probe>", config, "a < b")
+  page = of_data.page("<probe>", config, "a < b").html()
   assert re.findall('<section id="(.*?)">', page) == [
     "what-was-found",
     "evaluation-train",

@@ -3,7 +3,7 @@
 import re
 
 from d2v_jax.report.markup import tag
-from d2v_jax.report.page import Section, missing, page
+from d2v_jax.report.page import Page, Section, missing
 
 
 def test_sections_are_linked_and_in_order():
@@ -11,7 +11,7 @@ def test_sections_are_linked_and_in_order():
     Section("What it sees", (tag("p", "one"),)),
     missing("Confusion", "There are no labels."),
   ]
-  made = page("runs/<x>", "a & b", sections)
+  made = Page("runs/<x>", "a & b", sections).html()
   assert made.startswith("<!DOCTYPE html>\n<html")
   assert '<a href="#what-it-sees">What it sees</a>' in made
   assert '<section id="what-it-sees"><h2>What it sees</h2><p>one</p>' in made
@@ -21,13 +21,13 @@ def test_sections_are_linked_and_in_order():
 
 
 def test_nothing_is_fetched_and_nothing_runs():
-  made = page("x", "y", [])
+  made = Page("x", "y", []).html()
   assert "default-src 'none'" in made
   assert not re.search(r"<script|<link|https?:|@import|url\((?!#)", made)
 
 
 def test_colours_are_those_of_light_and_dark():
-  made = page("x", "y", [])
+  made = Page("x", "y", []).html()
   names = re.findall(r"--(\w+): #", made.split("prefers-color-scheme")[0])
   dark = re.findall(r"--(\w+): #", made.split("prefers-color-scheme")[1])
   assert names == dark
