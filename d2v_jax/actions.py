@@ -54,11 +54,12 @@ def train(
     workdir = writable(workdir)
     run = build.from_config(config, workdir, given)
     try:
-      loop.train(run, workdir, start)
+      trained = loop.train(run, workdir, start)
     except health.UnhealthyRun:
       after_training.write(workdir, run.report)
       raise
-    after_training.write(workdir, run.report)
+    if trained:
+      after_training.write(workdir, run.report)
 
 
 def evaluate(

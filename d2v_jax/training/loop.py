@@ -42,11 +42,14 @@ ITEMS = ("params", "teacher_params", "opt_state")
 
 def train(
   experiment: Experiment, workdir: epath.Path, start: Start | None = None
-) -> None:
+) -> bool:
   """Trains to the end, from the newest valid checkpoint if there is one.
 
   Order of restoration: the newest valid checkpoint in the workdir, then the
   weights of config.init_from, then random values.
+
+  Returns:
+    Whether there was something to do: the run was not finished before.
 
   Raises:
     Interrupted: after SIGTERM or SIGINT, with the state saved.
@@ -63,7 +66,7 @@ def train(
   with lease_lib.owned(
     workdir, asked.lease_seconds, asked.takeover, terminal.message
   ) as lease:
-    _train(experiment, workdir, terminal, lease, asked)
+    return _train(experiment, workdir, terminal, lease, asked)
 
 
 def _train(
@@ -72,7 +75,7 @@ def _train(
   terminal: metrics.Terminal,
   lease: lease_lib.SharedLease,
   asked: Start,
-) -> None:
+) -> bool:
   compiled = CompiledRun(experiment)
   with config_lib.errors_at("config.checkpoints"):
     checkpoints = experiment.checkpoints(workdir / "checkpoints")
@@ -103,7 +106,7 @@ def _train(
         experiment, workdir, start
       ):
         terminal.message(f"{workdir} is finished: step {start} of {start}")
-        return
+        return False
       state = compiled.state_at(start, items)
       notes = resuming.notes(experiment, loop, rewind)
       for line in (f"{k}: {v}" for k, v in notes.items()):
@@ -139,6 +142,7 @@ def _train(
       verdict.record(workdir, experiment, e.step, str(e))
       kept = verdict.kept(checkpoints, monitor.healthy_checkpoint)
       raise health.UnhealthyRun(f"{e} {kept}", e.step) from None
+  return True
 
 
 def evaluate(

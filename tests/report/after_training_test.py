@@ -63,6 +63,7 @@ def test_also_of_a_run_that_is_stopped_as_sick(error, tmp_path, monkeypatch):
       file.rename(workdir / file.name)
     if error is not None:
       raise error
+    return True
 
   monkeypatch.setattr(loop, "train", train)
   config = config_file.load(str(runs.ROOT / runs.TINY))
@@ -72,6 +73,13 @@ def test_also_of_a_run_that_is_stopped_as_sick(error, tmp_path, monkeypatch):
     with pytest.raises(health.UnhealthyRun):
       actions.train(config, tmp_path)
   assert "knn: accuracy" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_nothing_is_said_where_nothing_was_done(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(loop, "train", lambda *args: False)
+  actions.train(config_file.load(str(runs.ROOT / runs.TINY)), tmp_path)
+  assert capsys.readouterr().out == ""
+  assert not (tmp_path / "report.html").exists()
 
 
 def test_nothing_is_written_of_a_run_that_is_cut_off(tmp_path, monkeypatch):
