@@ -23,11 +23,13 @@ from d2v_jax.interchange.huggingface import (
   bert,
   data2vec2,
   exact,
+  hubert,
   roberta,
   speech,
   text,
   vision,
   vit,
+  wav2vec2,
 )
 from d2v_jax.interchange.huggingface.parts import (
   BUFFERS,
@@ -50,7 +52,14 @@ from d2v_jax.objectives import SUB_TREES, ema
 CONFIG = "config.json"
 _ADAPTER = "adapter_config.json"
 # Other encoders, which are read only.
-_ONLY_IN: tuple[types.ModuleType, ...] = (beit, bert, roberta, vit)
+_ONLY_IN: tuple[types.ModuleType, ...] = (
+  beit,
+  bert,
+  hubert,
+  roberta,
+  vit,
+  wav2vec2,
+)
 MODELS = ("teacher", "student")
 _MODULES: dict[str, types.ModuleType] = {
   "vision": vision,

@@ -55,6 +55,20 @@ def speech() -> tuple[Rule, ...]:
   )
 
 
+def wav2vec2() -> tuple[Rule, ...]:
+  """Rules of wav2vec 2.0, with one convolution of positions, weight-normed."""
+  conv = "encoder.pos_conv_embed.conv."
+  newer = f"{conv}parametrizations.weight.original"
+  return (
+    *speech(),
+    Rule(f"{conv}weight_g", "positions/scale0", "scalars"),
+    Rule(f"{conv}weight_v", "positions/kernel0", "conv"),
+    Rule(f"{newer}0", "positions/scale0", "scalars"),
+    Rule(f"{newer}1", "positions/kernel0", "conv"),
+    Rule(f"{conv}bias", "positions/bias0"),
+  )
+
+
 def bert() -> tuple[Rule, ...]:
   """Rules of BERT, with the head of BertForSequenceClassification."""
   types = "embeddings.token_type_embeddings.weight"

@@ -31,7 +31,7 @@ from d2v_jax.interchange.huggingface.parts import (
 )
 from d2v_jax.interchange.model import Foreign
 from d2v_jax.interchange.options import Options
-from d2v_jax.interchange.weights import Arrays, linear, to_torch
+from d2v_jax.interchange.weights import Arrays, Rule, linear, to_torch
 
 MODEL_TYPE = "data2vec-audio"
 PREFIX = "data2vec_audio"
@@ -75,8 +75,10 @@ DEFAULTS: dict[str, Any] = {
   "classifier_proj_size": 256,
   "pad_token_id": 0,
 }
-_HEAD = {_CTC: linear("lm_head", "head/fc1")}
-_HEAD[_CLASSIFIER] = linear("classifier", "head/fc1")
+_HEADS = {
+  "ForCTC": linear("lm_head", "head/fc1"),
+  "ForSequenceClassification": linear("classifier", "head/fc1"),
+}
 # Samples from one frame to the next.
 _LONGEST_STRIDE = 1 << 20
 
@@ -87,22 +89,37 @@ def read(theirs: Incoming) -> Foreign:
   Raises:
     InterchangeError: a field changes the numbers in a way that we have not.
   """
+  return read_as(theirs, _encoder(theirs.config), names.speech())
+
+
+def read_as(
+  theirs: Incoming, encoder: dict[str, Any], rules: tuple[Rule, ...]
+) -> Foreign:
+  """Reads a model whose heads are those of speech models.
+
+  Args:
+    theirs: the model.
+    encoder: arguments of ours.
+    rules: of its names, without a head.
+
+  Raises:
+    InterchangeError: a field changes the numbers in a way that we have not.
+  """
   config, arrays = theirs.config, theirs.arrays
-  encoder = _encoder(config)
   data, notes = audio_processor.read(theirs.folder)
   notes += [
     f"{name}={config[name]} acts in training only, and not here"
     for name in ("feat_proj_dropout", "final_dropout")
     if config.rate(name)
   ]
-  objective = {}
-  if theirs.architecture == _CTC:
+  objective, head = {}, _head(theirs.architecture)
+  if head == "ForCTC":
     columns, labels, more = ctc.read(config, theirs.folder)
     notes += more
     data |= {"labels": labels} if labels else {}
     objective = dict(name="ctc", head=dict(num_outputs=len(columns)))
     arrays = ctc.chosen(arrays, columns, config.integer("vocab_size"))
-  elif theirs.architecture == _CLASSIFIER:
+  elif head:
     config.require("use_weighted_layer_sum", False)
     name, outputs = classifier(config)
     objective = dict(name=name, head=dict(num_outputs=outputs))
@@ -116,7 +133,7 @@ def read(theirs: Incoming) -> Foreign:
     encoder=encoder,
     objective=objective,
     arrays=arrays,
-    rules=(*names.speech(), *_HEAD.get(theirs.architecture, ())),
+    rules=(*rules, *_HEADS.get(head, ())),
     absent=() if masked else ("mask_token",),
     data=data,
     notes=tuple(notes),
@@ -143,7 +160,7 @@ def write(ours: Outgoing) -> Written:
       "(isolate_padding). Encode utterances one by one, or in batches of one "
       "length, for the same numbers."
     )
-  rules = (*names.speech(), *_HEAD.get(ours.architecture, ()))
+  rules = (*names.speech(), *_HEADS.get(_head(ours.architecture), ()))
   arrays, labels = to_torch(ours.params, rules), {}
   if ours.architecture == _CTC:
     labels = {"vocab_size": head.num_outputs}
@@ -191,7 +208,26 @@ def write(ours: Outgoing) -> Written:
   return Written(config, arrays, files, tuple(notes))
 
 
+def _head(architecture: str) -> str:
+  """How the name ends if the head comes along, else ''."""
+  return next((end for end in _HEADS if architecture.endswith(end)), "")
+
+
 def _encoder(config: Options) -> dict[str, Any]:
+  # A single one would be wav2vec 2.0's network, which ours is then.
+  depth = config.integer("num_conv_pos_embeddings", least=2, most=64)
+  kernel = config.integer("conv_pos_kernel_size", least=3, most=4096)
+  return frames_and_layers(config) | dict(
+    position_depth=depth, position_width=kernel * depth
+  )
+
+
+def frames_and_layers(config: Options) -> dict[str, Any]:
+  """Arguments of `speech` that all such models have: convolutions, layers.
+
+  Raises:
+    InterchangeError: a field changes the numbers in a way that we have not.
+  """
   for name in ("hidden_act", "feat_extract_activation"):
     config.require(name, "gelu")
   config.require("add_adapter", False)
@@ -205,15 +241,10 @@ def _encoder(config: Options) -> dict[str, Any]:
   if math.prod(strides) > _LONGEST_STRIDE:
     what = f"it must be strides with a product of at most {_LONGEST_STRIDE}"
     raise config.error("conv_stride", what)
-  # A single one would be wav2vec 2.0's network, which ours is then.
-  depth = config.integer("num_conv_pos_embeddings", least=2, most=64)
-  kernel = config.integer("conv_pos_kernel_size", least=3, most=4096)
   return sizes(config) | dict(
     name="speech",
     conv_layers=tuple(zip(channels, kernels, strides, strict=True)),
     conv_bias=config.flag("conv_bias"),
-    position_depth=depth,
-    position_width=kernel * depth,
     position_groups=config.integer("num_conv_pos_embedding_groups", least=1),
     isolate_padding=False,
     dropout=config.rate("hidden_dropout"),
