@@ -29,6 +29,7 @@ from d2v_jax.interchange.huggingface import (
   text,
   vision,
   vit,
+  vit_mae,
   wav2vec2,
 )
 from d2v_jax.interchange.huggingface.parts import (
@@ -58,6 +59,7 @@ _ONLY_IN: tuple[types.ModuleType, ...] = (
   hubert,
   roberta,
   vit,
+  vit_mae,
   wav2vec2,
 )
 MODELS = ("teacher", "student")

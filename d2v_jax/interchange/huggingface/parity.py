@@ -132,7 +132,8 @@ def network_of(folder: Folder, model: Model) -> Any:
   }
   if config["id2label"] is not None:
     known["num_labels"] = num_labels(config)
-  architecture = getattr(transformers, incoming.architecture)
+  name = getattr(module, "COMPARED_AS", incoming.architecture)
+  architecture = getattr(transformers, name)
   with torch.random.fork_rng(devices=[]):
     network = architecture(architecture.config_class(**known)).eval()
   left_out = module.ARCHITECTURES[incoming.architecture]
