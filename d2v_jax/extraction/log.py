@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from d2v_jax import config as config_lib
-from d2v_jax.extraction.formats import FLOAT, FeatureTable
+from d2v_jax.extraction.feature_table import FLOAT, FeatureTable
 
 
 class Log:

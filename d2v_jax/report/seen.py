@@ -9,9 +9,9 @@ import numpy as np
 
 from d2v_jax.data import pipeline
 from d2v_jax.data.dataset import TrainingExamples
-from d2v_jax.data.layout import TokenInputs, WaveformInputs
+from d2v_jax.data.layout import ImageInputs, TokenInputs, WaveformInputs
 from d2v_jax.report import examples as examples_lib
-from d2v_jax.report.markup import Element, table, tag
+from d2v_jax.report.markup import Element, add, table, tag
 from d2v_jax.report.opened import Opened
 from d2v_jax.report.page import note
 from d2v_jax.report.pictures.drawer import Drawer, Row
@@ -111,11 +111,13 @@ def _figure(opened: Opened, drawer: Drawer, row: Row, name: str) -> Element:
   inputs = opened.dataset.inputs
   masks = np.atleast_2d(row["mask"])[:_MOST_MASKS] if "mask" in row else ()
   made = tag("figure", tag("figcaption", tag("span", name)))
+  pictures = [drawer.hidden(row, mask) for mask in masks]
   # What is hidden of a text can be read.
-  if not len(masks) or not isinstance(inputs, TokenInputs):
-    made.append(drawer.plain(row))
-  for mask in masks:
-    made.append(drawer.hidden(row, mask))
+  if not pictures or not isinstance(inputs, TokenInputs):
+    pictures.insert(0, drawer.plain(row))
+  if len(masks) > 1 and isinstance(inputs, ImageInputs):
+    pictures = [tag("div", *pictures, class_="maps")]
+  add(made, *pictures)
   if len(masks):
     hidden = ", ".join(f"{x.sum()} of {drawer.tokens(row)}" for x in masks)
     made.append(tag("p", f"hidden: {hidden}", class_="small"))

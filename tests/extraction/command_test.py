@@ -7,6 +7,7 @@ import types
 
 import jax
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from PIL import Image
@@ -264,7 +265,7 @@ def test_without_a_teacher_the_student(trained, inputs, tmp_path, capsys):
 
 @pytest.mark.parametrize("pool", ["mean", "tokens"])
 def test_all_formats_say_the_same(pool, trained, inputs, tmp_path):
-  for kind in ("npz", "safetensors", "array_record"):
+  for kind in ("npz", "safetensors", "array_record", "parquet"):
     out = tmp_path / f"x.{kind}"
     given = trained["speech"], inputs["speech"], out, f"--pool={pool}"
     assert run(*given) == 0
@@ -287,9 +288,19 @@ def test_all_formats_say_the_same(pool, trained, inputs, tmp_path):
     np.testing.assert_array_equal(record["features"], each[i])
     assert record["name"] == npz.names[i]
     assert record["label"] == npz.labels[i]
+  table = pq.read_table(tmp_path / "x.parquet")
+  assert json.loads(table.schema.metadata[b"d2v_jax"]) == metadata
+  assert table["name"].to_pylist() == npz.names.tolist()
+  assert table["label"].to_pylist() == npz.labels.tolist()
+  classes = [metadata["class_names"][i] for i in npz.labels]
+  assert table["class"].to_pylist() == classes
+  for found, expected in zip(table["features"].to_pylist(), each, strict=True):
+    np.testing.assert_array_equal(np.array(found, np.float32), expected)
 
 
-@pytest.mark.parametrize("kind", ["npz", "safetensors", "array_record"])
+@pytest.mark.parametrize(
+  "kind", ["npz", "safetensors", "array_record", "parquet"]
+)
 def test_stopped_and_gone_on(
   kind, trained, inputs, tmp_path, monkeypatch, capsys
 ):
