@@ -43,6 +43,7 @@ RESUMABLE = (
   "sharding",
   "encoder.attention",
   "encoder.remat",
+  "data.keep_aspect",
   "data.resampling",
   "data.resize_ratio",
   "data.source.path",

@@ -16,6 +16,7 @@ INPUTS_MADE_WITH = (
   "background",
   "resize_ratio",
   "resampling",
+  "keep_aspect",
   "variance_floor",
   "mean",
   "std",

@@ -43,8 +43,9 @@ class ImageData(Dataset):
     range: the values that become 0 and 255; None for 8 bits.
     background: grey level behind transparent images; None refuses them.
     max_pixels: images of more are refused.
-    resize_ratio: see `ImageEvalTransform`, as the next one.
+    resize_ratio: see `ImageEvalTransform`, as the last one.
     resampling: what images to evaluate are resized with.
+    keep_aspect: whether these keep the ratio of their sides.
   """
 
   inputs: FromRun[ImageInputs]
@@ -56,6 +57,7 @@ class ImageData(Dataset):
   max_pixels: int = MAX_PIXELS
   resize_ratio: float | None = RESIZE_RATIO
   resampling: Resampling = "area"
+  keep_aspect: bool = True
 
   sources: ClassVar[Mapping[str, Callable]] = SOURCES
 
@@ -129,5 +131,9 @@ class ImageData(Dataset):
 
   def _evaluation_transform(self, labels: Labels) -> ImageEvalTransform:
     return ImageEvalTransform(
-      self._side, self.resize_ratio, self.resampling, labels
+      self._side,
+      self.resize_ratio,
+      self.resampling,
+      labels,
+      self.keep_aspect,
     )

@@ -186,6 +186,7 @@ class ImageEvalTransform:
       centre between two pixels is rounded as by the libraries whose filters
       these are, towards the top left; else as torchvision does.
     labels: example -> label, where it has one.
+    keep_aspect: False: both sides are first made round(S * resize_ratio) long.
 
   Raises:
     ValueError: an argument is outside its range.
@@ -197,6 +198,7 @@ class ImageEvalTransform:
   resize_ratio: float | None = RESIZE_RATIO
   resampling: Resampling = "area"
   labels: Labels = dataclasses.field(default_factory=RecordLabel)
+  keep_aspect: bool = True
 
   def __post_init__(self) -> None:
     _check_size("ImageEvalTransform", self.image_size)
@@ -223,6 +225,8 @@ class ImageEvalTransform:
       longer = max(short, int(max(image.shape[:2]) * scale + 1e-6))
       wide = image.shape[1] >= image.shape[0]
       shape = (short, longer) if wide else (longer, short)
+      if not self.keep_aspect:
+        shape = (short, short)
       image = resample(image, shape, self.resampling)
       spare = [side - size for side in shape]
       if self.resampling == "area":

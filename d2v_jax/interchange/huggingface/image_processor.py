@@ -1,7 +1,7 @@
 """Image processors of Hugging Face <-> how our runs prepare images.
 
 Source: the behaviour of transformers' BeitImageProcessor, ViTImageProcessor,
-BitImageProcessor and CLIPImageProcessor.
+DeiTImageProcessor, BitImageProcessor and CLIPImageProcessor.
 """
 
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from d2v_jax.interchange.files import Folder, to_json
 from d2v_jax.interchange.huggingface import preprocessor
 from d2v_jax.interchange.options import Options
 
-_BICUBIC = Image.Resampling.BICUBIC
-_BILINEAR = Image.Resampling.BILINEAR
+_BICUBIC = int(Image.Resampling.BICUBIC)
+_BILINEAR = int(Image.Resampling.BILINEAR)
 _EVERY = {
   "do_resize": True,
   "do_center_crop": False,
@@ -39,6 +39,7 @@ _CENTRE = {
 _KINDS: dict[str, dict[str, Any]] = {
   "Beit": {"resample": _BICUBIC},
   "ViT": {"resample": _BILINEAR},
+  "DeiT": {"resample": _BICUBIC, "do_center_crop": True, "size": 256},
   "Bit": _CENTRE,
   "CLIP": _CENTRE,
 }
@@ -106,12 +107,12 @@ def read(
     scale *= config.numbers("rescale_factor", 1, above=0.0)[0]
   if abs(scale - 1) > 1e-6:  # more than the last digits of a float
     mean, std = (tuple(x / scale for x in values) for values in (mean, std))
-  ratio, notes = _resize_ratio(config, image_size)
+  data, notes = _resizing(config, image_size)
   names = {kind.value: kind.name.lower() for kind in Image.Resampling}
   number = config.integer("resample")
   if number not in names:
     raise config.error("resample", f"Pillow has only {_listed(names)}")
-  data = {"resize_ratio": ratio, "resampling": names[number]}
+  data["resampling"] = names[number]
   return dict(mean=mean, std=std), data, notes
 
 
@@ -132,6 +133,12 @@ def write(
     for k in ("mean", "std")
   )
   ratio = data.get("resize_ratio", RESIZE_RATIO)
+  size: dict[str, int] = square
+  if ratio is not None:
+    larger = round(side * ratio)
+    size = dict(shortest_edge=larger)
+    if not data.get("keep_aspect", True):
+      size = dict(height=larger, width=larger)
   resampling = data.get("resampling", "area")
   notes = []
   if resampling == "area":
@@ -146,7 +153,7 @@ def write(
     image_processor_type="CLIPImageProcessor",
     do_convert_rgb=channels == 3,
     do_resize=True,
-    size=square if ratio is None else dict(shortest_edge=round(side * ratio)),
+    size=size,
     resample=int(Image.Resampling[resampling.upper()]),
     do_center_crop=ratio is not None,
     crop_size=square,
@@ -174,8 +181,10 @@ def _with_defaults(config: Options) -> Options:
   return Options({**defaults, **given}, config.where)
 
 
-def _resize_ratio(config: Options, side: int) -> tuple[float | None, list[str]]:
-  """config.data.resize_ratio for images of the model's size, and notes."""
+def _resizing(
+  config: Options, side: int
+) -> tuple[dict[str, float | bool | str | None], list[str]]:
+  """config.data of resizing to images of the model's size, and notes."""
   crops = config.flag("do_center_crop")
   if crops and _sides(config, "crop_size", True) != (side, side):
     raise config.error("crop_size", f"the model has images of {side} pixels")
@@ -185,21 +194,32 @@ def _resize_ratio(config: Options, side: int) -> tuple[float | None, list[str]]:
         "do_resize", "this library resizes images before it takes the middle"
       )
     note = f"there images must be of {side} pixels; here others are resized"
-    return None, [note]
+    return {"resize_ratio": None}, [note]
   size = _sides(config, "size", config.flag("default_to_square"))
+  if size == (side, side):
+    return {"resize_ratio": None}, []
   if isinstance(size, tuple):
-    if size != (side, side):
+    larger = size[0]
+    if not crops or size != (larger, larger) or larger < side:
       raise config.error("size", f"the model has images of {side} pixels")
-    return None, []
+    data = _ratio(config, larger, side)
+    return {**data, "keep_aspect": False}, []
   if not crops:
     raise config.error(
       "do_center_crop", "what only has its shorter side resized is no square"
     )
+  return _ratio(config, size, side), []
+
+
+def _ratio(
+  config: Options, size: int, side: int
+) -> dict[str, float | bool | str | None]:
+  """config.data.resize_ratio where images first become of a larger size."""
   if not side <= size <= 10 * side:
     raise config.error(
       "size", f"the shorter side must be {side} to {10 * side} pixels"
     )
-  return size / side, []
+  return {"resize_ratio": size / side}
 
 
 def _sides(config: Options, name: str, square: bool) -> tuple[int, int] | int:

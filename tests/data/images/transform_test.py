@@ -242,6 +242,20 @@ def test_errors(changes, message):
 
 
 @pytest.mark.parametrize("shape", [(97, 61), (40, 33), (64, 65)])
+def test_evaluation_of_a_squeezed_image(shape):
+  image = picture(*shape)
+  squeezed = Image.fromarray(image).resize((45, 45), Image.Resampling.BICUBIC)
+  expected = squeezed.crop((6, 6, 38, 38))  # (45 - 32) // 2
+  transform = image_transform.ImageEvalTransform(
+    32, 45 / 32, "bicubic", keep_aspect=False
+  )
+  made = transform({"image": image})["inputs"]
+  np.testing.assert_allclose(
+    made.astype(int), np.asarray(expected).astype(int), atol=1
+  )
+
+
+@pytest.mark.parametrize("shape", [(97, 61), (40, 33), (64, 65)])
 @pytest.mark.parametrize("name", ["bilinear", "bicubic"])
 def test_evaluation_with_a_filter_of_pillow(shape, name):
   image = picture(*shape)

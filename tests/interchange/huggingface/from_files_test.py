@@ -30,6 +30,10 @@ PROCESSORS = {
     "ViTImageProcessor",
     dict(size=SQUARE, resample=2, do_normalize=False),
   ),
+  "middle of a square": (
+    "DeiTImageProcessorPil",
+    dict(size={"height": 37, "width": 37}, crop_size=SQUARE),
+  ),
   "middle": (
     "CLIPImageProcessor",
     dict(size={"shortest_edge": 37}, crop_size=SQUARE, do_convert_rgb=True),
@@ -174,7 +178,10 @@ def exec_alone(code, names):
   [
     ("pretrained", {"resize_ratio": None, "resampling": "bicubic"}),
     ("pretrained", {"resize_ratio": 1.3, "resampling": "bilinear"}),
-    ("second", {"resize_ratio": 1.3, "resampling": "bilinear"}),
+    (
+      "second",
+      {"resize_ratio": 1.3, "resampling": "bilinear", "keep_aspect": False},
+    ),
   ],
 )
 def test_card_of_images(tmp_path, photos, kind, data):

@@ -78,6 +78,9 @@ def test_images_are_resized_as_theirs(exported, fields, ratio, resampling):
     ({"do_resize": False}, "do_resize=False: .* before it takes the middle"),
     ({"resample": 9}, r"resample=9: Pillow has only 0 \(nearest\)"),
     ({"do_flip_channel_order": True}, "do_flip_channel_order=True: it is not"),
+    ({"size": SQUARE | {"height": 20}}, "the model has images of 16 pixels"),
+    ({"size": {"height": 12, "width": 12}}, "the model has images of 16"),
+    ({"size": {"height": 170, "width": 170}}, "must be 16 to 160 pixels"),
     ({"pad_size": 8}, "pad_size=8: it is not known what this field does"),
     ({"image_processor_type": "DonutImageProcessor"}, "only BeitImageProcess"),
   ],
@@ -87,6 +90,21 @@ def test_what_changes_images_otherwise_is_refused(exported, fields, message):
   edit(folder, NAME, **fields)
   with pytest.raises(InterchangeError, match=message):
     huggingface.read(folder)
+
+
+@pytest.mark.parametrize("size", [24, {"height": 24, "width": 24}])
+def test_both_sides_are_resized_before_the_middle_is_taken(exported, size):
+  folder = exported("vision")
+  content = {"image_processor_type": "DeiTImageProcessor"}
+  content |= {"crop_size": 16, "size": size}
+  (folder / NAME).write_text(json.dumps(content))
+  model = huggingface.read(folder)
+  assert model.data == {
+    "resize_ratio": 1.5,
+    "keep_aspect": False,
+    "resampling": "bicubic",
+  }
+  assert model.encoder["mean"] == (0.5,)
 
 
 def test_what_is_harmless(exported):
@@ -106,6 +124,10 @@ def test_what_is_harmless(exported):
     (
       {"resize_ratio": None, "resampling": "bilinear"},
       dict(size=SQUARE, resample=2, do_center_crop=False),
+    ),
+    (
+      {"resize_ratio": 1.25, "keep_aspect": False, "resampling": "bicubic"},
+      dict(size={"height": 20, "width": 20}, do_center_crop=True),
     ),
   ],
 )
