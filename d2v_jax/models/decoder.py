@@ -17,20 +17,23 @@ from d2v_jax.models.convolution import grouped_conv
 from d2v_jax.models.dense_layers import INITIAL, dense
 from d2v_jax.models.encoder import Batch, EncoderOutput
 from d2v_jax.models.initializers import torch_uniform
-from d2v_jax.models.layers import gelu, plain_layer_norm
+from d2v_jax.models.layers import gelu
+from d2v_jax.models.plain_norms import layer_norm
 from d2v_jax.models.positions import sincos_positions
+from d2v_jax.models.remat import inputs_kept
 from d2v_jax.models.visible import NOISE_STD
 
-_EPS = 1e-5
 POSITIONS = ("none", "hidden", "all")
-
 
 # x [B, N, ...] with values [B, V, ...] at indices [B, V], example by example.
 _scatter = jax.vmap(lambda x, index, values: x.at[index].set(values))
 
 
-class _GroupedConv(nn.Module):
-  """`grouped_conv` with a bias and PyTorch's initial values."""
+class _Layer(nn.Module):
+  """Convolution, LayerNorm without parameters, GELU.
+
+  In the compute dtype; initial values are PyTorch's.
+  """
 
   width: int
   kernel: int
@@ -45,7 +48,14 @@ class _GroupedConv(nn.Module):
     kernel = self.param("kernel", init, (*taps, channels, self.width))
     bias = self.param("bias", init, (self.width,))
     y, kernel = (a.astype(self.compute_dtype) for a in (x, kernel))
-    return grouped_conv(y, kernel, self.groups).astype(x.dtype) + bias
+    y = grouped_conv(y, kernel, self.groups)
+    return inputs_kept(_activated, self.compute_dtype)(y, bias)
+
+
+def _activated(x, bias):
+  """Bias, norm over channels and GELU of x [..., C]."""
+  y = layer_norm(x.astype(bias.dtype) + bias)
+  return gelu(y.astype(x.dtype))
 
 
 class _Convolutions(nn.Module):
@@ -68,14 +78,14 @@ class _Convolutions(nn.Module):
     for i in range(self.layers):
       if padding is not None:
         x = jnp.where(padding[..., None], 0.0, x)
-      y = _GroupedConv(
+      y = _Layer(
         self.width,
         self.kernel,
         self.groups,
         self.compute_dtype,
         name=f"conv{i}",
       )(x.reshape(batch, *space, x.shape[-1]))  # [B, H, W, C], or [B, N, C]
-      y = gelu(plain_layer_norm(_EPS)(y)).reshape(batch, length, self.width)
+      y = y.astype(x.dtype).reshape(batch, length, self.width)
       x = x + y if self.residual and x.shape == y.shape else y
     hidden = (2 * self.width,) * (self.projection_layers - 1)
     for i, size in enumerate((*hidden, width)):

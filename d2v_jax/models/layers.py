@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 
 def layer_norm(eps: float, name: str) -> nn.LayerNorm:
@@ -10,11 +11,9 @@ def layer_norm(eps: float, name: str) -> nn.LayerNorm:
   return nn.LayerNorm(epsilon=eps, use_fast_variance=False, name=name)
 
 
-def plain_layer_norm(eps: float) -> nn.LayerNorm:
-  """`layer_norm` without parameters."""
-  return nn.LayerNorm(
-    epsilon=eps, use_bias=False, use_scale=False, use_fast_variance=False
-  )
+def is_half(dtype: DTypeLike) -> bool:
+  """Whether a dtype has 16 bits."""
+  return jnp.dtype(dtype) in (jnp.bfloat16, jnp.float16)
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -24,7 +23,7 @@ def gelu(x: jax.Array) -> jax.Array:
   operation; erfc, which float32 needs for the digits of its left tail, costs
   them two polynomials and a pass over the array more.
   """
-  if x.dtype not in (jnp.bfloat16, jnp.float16):
+  if not is_half(x.dtype):
     return jax.nn.gelu(x, approximate=False)
   exact = x.astype(jnp.float32)
   y = 0.5 * exact * (1.0 + jax.lax.erf(exact * 0.5**0.5))

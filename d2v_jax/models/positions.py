@@ -11,7 +11,9 @@ from jax.typing import DTypeLike
 from d2v_jax.models import checks
 from d2v_jax.models.convolution import grouped_conv
 from d2v_jax.models.initializers import torch_uniform
-from d2v_jax.models.layers import gelu, plain_layer_norm
+from d2v_jax.models.layers import gelu
+from d2v_jax.models.plain_norms import layer_norm
+from d2v_jax.models.remat import inputs_kept
 
 # Last entries of a relative position table, for pairs with the CLS token.
 CLS_ENTRIES = 3
@@ -156,11 +158,16 @@ class ConvPositions(nn.Module):
         x = jnp.where(padding[..., None], 0.0, x)
       kernel, bias = self._weights(i, width)
       x, kernel = (a.astype(self.compute_dtype) for a in (x, kernel))
-      x = grouped_conv(x, kernel, self.groups).astype(dtype) + bias
-      if not self.weight_norm:
-        x = plain_layer_norm(1e-5)(x)
-      x = gelu(x)
-    return x
+      x = grouped_conv(x, kernel, self.groups)  # [B, N, D]
+      x = inputs_kept(self._activated, self.compute_dtype)(x, bias)
+    return x.astype(dtype)
+
+  def _activated(self, x, bias):
+    """Bias, norm and GELU of x [B, N, D]."""
+    y = x.astype(bias.dtype) + bias
+    if not self.weight_norm:
+      y = layer_norm(y)
+    return gelu(y.astype(x.dtype))
 
   def _weights(self, i, width):
     """Kernel [k, D / groups, D] and bias [D] of convolution i."""

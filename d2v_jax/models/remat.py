@@ -5,6 +5,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from jax.typing import DTypeLike
+
+from d2v_jax.models.layers import is_half
 
 # What attention hands to its last product, under this name.
 MIXED = "mixed"
@@ -29,3 +32,18 @@ def rematerialised(module: type[nn.Module], policy: str) -> type[nn.Module]:
     return module
   # prevent_cse=False is right only inside a scan, where it costs nothing.
   return nn.remat(module, prevent_cse=False, policy=POLICIES[policy])
+
+
+def inputs_kept(
+  function: Callable[..., jax.Array], dtype: DTypeLike
+) -> Callable[..., jax.Array]:
+  """A function behind a convolution, such as a norm and an activation.
+
+  In half precision the backward pass computes it again from its inputs:
+  otherwise several arrays of that size in float32 were kept.
+
+  Args:
+    function: of arrays.
+    dtype: of the convolution.
+  """
+  return jax.checkpoint(function) if is_half(dtype) else function

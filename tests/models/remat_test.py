@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from d2v_jax.models.decoder import ConvDecoder
 from d2v_jax.models.vision import vit
 
 SIZE = {"image_size": 16, "patch_size": 4, "cls_token": False}
@@ -47,3 +48,24 @@ def test_what_is_kept_of_each_layer(policy, attention, widths, logits):
   else:
     assert found == sorted(widths)
   assert ((DEPTH, BATCH, HEADS, TOKENS, TOKENS) in shapes) == logits
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_what_is_kept_behind_convolutions(dtype):
+  """In half precision what goes in and what comes out, and no more."""
+  layers, tokens = 3, np.zeros((BATCH, TOKENS, WIDTH), np.float32)
+  decoder = ConvDecoder(
+    width=WIDTH, layers=layers, groups=2, compute_dtype=dtype
+  )
+  params = jax.eval_shape(decoder.init, jax.random.key(0), tokens)
+
+  def kept(params):
+    return jax.vjp(lambda p: decoder.decode(p, tokens), params)[1]
+
+  arrays = jax.tree.leaves(jax.eval_shape(kept, params))
+  large = [x.dtype.name for x in arrays if x.size == tokens.size]
+  if dtype == "float32":
+    assert len(large) > 2 * layers
+  else:
+    # And the input of the map at the end.
+    assert large == ["bfloat16"] * (2 * layers + 1)
