@@ -52,12 +52,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(folder: str, overrides: Sequence[tuple[str, str]]) -> int:
   import ml_collections
-  from etils import epath
 
   from d2v_jax import compilation_cache, config_file
-  from d2v_jax.training import bad_steps, build, quiet, replayed_step
+  from d2v_jax.training import (
+    bad_steps,
+    build,
+    checkpoint_files,
+    quiet,
+    replayed_step,
+  )
 
-  bundle = epath.Path(folder).resolve()
+  bundle = checkpoint_files.absolute(folder)
   bad = bad_steps.read(bundle)
   config = ml_collections.ConfigDict(bad.config)
   for path, value in overrides:

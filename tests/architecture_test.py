@@ -133,6 +133,8 @@ def test_tests_lie_as_the_package_does():
 WHOLE = {
   "architecture_test.py",
   "bounds_test.py",
+  "bucket_test.py",
+  "cluster_scripts_test.py",
   "configs_test.py",
   "distributed_test.py",
   "docs_test.py",

@@ -41,6 +41,7 @@ def start(
   count=1,
   signum=signal.SIGKILL,
   report=None,
+  variables=None,
 ):
   """Starts `main --config=TINY --workdir=... ARGUMENTS` through tests.child."""
   report = report or f"{workdir}.report"
@@ -49,7 +50,7 @@ def start(
   return subprocess.Popen(
     [*command, f"--workdir={workdir}", *arguments],
     cwd=ROOT,
-    env=environment(devices),
+    env=environment(devices) | (variables or {}),
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,

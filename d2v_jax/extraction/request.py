@@ -18,7 +18,7 @@ from d2v_jax.extraction.compute import Wanted
 from d2v_jax.extraction.examples import Examples
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.pretrained import Pretrained
-from d2v_jax.training import fingerprint, provenance
+from d2v_jax.training import checkpoint_files, fingerprint, provenance
 
 MAX_SECONDS = 60.0
 ONLY_FOR = {
@@ -136,7 +136,7 @@ def describe(
     stat = os.stat(args.input)
     stamp = f"{stat.st_size} {stat.st_mtime_ns}"
   return {
-    "run": str(model.run.resolve()),
+    "run": str(checkpoint_files.absolute(model.run)),
     "step": model.step,
     "modality": model.modality,
     "model": wanted.model,

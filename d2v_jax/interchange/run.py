@@ -16,7 +16,12 @@ from d2v_jax.interchange.files import write_all
 from d2v_jax.interchange.model import Model
 from d2v_jax.interchange.weights import InterchangeError
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.training import checkpoint, provenance, stored_items
+from d2v_jax.training import (
+  checkpoint,
+  checkpoint_files,
+  provenance,
+  stored_items,
+)
 
 _OWN_FILES = ("run.json", "checkpoints")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -82,7 +87,7 @@ def write(
   Raises:
     ValueError: the workdir holds something, or cannot be written.
   """
-  workdir = epath.Path(workdir).resolve()
+  workdir = checkpoint_files.absolute(workdir)
   require_free(workdir)
   # It is written beside its place, and moved there when it is whole.
   unfinished = workdir.parent / f".{workdir.name}.unfinished-{os.getpid()}"

@@ -90,7 +90,7 @@ class Checkpoints:
     keep_every: int | None = None,
   ) -> None:
     check_counts(keep_latest, keep_every)
-    self.directory = epath.Path(directory).resolve()
+    self.directory = files.absolute(directory)
     self.damaged: list[tuple[str, str]] = []
     self._unsure: int | None = None  # the step that may be being saved
     trial = self.directory / f".writable-{jax.process_index()}"
@@ -275,6 +275,10 @@ class Checkpoints:
       if jax.process_index() != 0:
         return
       folder.mkdir(parents=True, exist_ok=True)
+      if "://" in str(folder):
+        # In a bucket there is no folder in which there is nothing, and nothing
+        # can be moved there.
+        (folder / ".folder").write_text("")
       target, n = folder / str(step), 0
       while target.exists():
         n += 1

@@ -74,6 +74,13 @@ def newest_valid(
   )
 
 
+def absolute(directory: epath.PathLike) -> epath.Path:
+  """A folder by a path that holds wherever the process goes."""
+  path = epath.Path(directory)
+  # A bucket's name is no folder under the current one.
+  return path if "://" in str(path) else path.resolve()
+
+
 def steps_on_disk(directory: epath.Path) -> list[int]:
   """Steps of the checkpoints in a folder, newest first."""
   if not directory.exists():

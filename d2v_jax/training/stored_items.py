@@ -93,7 +93,7 @@ def _newest(
   read: Callable[[epath.Path], T],
   step: int | None,
 ) -> tuple[int, T]:
-  newest = files.newest_valid(epath.Path(directory).resolve(), read, [], step)
+  newest = files.newest_valid(files.absolute(directory), read, [], step)
   if newest is None:
     raise ValueError(
       f"no checkpoint in {directory}; give the folder whose subfolders are "

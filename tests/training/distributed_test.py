@@ -1,6 +1,7 @@
 """Two processes on this machine, each with two simulated devices."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -150,6 +151,32 @@ def test_one_processs_run_goes_on_in_two(pair, tmp_path, single):
 def test_what_is_wrong_is_told_and_nobody_hangs(pair, tmp_path):
   for status, _, err in pair(tmp_path / "run", "--config.num_devices=2"):
     assert status == 2
+    assert "config.num_devices: several processes use all 4 devices" in err
+
+
+@pytest.mark.slow
+def test_processes_find_each_other_by_slurms_variables(tmp_path):
+  both = runs.finish(
+    *(
+      runs.start(
+        "--distributed",
+        "--config.num_devices=2",
+        workdir=tmp_path / "run",
+        devices=2,
+        variables={
+          # JAX makes the port of it.
+          "SLURM_JOB_ID": str(os.getpid()),
+          "SLURM_STEP_NODELIST": "localhost",
+          "SLURM_NTASKS": "2",
+          "SLURM_PROCID": str(i),
+          "SLURM_LOCALID": str(i),
+        },
+      )
+      for i in range(2)
+    )
+  )
+  for status, _, err in both:
+    assert status == 2, err
     assert "config.num_devices: several processes use all 4 devices" in err
 
 
