@@ -100,7 +100,7 @@ def _run(
     from d2v_jax.report import of_data
 
     made = of_data.page(flags.config, config, page(found))
-    pathlib.Path(flags.output).write_text(made.html(), encoding="utf-8")
+    pathlib.Path(flags.output).write_text(made.html())
   return bad_input.EXIT_STATUS if found.stops else 0
 
 

@@ -13,7 +13,6 @@ unless JAX_PLATFORMS says otherwise.
 
 import argparse
 import os
-import pathlib
 from collections.abc import Sequence
 
 from d2v_jax import bad_input
@@ -80,18 +79,20 @@ def _positive(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
-  from d2v_jax.report import of_runs, picture_files
+  from etils import epath
 
-  default = os.path.join(args.runs[0], "report.html")
-  output = pathlib.Path(args.output or default)
+  from d2v_jax.report import of_runs, picture_files
+  from d2v_jax.report.after_training import FILE
+
+  output = epath.Path(args.output or epath.Path(args.runs[0]) / FILE)
   page = of_runs.page(args.runs, args.examples)
   text = page.html()
-  output.write_text(text, encoding="utf-8")
-  print(f"wrote {output}: {len(text.encode()) / 1e6:.2f} MB")
+  output.write_text(text)
+  print(f"wrote {output}: {len(text) / 1e6:.2f} MB")
   if args.pictures:
-    folder = pathlib.Path(args.pictures)
+    folder = epath.Path(args.pictures)
     folder.mkdir(parents=True, exist_ok=True)
     files = picture_files.files(page)
     for name, picture in files.items():
-      (folder / name).write_text(picture, encoding="utf-8")
+      (folder / name).write_text(picture)
     print(f"wrote {len(files)} pictures (SVG) to {folder}")

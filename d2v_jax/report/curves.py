@@ -76,6 +76,12 @@ def health(runs: Sequence[Stored]) -> Section:
 
 def evaluations(runs: Sequence[Stored]) -> Section:
   """What evaluators measured, beside what it is compared with."""
+  once = [name for run in runs for name in run.names if is_result(name)]
+  if once and not any(len(run.points(x)) > 1 for run in runs for x in once):
+    return missing(
+      "Evaluations",
+      "All was measured once, so there are no curves; Results has the numbers.",
+    )
   return _section("Evaluations", runs, is_result)
 
 

@@ -22,6 +22,8 @@ from d2v_jax.report.stored import Stored
 
 # What the first batch of a run depends on.
 _OF_DATA = ("data", "seed", "batch_size", "modality", "encoder")
+# Pictures of more would make a page of more than three megabytes.
+_MOST_RUNS = 3
 _SEEN = "What the network sees"
 # What shows a network: title -> content.
 OF_NETWORK: dict[str, Callable[[Network], list[Element]]] = {
@@ -66,7 +68,7 @@ def _pictures(runs: Sequence[Stored], learned: int | None) -> list[Section]:
     return [missing(title, reason) for title in (_SEEN, *OF_NETWORK)]
   sections = []
   shown = set()
-  for run in runs:
+  for run in runs[:_MOST_RUNS]:
     ending = f": {run.label}" if len(runs) > 1 else ""
     part = functools.cache(functools.partial(_network, run, learned))
     # Of the same data once.
@@ -78,6 +80,12 @@ def _pictures(runs: Sequence[Stored], learned: int | None) -> list[Section]:
     for title, content in OF_NETWORK.items():
       show = functools.partial(_of_network, part, content)
       sections.append(attempt(f"{title}{ending}", show))
+  if others := [run.label for run in runs[_MOST_RUNS:]]:
+    reason = (
+      f"Pictures are of the first {_MOST_RUNS} runs only; of "
+      f"{', '.join(others)} `d2v report` makes them one by one."
+    )
+    sections.append(missing("Pictures of the other runs", reason))
   return sections
 
 

@@ -74,7 +74,7 @@ class Page:
   sections: list[Section]
 
   def html(self) -> str:
-    """The whole page."""
+    """The whole page, in ASCII, so that it can be written and read as any."""
     links = (tag("a", x.title, href=f"#{x.id}") for x in self.sections)
     parts = (
       tag("section", tag("h2", x.title), *x.content, id=x.id)
@@ -101,7 +101,8 @@ class Page:
       ),
       lang="en",
     )
-    return f"<!DOCTYPE html>\n{written(document)}\n"
+    text = f"<!DOCTYPE html>\n{written(document)}\n"
+    return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def hatching() -> Element:

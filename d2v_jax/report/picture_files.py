@@ -159,4 +159,4 @@ def _file(drawn: list[Element], width: float, height: float, told: str) -> str:
     height=f"{height:g}",
     role="img",
   )
-  return ElementTree.tostring(whole, encoding="unicode") + "\n"
+  return ElementTree.tostring(whole).decode("ascii") + "\n"

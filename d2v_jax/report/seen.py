@@ -33,6 +33,8 @@ def content(opened: Opened, drawer: Drawer) -> list[Element]:
     ValueError: the data cannot be read.
     OSError: likewise.
   """
+  if "batch_size" not in opened.config:
+    raise ValueError("nothing is trained here: config.batch_size is missing.")
   examples = opened.dataset.training()
   rows, names = first_rows(opened, examples)
   figures = [

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ class Stored:
     config: what it was built from.
     starts: of its processes, the first one first.
     lines: of metrics.jsonl, by step.
-    evaluation: of evaluation.json; {} where there is none.
+    evaluation: of evaluation.json, with the step; {} where there is none.
     references: evaluator -> reference -> its metrics.
   """
 
@@ -34,8 +35,13 @@ class Stored:
   references: Mapping[str, Mapping[str, Mapping[str, float]]]
 
   def points(self, name: str) -> list[tuple[float, float]]:
-    """(step, value) of a metric, where it was written."""
-    return [(x["step"], x[name]) for x in self.lines if name in x]
+    """(step, value) of a metric: as it was logged, and evaluated later."""
+    found = [(x["step"], x[name]) for x in self.lines if name in x]
+    later = self.evaluation.get("step")
+    is_newer = later is not None and all(step < later for step, _ in found)
+    if name in self.evaluation and is_newer:
+      found.append((self.evaluation["step"], self.evaluation[name]))
+    return found
 
   def last(self, name: str) -> float:
     """The newest value of a metric; NaN where there is none."""
@@ -76,7 +82,8 @@ def read(workdir: epath.PathLike, label: str = "") -> Stored:
 
 def labels(workdirs: Sequence[str]) -> list[str]:
   """The shortest ends of paths by which they are told apart."""
-  parts = [epath.Path(x).parts for x in workdirs]
+  whole = (x if "://" in x else os.path.abspath(x) for x in workdirs)
+  parts = [epath.Path(x).parts for x in whole]
   for size in range(1, max(map(len, parts)) + 1):
     found = ["/".join(x[-size:]) for x in parts]
     if len(set(found)) == len(found):

@@ -1,5 +1,6 @@
 """The command writes the page, or says what is wrong."""
 
+import html
 import re
 import shutil
 import subprocess
@@ -126,6 +127,21 @@ def test_a_browser_shows_it(browser, workdirs_of_networks, tmp_path):
   # The first line of charts, as page.css has it.
   assert (0x00, 0x72, 0xB2) in colours["light"]
   assert (0x6C, 0xBD, 0xF0) in colours["dark"]
+
+
+def test_of_many_runs_some_have_pictures(tmp_path):
+  folders = [workdirs.write(tmp_path / f"run{i}") for i in range(5)]
+  assert command.main([*map(str, folders), f"--output={tmp_path}/x.html"]) == 0
+  page = (tmp_path / "x.html").read_text()
+  assert page.count("<h2>Nearest neighbours") == 3
+  assert "first 3 runs only; of run3, run4 `d2v report`" in page
+
+
+def test_a_page_is_ascii(tmp_path):
+  one = workdirs.write(tmp_path / "日本語")
+  assert command.main([str(one)]) == 0
+  page = (one / "report.html").read_bytes().decode("ascii")
+  assert "日本語" in html.unescape(page)
 
 
 def test_it_lies_in_the_run(tmp_path):

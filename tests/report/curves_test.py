@@ -1,5 +1,7 @@
 """What was logged is drawn, each number once, and nothing else."""
 
+import json
+
 import numpy as np
 
 from d2v_jax.report import curves, stored
@@ -76,6 +78,19 @@ def test_several_runs_are_overlaid(tmp_path):
   first, second = points(figures(curves.training(runs))["loss"])
   np.testing.assert_allclose(first, [(50, 2.0), (100, 1.5)], atol=0.02)
   np.testing.assert_allclose(second, [(50, 4.0), (100, 3.0)], atol=0.02)
+
+
+def test_a_probe_is_measured_once(tmp_path):
+  folder = workdirs.write(tmp_path / "one", lines=[])
+  measured = {"step": 7, "layer_curve/layer_00": 0.5, "knn/accuracy": 0.25}
+  (folder / "evaluation.json").write_text(json.dumps(measured))
+  run = stored.read(folder)
+  assert "All was measured once" in workdirs.text_of(
+    *curves.evaluations([run]).content
+  )
+  made = figures(curves.health([run]))["layer curve: layer by layer"]
+  titles = [x.text for x in made.iter("title")]
+  assert titles == ["layer 0, step 7: 0.5"]
 
 
 def test_what_is_missing_says_why(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import pytest
 
@@ -26,6 +27,9 @@ def test_a_later_evaluation_counts(tmp_path):
   (folder / "evaluation.json").write_text(text)
   run = stored.read(folder)
   assert run.last("knn/accuracy") == 0.5
+  # Of the step that was logged already, and of one that was not.
+  assert run.points("knn/accuracy") == [(0, 0.25), (100, 0.75)]
+  assert run.points("wer/rate") == [(100, 0.1)]
   assert "wer/rate" in run.names
 
 
@@ -49,3 +53,5 @@ def test_labels():
   assert stored.labels(["runs/a", "runs/b/"]) == ["a", "b"]
   assert stored.labels(["x/run", "y/run"]) == ["x/run", "y/run"]
   assert stored.labels(["a", "a"]) == ["a (1)", "a (2)"]
+  assert stored.labels(["."]) == [os.path.basename(os.getcwd())]
+  assert stored.labels(["gs://x/runs/a"]) == ["a"]

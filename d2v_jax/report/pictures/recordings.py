@@ -12,6 +12,7 @@ from d2v_jax.report.pictures.encoded import picture
 
 _WIDTH, _HEIGHT = 330, 36
 _STRIP = 10
+_COLUMNS = 220
 _MOST_CHANNELS = 6
 
 
@@ -115,14 +116,15 @@ def _spans(mask: np.ndarray, kind: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _envelope(samples: np.ndarray, top: float) -> str:
-  """A line up and down between the lowest and the highest of each column."""
+  """A line through samples, or of many the range of each column."""
   most = max(float(np.abs(samples).max(initial=0)), 1e-9)
-  middle, half = top + _HEIGHT / 2, _HEIGHT / 2 - 2
-  columns = min(len(samples), 2 * _WIDTH)
-  parts = np.array_split(samples, columns)
-  points = []
-  for i, part in enumerate(parts):
-    x = (i + 0.5) * _WIDTH / columns
-    for value in dict.fromkeys((part.max(), part.min())):
-      points.append(f"{x:.1f} {middle - half * value / most:.1f}")
-  return "M" + "L".join(points)
+  y = top + _HEIGHT / 2 - (_HEIGHT / 2 - 2) * samples / most
+  columns = min(len(samples), _COLUMNS)
+  x = (np.arange(columns) + 0.5) * _WIDTH / columns
+  if columns == len(samples):
+    points = (f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))
+    return "M" + "L".join(points)
+  parts = np.array_split(y, columns)
+  ranges = ((float(part.max()) + 0.3, float(part.min())) for part in parts)
+  bars = zip(x, ranges, strict=True)
+  return "".join(f"M{a:.1f} {low:.1f}V{high:.1f}" for a, (low, high) in bars)

@@ -70,6 +70,6 @@ def test_photographs_are_small():
   pixels[..., 0] = 200
   made = cells.drawn(pixels, "x")
   found = pixels_of(made)
-  assert found.shape == (224, 112, 3)
+  assert found.shape == (160, 80, 3)
   np.testing.assert_allclose(found.mean((0, 1)), [0, 0, 200], atol=3)
   assert made.get("viewBox") == "0 0 60 120"

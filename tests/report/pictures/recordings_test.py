@@ -1,5 +1,7 @@
 """Spans of waveforms are as long as the frames that they stand for."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,18 @@ def test_the_wave_is_that_of_the_samples():
   np.testing.assert_allclose(np.diff(x), 3.3, atol=0.11)  # of 330 pixels
   expected = 18 - 16 * samples / np.abs(samples).max()
   np.testing.assert_allclose(y, expected, atol=0.06)
+
+
+def test_many_samples_are_drawn_as_ranges():
+  samples = np.random.default_rng(0).normal(size=2200).astype(np.float32)
+  example = {"inputs": samples, "padding": np.zeros(220, bool)}
+  path = RecordingDrawer(INPUTS).plain(example).find("path").get("d")
+  bars = [re.split("[ V]", x) for x in path[1:].split("M")]
+  x, low, high = np.array(bars, float).T
+  np.testing.assert_allclose(np.diff(x), 1.5, atol=0.11)
+  y = 18 - 16 * samples.reshape(220, 10) / np.abs(samples).max()
+  np.testing.assert_allclose(high, y.min(1), atol=0.06)
+  np.testing.assert_allclose(low, y.max(1) + 0.3, atol=0.06)
 
 
 def test_channels_are_below_one_another():
