@@ -125,6 +125,6 @@ def _envelope(samples: np.ndarray, top: float) -> str:
     points = (f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))
     return "M" + "L".join(points)
   parts = np.array_split(y, columns)
-  ranges = ((float(part.max()) + 0.3, float(part.min())) for part in parts)
+  ranges = ((float(np.max(p)) + 0.3, float(np.min(p))) for p in parts)
   bars = zip(x, ranges, strict=True)
   return "".join(f"M{a:.1f} {low:.1f}V{high:.1f}" for a, (low, high) in bars)
