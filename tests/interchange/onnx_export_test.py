@@ -63,7 +63,7 @@ def test_numbers_of_any_batch_and_length(written, modality, kind):
   if "ema" in model.objective:
     params = {k: v for k, v in params.items() if k not in ("head", "decoder")}
   ours = onnx_check.own(model, params)
-  for batch, length in ((1, 1), (2, 7), (4, 11)):
+  for batch, length in ((1, 1), (4, 11)):
     inputs = onnx_check.inputs(model, params, batch, length)
     theirs, expected = outputs(folder, inputs), ours(inputs)
     padding = expected.pop("padding", None)
