@@ -60,18 +60,18 @@ def get_config() -> ml_collections.ConfigDict:
     loss_scale="rsqrt",
     head=dict(layers=1, initial="torch"),
     ema=dict(
-      start=0.999, end=0.9998, anneal_steps=2000, tracked=("norm", "blocks")
+      start=0.999, end=0.9998, anneal_steps="100%", tracked=("norm", "blocks")
     ),
   )
   c.schedule = dict(
-    name="tri_stage", peak=1e-3, warmup_steps=200, hold_steps=1200
+    name="tri_stage", peak=1e-3, warmup_steps="10%", hold_steps="60%"
   )
   c.optimizer = dict(
     b2=0.98, eps=1e-6, weight_decay=0.01, clip_norm=3.0, no_decay=()
   )
 
   c.evaluation = dict(
-    every=500,
+    every="25%",
     train=dict(name="folder", path="data/audio/train", labels=True),
     test=dict(name="folder", path="data/audio/test", labels=True),
     batch_size=128,

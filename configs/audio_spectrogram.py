@@ -65,15 +65,15 @@ def get_config() -> ml_collections.ConfigDict:
     ema=dict(
       start=0.995,
       end=0.999,
-      anneal_steps=600,
+      anneal_steps="100%",
       tracked=("feature_encoder", "cls_token", "prenet_norm", "blocks"),
     ),
   )
-  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=60, final=1e-5)
+  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps="10%", final=1e-5)
   c.optimizer = dict(b2=0.95, weight_decay=0.05, clip_norm=4.0)
 
   c.evaluation = dict(
-    every=150,
+    every="25%",
     train=dict(name="folder", path="data/audio/train", labels=True),
     test=dict(name="folder", path="data/audio/test", labels=True),
     batch_size=128,

@@ -67,15 +67,15 @@ def get_config() -> ml_collections.ConfigDict:
     targets=dict(output="ffn", top_k=3, layer_norms=("instance",)),
     loss_beta=2.0,
     head=dict(layers=1),
-    ema=dict(start=0.99, end=0.999, anneal_steps=800),
+    ema=dict(start=0.99, end=0.999, anneal_steps="100%"),
   )
-  c.schedule = dict(name="cosine", peak=2e-3, warmup_steps=80, final=1e-5)
+  c.schedule = dict(name="cosine", peak=2e-3, warmup_steps="10%", final=1e-5)
   c.optimizer = dict(weight_decay=0.05, clip_norm=3.0)
   # The default judges from step 1000 on, which is after the end.
-  c.health = dict(start_step=200)
+  c.health = dict(start_step="25%")
 
   c.evaluation = dict(
-    every=200,
+    every="25%",
     train=dict(name="digits", split="train"),
     test=dict(name="digits", split="test"),
     batch_size=500,

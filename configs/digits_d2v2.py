@@ -46,7 +46,7 @@ def get_config() -> ml_collections.ConfigDict:
     ema=dict(
       start=0.99,
       end=0.999,
-      anneal_steps=800,
+      anneal_steps="100%",
       tracked=(
         "feature_encoder",
         "cls_token",
@@ -56,6 +56,6 @@ def get_config() -> ml_collections.ConfigDict:
       ),
     ),
   )
-  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=80, final=1e-5)
+  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps="10%", final=1e-5)
   c.optimizer = dict(b2=0.95, weight_decay=0.05, clip_norm=4.0)
   return c

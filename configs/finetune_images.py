@@ -55,10 +55,10 @@ def get_config(start: str = "pretrained") -> ml_collections.ConfigDict:
     head=dict(num_outputs=10, norm=True, initial="small"),
     label_smoothing=0.1,
   )
-  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=300, final=1e-6)
+  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps="10%", final=1e-6)
   c.optimizer = dict(weight_decay=0.05, layer_decay=0.75, clip_norm=3.0)
   c.evaluation = dict(
-    every=500,
+    every="16.7%",
     test=dict(name="folder", path="data/images/test", labels=True),
     batch_size=500,
     evaluators=dict(classification=dict()),

@@ -27,10 +27,10 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict()
   c.objective = dict(name="classification", head=dict(num_outputs=4, norm=True))
-  c.schedule = dict(name="cosine", peak=3e-4, warmup_steps=30)
-  c.optimizer = dict(weight_decay=0.01, clip_norm=3.0, freeze_steps=30)
+  c.schedule = dict(name="cosine", peak=3e-4, warmup_steps="10%")
+  c.optimizer = dict(weight_decay=0.01, clip_norm=3.0, freeze_steps="10%")
   c.evaluation = dict(
-    every=100,
+    every="33.3%",
     test=c.evaluation.test,
     batch_size=40,
     evaluators=dict(classification=dict()),

@@ -41,15 +41,15 @@ def get_config() -> ml_collections.ConfigDict:
   c.schedule = dict(
     name="tri_stage",
     peak=1e-3,
-    warmup_steps=120,
-    hold_steps=480,
+    warmup_steps="10%",
+    hold_steps="40%",
     final_scale=0.05,
   )
   c.optimizer = dict(
-    b2=0.98, eps=1e-8, weight_decay=0.0, clip_norm=5.0, freeze_steps=100
+    b2=0.98, eps=1e-8, weight_decay=0.0, clip_norm=5.0, freeze_steps="8.3%"
   )
   c.evaluation = dict(
-    every=400,
+    every="33.3%",
     test=dict(name="manifest", path="files.tsv", split="test"),
     # Error rates count whole utterances, also long ones.
     buckets=dict(lengths=(16_000, 32_000, 64_000, 256_000)),

@@ -40,12 +40,12 @@ def get_config() -> ml_collections.ConfigDict:
     name="classification",
     head=dict(num_outputs=2, pool="first", hidden=True),
   )
-  c.schedule = dict(name="linear", peak=5e-4, warmup_steps=60)
+  c.schedule = dict(name="linear", peak=5e-4, warmup_steps="6%")
   c.optimizer = dict(
     b2=0.98, eps=1e-6, weight_decay=0.1, clip_norm=5.0, no_decay=()
   )
   c.evaluation = dict(
-    every=250,
+    every="25%",
     test=dict(**table, split="test"),
     batch_size=256,
     evaluators=dict(classification=dict()),

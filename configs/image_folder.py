@@ -54,13 +54,13 @@ def get_config() -> ml_collections.ConfigDict:
     targets=dict(output="ffn", top_k=3, layer_norms=("instance",)),
     loss_beta=2.0,
     head=dict(layers=1),
-    ema=dict(start=0.99, end=0.9995, anneal_steps=6000),
+    ema=dict(start=0.99, end=0.9995, anneal_steps="100%"),
   )
-  c.schedule = dict(name="cosine", peak=1.5e-3, warmup_steps=300, final=1e-5)
+  c.schedule = dict(name="cosine", peak=1.5e-3, warmup_steps="5%", final=1e-5)
   c.optimizer = dict(weight_decay=0.05, clip_norm=3.0)
 
   c.evaluation = dict(
-    every=1000,
+    every="16.7%",
     train=dict(name="folder", path="data/images/train", labels=True),
     test=dict(name="folder", path="data/images/test", labels=True),
     batch_size=500,

@@ -35,10 +35,10 @@ def get_config() -> ml_collections.ConfigDict:
     frozen=True,
     head=dict(num_outputs=10, pool="attentive", norm=True),
   )
-  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=100)
+  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps="6.25%")
   c.optimizer = dict(weight_decay=1e-3)
   c.evaluation = dict(
-    every=400,
+    every="25%",
     test=dict(name="folder", path="data/images/test", labels=True),
     batch_size=500,
     evaluators=dict(classification=dict()),

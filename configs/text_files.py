@@ -54,9 +54,9 @@ def get_config() -> ml_collections.ConfigDict:
     loss_beta=4.0,
     loss_scale=1.0,
     head=dict(layers=2, initial="normal"),
-    ema=dict(start=0.999, end=0.9999, anneal_steps=4000, tracked=("blocks",)),
+    ema=dict(start=0.999, end=0.9999, anneal_steps="100%", tracked=("blocks",)),
   )
-  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=200)
+  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps="5%")
   c.optimizer = dict(
     b2=0.98, eps=1e-6, weight_decay=0.01, clip_norm=5.0, no_decay=()
   )

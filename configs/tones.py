@@ -55,19 +55,19 @@ def get_config() -> ml_collections.ConfigDict:
     loss_scale="rsqrt",
     head=dict(layers=1, initial="torch"),
     ema=dict(
-      start=0.99, end=0.999, anneal_steps=600, tracked=("norm", "blocks")
+      start=0.99, end=0.999, anneal_steps="100%", tracked=("norm", "blocks")
     ),
   )
   c.schedule = dict(
-    name="tri_stage", peak=1e-3, warmup_steps=60, hold_steps=400
+    name="tri_stage", peak=1e-3, warmup_steps="10%", hold_steps="66.7%"
   )
   c.optimizer = dict(
     b2=0.98, eps=1e-6, weight_decay=0.01, clip_norm=3.0, no_decay=()
   )
-  c.health = dict(start_step=200)
+  c.health = dict(start_step="33.3%")
 
   c.evaluation = dict(
-    every=150,
+    every="25%",
     train=dict(name="tones", split="train"),
     test=dict(name="tones", split="test"),
     batch_size=110,

@@ -36,11 +36,11 @@ def get_config() -> ml_collections.ConfigDict:
     ema=dict(
       start=0.99,
       end=0.999,
-      anneal_steps=600,
+      anneal_steps="100%",
       tracked=("positions", "alibi_scale", "prenet_norm", "prenet", "blocks"),
     ),
   )
-  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=60)
+  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps="10%")
   # As its numbers were measured.
   c.evaluation.evaluators.linear_probe = dict()
   return c

@@ -49,16 +49,16 @@ def get_config() -> ml_collections.ConfigDict:
     loss_beta=4.0,
     loss_scale=1.0,
     head=dict(layers=2, initial="normal"),
-    ema=dict(start=0.998, end=0.9998, anneal_steps=600, tracked=("blocks",)),
+    ema=dict(start=0.998, end=0.9998, anneal_steps="100%", tracked=("blocks",)),
   )
-  c.schedule = dict(name="cosine", peak=2e-3, warmup_steps=60)
+  c.schedule = dict(name="cosine", peak=2e-3, warmup_steps="10%")
   c.optimizer = dict(
     b2=0.98, eps=1e-6, weight_decay=0.01, clip_norm=5.0, no_decay=()
   )
-  c.health = dict(start_step=200)
+  c.health = dict(start_step="33.3%")
 
   c.evaluation = dict(
-    every=200,
+    every="33.3%",
     train=dict(name="kjv", split="train"),
     test=dict(name="kjv", split="test"),
     batch_size=256,

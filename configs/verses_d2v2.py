@@ -40,8 +40,8 @@ def get_config() -> ml_collections.ConfigDict:
       initial="normal",
     ),
     ema=dict(
-      start=0.998, end=0.9998, anneal_steps=600, tracked=("prenet", "blocks")
+      start=0.998, end=0.9998, anneal_steps="100%", tracked=("prenet", "blocks")
     ),
   )
-  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps=60)
+  c.schedule = dict(name="cosine", peak=1e-3, warmup_steps="10%")
   return c

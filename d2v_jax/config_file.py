@@ -7,7 +7,7 @@ from typing import Any
 
 import ml_collections
 
-from d2v_jax import project_imports
+from d2v_jax import project_imports, run_shares
 from d2v_jax.config import ConfigError
 
 
@@ -104,7 +104,10 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
   old = node.get(field)
   if isinstance(old, float) and type(value) is int:
     value = float(value)
-  if isinstance(old, str) and value is not None:
+  counts = run_shares.is_length(field) and (
+    isinstance(value, int) or run_shares.is_share(value)
+  )
+  if isinstance(old, str) and value is not None and not counts:
     value = value if isinstance(value, str) else text
   if isinstance(old, list | tuple) and isinstance(value, list | tuple):
     value = tuple(value)
@@ -113,6 +116,9 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
     fits, kind = isinstance(value, dict), "a section"
   else:
     fits, kind = type(old) is type(value), f"{type(old).__name__} (now {old!r})"
+    if run_shares.is_length(field):
+      fits = counts and type(value) is not bool
+      kind = f"updates, as a number or a share such as '10%' (now {old!r})"
   # None takes a section or a value out.
   if not (fits or old is None or value is None):
     raise ConfigError(

@@ -19,7 +19,15 @@ MAY_IMPORT = {
   "objectives": {"data", "models"},
   "evaluators": {"data", "decoding", "models"},
   "modalities": {"data", "models"},
-  "training": {"data", "evaluators", "modalities", "models", "objectives"},
+  "run_shares": set(),
+  "training": {
+    "data",
+    "evaluators",
+    "modalities",
+    "models",
+    "objectives",
+    "run_shares",
+  },
   "planning": {
     "bad_input",
     "config_file",

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 import jax
 import optax
+from absl import logging
 from etils import epath
 
 from d2v_jax import config as config_lib
+from d2v_jax import run_shares
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
 from d2v_jax.data.dataset import Dataset
@@ -164,8 +166,16 @@ def plan(
     ConfigError: names the field, what was got and what is allowed.
   """
   spec = inherit(config, workdir)
+  lengths = run_shares.resolved(spec)
+  for line in run_shares.longer_than_run(lengths):
+    logging.warning("%s", line)
   return config_lib.call(
-    _plan, spec, "config", config=spec, devices=devices, given=given
+    _plan,
+    lengths,
+    "config",
+    config=spec,
+    devices=devices,
+    given=given,
   )
 
 

@@ -78,13 +78,11 @@ def get_config(name: str = "base") -> ml_collections.ConfigDict:
   c = digits.get_config()
   c.total_steps = c.checkpoint_every = STEPS
   c.encoder.update(width=64, depth=6)
-  c.objective.ema.anneal_steps = STEPS
   with c.ignore_type():
     c.objective.update(CHANGES.get(name, {}))
-  c.schedule.warmup_steps = STEPS // 10
   # A collapse is a result here, so nothing stops a run.
-  c.health = dict(start_step=STEPS)
-  c.evaluation.every = STEPS // 2
+  c.health = dict(start_step="100%")
+  c.evaluation.every = "50%"
   # Means over patches, as when all of this was measured.
   c.evaluation.evaluators = dict(
     linear_probe=dict(holdout=0.3), knn=dict(), effective_rank=dict()
