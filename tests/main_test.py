@@ -388,7 +388,7 @@ def test_a_run_in_plain_lines(tmp_path):
   assert status == 0, err
   assert err == ""
   lines = out.splitlines()
-  assert [line.split("  ")[0] for line in lines] == [
+  assert [line.split("  ")[0] for line in lines[:6]] == [
     "looked at 64 of 1,297 records of config.data.source, 64 of 500 records of "
     "config.evaluation.test: 0 findings",
     "compiling the step for inputs of 16 x 8 x 8 x 1",
@@ -396,6 +396,17 @@ def test_a_run_in_plain_lines(tmp_path):
     "step 2/4",
     "step 4/4",
     "evaluation at step 4:",
+  ]
+  said = [line.split(":")[0].split(" at step")[0] for line in lines[6:]]
+  run = str(tmp_path / "run")
+  assert said == [
+    run,
+    "  loss",
+    "  knn",
+    "  curves",
+    "next, pictures, nearest neighbours, and features of your files",
+    f"  d2v report {run}",
+    f"  d2v features --run={run} --input=FILES --output=features.npz",
   ]
   assert "\r" not in out
   assert "\x1b" not in out

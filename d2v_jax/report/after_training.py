@@ -9,7 +9,7 @@ from etils import epath
 from d2v_jax.report import curves, of_runs, stored, summary
 from d2v_jax.report.chart import shown
 from d2v_jax.report.stored import Stored
-from d2v_jax.training import side_files
+from d2v_jax.training import metric_names, side_files
 
 FILE = "report.html"
 # As many examples as the command takes.
@@ -50,7 +50,7 @@ def ending(run: Stored, has_page: bool) -> Iterator[str]:
   took = "" if math.isnan(seconds) else f" in {summary.duration(seconds)}"
   done = run.lines[-1]["step"] if run.lines else 0
   yield f"{run.workdir}: {done:,} steps{took}"
-  for name in ("loss", *filter(curves.is_result, run.names)):
+  for name in ("loss", *metric_names.results_first(run.names)):
     if points := run.points(name):
       beside = curves.references(run, name)
       told = ", ".join(f"{k} {shown(v)}" for k, v in beside.items())

@@ -1,6 +1,5 @@
 """Sections of what a run has logged: training, evaluations, health, cost."""
 
-import re
 from collections.abc import Callable, Sequence
 
 from d2v_jax.report.chart import Line, chart
@@ -8,6 +7,7 @@ from d2v_jax.report.heat_map import heat_map
 from d2v_jax.report.markup import Element, tag
 from d2v_jax.report.page import Section, missing, note
 from d2v_jax.report.stored import Stored
+from d2v_jax.training import metric_names
 
 # What tells how a step went, beside the loss and what it is made of.
 HEALTH = (
@@ -20,12 +20,6 @@ HEALTH = (
 )
 COST = ("examples_per_sec", "peak_fraction", "input_wait")
 _RATES = ("lr", "ema_decay")
-# Choices and scores on training examples, which tell nothing of the features.
-_SETTING = re.compile(
-  "learning_rate|weight_decay|best_(layer|pool)|train_accuracy"
-  "|(best_)?validation_accuracy.*|.*_(std|low|high)"
-)
-_OF_LAYER = re.compile(r"(.+/)(?:(.*)_)?(\d\d)")
 _WORDS = {
   "lr": "learning rate",
   "ema_decay": "decay of the teacher",
@@ -76,13 +70,15 @@ def health(runs: Sequence[Stored]) -> Section:
 
 def evaluations(runs: Sequence[Stored]) -> Section:
   """What evaluators measured, beside what it is compared with."""
-  once = [name for run in runs for name in run.names if is_result(name)]
+  once = [
+    name for run in runs for name in run.names if metric_names.is_result(name)
+  ]
   if once and not any(len(run.points(x)) > 1 for run in runs for x in once):
     return missing(
       "Evaluations",
       "All was measured once, so there are no curves; Results has the numbers.",
     )
-  return _section("Evaluations", runs, is_result)
+  return _section("Evaluations", runs, metric_names.is_result)
 
 
 def speed(runs: Sequence[Stored]) -> list[Element]:
@@ -98,27 +94,6 @@ def words(name: str) -> str:
 def is_training(name: str) -> bool:
   """Whether a metric is of the loss, or of what it depends on."""
   return "/" not in name and name not in (*HEALTH, *COST)
-
-
-def is_result(name: str) -> bool:
-  """Whether a metric is a result of an evaluator, not of one layer alone."""
-  return "/" in name and of_layer(name) is None and not is_setting(name)
-
-
-def of_layer(name: str) -> str | None:
-  """The kind of output of which a metric is, if it is of one layer alone.
-
-  Returns:
-    Such as 'position_share/block'; '' for the final output of all kinds.
-  """
-  if found := _OF_LAYER.fullmatch(name):
-    return f"{found[1]}{found[2] or ''}"
-  return "" if name.endswith("/final") else None
-
-
-def is_setting(name: str) -> bool:
-  """Whether a metric is what an evaluator chose, or chose it by."""
-  return bool(_SETTING.fullmatch(name.partition("/")[2]))
 
 
 def references(run: Stored, name: str) -> dict[str, float]:
@@ -173,7 +148,7 @@ def _by_layer(run: Stored, several: bool) -> list[Element]:
   """A map over steps and layers of each kind of output measured by layer."""
   kinds: dict[str, list[str]] = {}
   for name in run.names:
-    if kind := of_layer(name):
+    if kind := metric_names.of_layer(name):
       kinds.setdefault(kind, []).append(name)
   made = []
   for kind, names in sorted(kinds.items()):

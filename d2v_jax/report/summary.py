@@ -10,13 +10,14 @@ from d2v_jax.report.chart import shown
 from d2v_jax.report.markup import Element, table, tag
 from d2v_jax.report.page import Section, missing, note
 from d2v_jax.report.stored import Stored
+from d2v_jax.training import metric_names
 
 
 def results(runs: Sequence[Stored]) -> Section:
   """A table of what came out, beside what it is compared with."""
   rows: list[tuple[Element | str, ...]] = []
   for run in runs:
-    for name in filter(curves.is_result, run.names):
+    for name in filter(metric_names.is_result, run.names):
       beside = curves.references(run, name)
       told = ", ".join(f"{k} {v:.3f}" for k, v in beside.items())
       rows.append(

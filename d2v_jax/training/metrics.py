@@ -9,7 +9,7 @@ from typing import TextIO
 
 from etils import epath
 
-from d2v_jax.training import side_files
+from d2v_jax.training import metric_names, side_files
 
 try:
   import tensorboardX
@@ -195,8 +195,9 @@ class Terminal:
     self._write(text + "\n")
 
   def evaluation(self, step: int, values: Values) -> None:
-    """Prints the results of evaluators."""
-    parts = [f"{name} {value:.4g}" for name, value in values.items()]
+    """Prints the results of evaluators, without their settings and layers."""
+    names = metric_names.results_first(list(values))
+    parts = [f"{name} {values[name]:.4g}" for name in names]
     self.message(f"evaluation at step {step}:  " + "  ".join(parts))
 
   def close(self) -> None:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from d2v_jax.report import curves, stored
+from d2v_jax.training import metric_names
 from tests.report import workdirs
 from tests.report.chart_test import points
 
@@ -53,20 +54,13 @@ def test_every_metric_is_somewhere(tmp_path):
   for name in run.names:
     places = [
       curves.is_training(name),
-      curves.is_result(name),
+      metric_names.is_result(name),
       name in curves.COST,
       name in curves.HEALTH,
-      curves.of_layer(name) is not None,
-      curves.is_setting(name),
+      metric_names.of_layer(name) is not None,
+      metric_names.is_setting(name),
     ]
     assert sum(places) == 1, name
-
-
-def test_the_final_output_is_one_of_the_layers():
-  assert curves.of_layer("position_share/final") == ""
-  assert not curves.is_result("position_share/final")
-  assert curves.of_layer("position_share/ffn_03") == "position_share/ffn"
-  assert curves.of_layer("layer_curve/layer_03") == "layer_curve/layer"
 
 
 def test_several_runs_are_overlaid(tmp_path):

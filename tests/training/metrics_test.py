@@ -151,14 +151,15 @@ def test_plain_lines_when_the_output_is_no_terminal():
   speed = {"examples_per_sec": 1234.5, "peak_fraction": 0.4, "input_wait": 0.06}
   terminal.progress(2, {**VALUES, **speed}, 3725.0)
   terminal.message("a word")
-  terminal.evaluation(2, {"knn/accuracy": 0.987654})
+  measured = {"rank/test": 3.0, "knn/best_layer": 2.0, "knn/accuracy": 0.987654}
+  terminal.evaluation(2, measured)
   terminal.close()
   assert out.getvalue().splitlines() == [
     f"step 1/100  {LINE}",
     f"step 2/100  ETA 1:02:05  {LINE}  1234 examples/s  40.0% of peak  "
     "6% waiting for input",
     "a word",
-    "evaluation at step 2:  knn/accuracy 0.9877",
+    "evaluation at step 2:  knn/accuracy 0.9877  rank/test 3",
   ]
 
 
