@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from d2v_jax.training import device_peaks
+from d2v_jax.training.logs import device_peaks
 
 
 def summary(folder: pathlib.Path) -> dict[str, Any]:

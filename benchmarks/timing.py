@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.training import provenance
+from d2v_jax.training.workdir import provenance
 
 
 class Job(NamedTuple):

@@ -12,8 +12,11 @@ from d2v_jax.config import ConfigError
 from d2v_jax.data import given as given_lib
 from d2v_jax.evaluators.features import is_split
 from d2v_jax.report import after_training
-from d2v_jax.training import build, health, loop, outages, provenance
+from d2v_jax.training import build, loop
+from d2v_jax.training.checkpoints import outages
 from d2v_jax.training.start import Start
+from d2v_jax.training.trouble import health
+from d2v_jax.training.workdir import provenance
 
 Config: TypeAlias = str | os.PathLike[str] | ml_collections.ConfigDict
 

@@ -10,11 +10,11 @@ from etils import epath
 
 from d2v_jax import bad_input, exit_status
 from d2v_jax.data.workers import WorkerDied
-from d2v_jax.training import checkpoint_files, outages
-from d2v_jax.training.checkpoint import SaveFailed
-from d2v_jax.training.health import UnhealthyRun
-from d2v_jax.training.lease import InUse, Lost
-from d2v_jax.training.stop_signals import Interrupted
+from d2v_jax.training.checkpoints import checkpoint_files, outages
+from d2v_jax.training.checkpoints.checkpoint import SaveFailed
+from d2v_jax.training.trouble.health import UnhealthyRun
+from d2v_jax.training.trouble.stop_signals import Interrupted
+from d2v_jax.training.workdir.lease import InUse, Lost
 
 _AGAIN = "run the same command to go on"
 # How JAX begins what it says of other processes and of connections.

@@ -19,10 +19,10 @@ from d2v_jax.evaluators.feature_extractor import FeatureExtractor
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES
 from d2v_jax.training import evaluation as evaluation_lib
-from d2v_jax.training import provenance
 from d2v_jax.training import sharding as sharding_lib
+from d2v_jax.training.checkpoints.stored_run import StoredRun
 from d2v_jax.training.outputs import OF_CLASSES
-from d2v_jax.training.stored_run import StoredRun
+from d2v_jax.training.workdir import provenance
 
 # Objective -> what measures its predictions.
 _EVALUATORS = {

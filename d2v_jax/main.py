@@ -169,7 +169,8 @@ def _run(
   import jax
 
   from d2v_jax import compilation_cache, failures
-  from d2v_jax.training import peers, quiet
+  from d2v_jax.training import quiet
+  from d2v_jax.training.trouble import peers
 
   compilation_cache.enable()
   with quiet.orbax():

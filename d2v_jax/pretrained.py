@@ -27,8 +27,9 @@ from d2v_jax.evaluators.features import (
 )
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.models.encoder import Batch, Encoder, EncoderOutput, Params
-from d2v_jax.training import provenance, sharding
-from d2v_jax.training.stored_run import StoredRun
+from d2v_jax.training import sharding
+from d2v_jax.training.checkpoints.stored_run import StoredRun
+from d2v_jax.training.workdir import provenance
 
 Inputs: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
 

@@ -24,10 +24,10 @@ from d2v_jax.evaluators.features import Asked, Predictions, SplitFeatures
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.pretrained import Pretrained
 from d2v_jax.training import evaluation as evaluation_lib
-from d2v_jax.training import provenance
 from d2v_jax.training import sharding as sharding_lib
 from d2v_jax.training.inherited import inherit
 from d2v_jax.training.references import References
+from d2v_jax.training.workdir import provenance
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,13 +54,9 @@ def _run(folder: str, overrides: Sequence[tuple[str, str]]) -> int:
   import ml_collections
 
   from d2v_jax import compilation_cache, config_file
-  from d2v_jax.training import (
-    bad_steps,
-    build,
-    checkpoint_files,
-    quiet,
-    replayed_step,
-  )
+  from d2v_jax.training import build, quiet
+  from d2v_jax.training.checkpoints import checkpoint_files
+  from d2v_jax.training.trouble import bad_steps, replayed_step
 
   bundle = checkpoint_files.absolute(folder)
   bad = bad_steps.read(bundle)

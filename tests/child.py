@@ -23,7 +23,8 @@ from d2v_jax import main
 
 def run(moment, count, signum, report, arguments):
   from d2v_jax.data import pipeline
-  from d2v_jax.training import checkpoint, compiled_run
+  from d2v_jax.training import compiled_run
+  from d2v_jax.training.checkpoints import checkpoint
 
   reached = {"batch": 0, "save": 0, "evaluate": 0}
 

@@ -10,7 +10,8 @@ from etils import epath
 
 from d2v_jax import exit_status, failures, main
 from d2v_jax.data import pipeline
-from d2v_jax.training import checkpoint, metrics
+from d2v_jax.training.checkpoints import checkpoint
+from d2v_jax.training.logs import metrics
 from tests import runs
 
 ALONE = ("--config.num_devices=1", "--config.evaluation.evaluators=None")

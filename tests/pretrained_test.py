@@ -8,9 +8,9 @@ import pytest
 from d2v_jax import config_file, pretrained
 from d2v_jax.data.layout import PAD
 from d2v_jax.evaluators.features import Features, pool_features
-from d2v_jax.training import stored_items
 from d2v_jax.training.build import from_config
-from d2v_jax.training.checkpoint import Checkpoints
+from d2v_jax.training.checkpoints import stored_items
+from d2v_jax.training.checkpoints.checkpoint import Checkpoints
 from d2v_jax.training.compiled_run import CompiledRun
 from tests import random_runs, runs
 

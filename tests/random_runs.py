@@ -8,7 +8,7 @@ import numpy as np
 from d2v_jax import config as config_lib
 from d2v_jax import config_file
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.training.checkpoint import Checkpoints
+from d2v_jax.training.checkpoints.checkpoint import Checkpoints
 from tests import runs
 
 CONFIGS = {

@@ -11,7 +11,7 @@ import sys
 import jax
 import numpy as np
 
-from d2v_jax.training import stored_items
+from d2v_jax.training.checkpoints import stored_items
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = "tests/configs/tiny.py"

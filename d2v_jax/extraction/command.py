@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
   from d2v_jax.extraction import compute, formats, inputs, request
   from d2v_jax.extraction.examples import Examples
   from d2v_jax.extraction.log import Log
-  from d2v_jax.training.stored_run import StoredRun
+  from d2v_jax.training.checkpoints.stored_run import StoredRun
 
   compilation_cache.enable()
   config, changes = request.fitted_config(args)

@@ -18,7 +18,8 @@ from d2v_jax.extraction.compute import Wanted
 from d2v_jax.extraction.examples import Examples
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.pretrained import Pretrained
-from d2v_jax.training import checkpoint_files, fingerprint, provenance
+from d2v_jax.training.checkpoints import checkpoint_files, fingerprint
+from d2v_jax.training.workdir import provenance
 
 MAX_SECONDS = 60.0
 ONLY_FOR = {

@@ -10,7 +10,7 @@ from d2v_jax.interchange import run as runs
 from d2v_jax.interchange.huggingface import folder as huggingface
 from d2v_jax.interchange.huggingface import text_tokenizer
 from d2v_jax.interchange.model import Model
-from d2v_jax.training.stored_run import StoredRun
+from d2v_jax.training.checkpoints.stored_run import StoredRun
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from etils import epath
 from d2v_jax.data.files import bounded
 from d2v_jax.interchange.model import Model, resolved
 from d2v_jax.interchange.weights import flatten
-from d2v_jax.training import provenance
+from d2v_jax.training.workdir import provenance
 
 _PAPERS = (
   "[data2vec](https://arxiv.org/abs/2202.03555)",

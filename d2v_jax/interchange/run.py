@@ -16,12 +16,12 @@ from d2v_jax.interchange.files import write_all
 from d2v_jax.interchange.model import Model
 from d2v_jax.interchange.weights import InterchangeError
 from d2v_jax.modalities import MODALITIES
-from d2v_jax.training import (
+from d2v_jax.training.checkpoints import (
   checkpoint,
   checkpoint_files,
-  provenance,
   stored_items,
 )
+from d2v_jax.training.workdir import provenance
 
 _OWN_FILES = ("run.json", "checkpoints")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")

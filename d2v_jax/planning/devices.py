@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
-from d2v_jax.training.device_peaks import Peaks, peaks
+from d2v_jax.training.logs.device_peaks import Peaks, peaks
 
 # Operations of a TPU's matrix units in a cycle: with the peak, the clock.
 _PER_CYCLE = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from d2v_jax.planning.costs import Cost
 from d2v_jax.planning.devices import Target
-from d2v_jax.training.device_peaks import Peaks
+from d2v_jax.training.logs.device_peaks import Peaks
 
 # Assumptions about hand-written kernels of attention on TPUs, for which the
 # compiler has no cycles: heads of 64 fill half of a matrix unit; a register of

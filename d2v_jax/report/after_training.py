@@ -9,7 +9,8 @@ from etils import epath
 from d2v_jax.report import curves, of_runs, stored, summary
 from d2v_jax.report.chart import shown
 from d2v_jax.report.stored import Stored
-from d2v_jax.training import metric_names, side_files
+from d2v_jax.training.logs import metric_names
+from d2v_jax.training.workdir import side_files
 
 FILE = "report.html"
 # As many examples as the command takes.

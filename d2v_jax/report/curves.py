@@ -7,7 +7,7 @@ from d2v_jax.report.heat_map import heat_map
 from d2v_jax.report.markup import Element, tag
 from d2v_jax.report.page import Section, missing, note
 from d2v_jax.report.stored import Stored
-from d2v_jax.training import metric_names
+from d2v_jax.training.logs import metric_names
 
 # What tells how a step went, beside the loss and what it is made of.
 HEALTH = (

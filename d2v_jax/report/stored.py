@@ -9,7 +9,9 @@ from typing import Any
 
 from etils import epath
 
-from d2v_jax.training import metrics, provenance, references
+from d2v_jax.training import references
+from d2v_jax.training.logs import metrics
+from d2v_jax.training.workdir import provenance
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from d2v_jax.report.chart import shown
 from d2v_jax.report.markup import Element, table, tag
 from d2v_jax.report.page import Section, missing, note
 from d2v_jax.report.stored import Stored
-from d2v_jax.training import metric_names
+from d2v_jax.training.logs import metric_names
 
 
 def results(runs: Sequence[Stored]) -> Section:

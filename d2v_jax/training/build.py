@@ -20,12 +20,12 @@ from d2v_jax.objectives import OBJECTIVES
 from d2v_jax.objectives.objective import Objective
 from d2v_jax.training import batch_shapes, outputs, schedules
 from d2v_jax.training import evaluation as evaluation_lib
-from d2v_jax.training import health as health_lib
 from d2v_jax.training import optimizer as optimizer_lib
 from d2v_jax.training import sharding as sharding_lib
-from d2v_jax.training.checkpoint import Checkpoints, check_counts
+from d2v_jax.training.checkpoints.checkpoint import Checkpoints, check_counts
 from d2v_jax.training.inherited import inherit
-from d2v_jax.training.profile import Profile
+from d2v_jax.training.logs.profile import Profile
+from d2v_jax.training.trouble import health as health_lib
 
 # Grain's seeds are of 32 bits, and every draw of a run begins with its seed.
 _SEEDS = 2**32

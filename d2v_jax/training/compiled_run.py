@@ -18,11 +18,11 @@ from d2v_jax.objectives.objective import Params
 from d2v_jax.training import sharding
 from d2v_jax.training import state as train_state
 from d2v_jax.training.build import Experiment
-from d2v_jax.training.checkpoint_leaves import require_match
+from d2v_jax.training.checkpoints.checkpoint_leaves import require_match
+from d2v_jax.training.checkpoints.stored_run import StoredRun
 from d2v_jax.training.compiled_step import CompiledStep
 from d2v_jax.training.references import References
 from d2v_jax.training.state import TrainState
-from d2v_jax.training.stored_run import StoredRun
 
 
 class CompiledRun:

@@ -7,7 +7,7 @@ from etils import epath
 
 from d2v_jax import config as config_lib
 from d2v_jax.config import ConfigError
-from d2v_jax.training import provenance
+from d2v_jax.training.workdir import provenance
 
 # Fields of config.data that inputs are made with.
 INPUTS_MADE_WITH = (

@@ -11,31 +11,29 @@ from etils import epath
 from d2v_jax import config as config_lib
 from d2v_jax.data.checking import first_look, opening
 from d2v_jax.data.dataset import EVALUATION
-from d2v_jax.training import (
+from d2v_jax.training import resuming
+from d2v_jax.training.build import Experiment
+from d2v_jax.training.checkpoints import (
   checkpoint,
   checkpoint_files,
-  health,
-  metrics,
-  provenance,
-  resuming,
-  stall,
   stored_items,
-  verdict,
 )
-from d2v_jax.training import lease as lease_lib
-from d2v_jax.training.build import Experiment
 from d2v_jax.training.compiled_run import CompiledRun
 from d2v_jax.training.feed import Feed
-from d2v_jax.training.profile import Profiler
+from d2v_jax.training.logs import metrics
+from d2v_jax.training.logs.profile import Profiler
+from d2v_jax.training.logs.run_log import RunLog, due, owes_evaluation
 from d2v_jax.training.programs import Programs
-from d2v_jax.training.run_log import RunLog, due, owes_evaluation
 from d2v_jax.training.start import Start
 from d2v_jax.training.state import TrainState
-from d2v_jax.training.stop_signals import (
+from d2v_jax.training.trouble import health, stall, verdict
+from d2v_jax.training.trouble.stop_signals import (
   Interrupted,
   StopEvaluation,
   stop_signals,
 )
+from d2v_jax.training.workdir import lease as lease_lib
+from d2v_jax.training.workdir import provenance
 
 ITEMS = ("params", "teacher_params", "opt_state")
 

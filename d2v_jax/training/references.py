@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 from d2v_jax.evaluators.feature_extractor import FeatureExtractor
 from d2v_jax.evaluators.references import measure, standing
 from d2v_jax.models.encoder import Encoder
-from d2v_jax.training import side_files
 from d2v_jax.training.evaluation import Evaluation
+from d2v_jax.training.workdir import side_files
 
 FILE = "references.json"
 # Fields of config.evaluation that change nothing in what is measured.

@@ -5,8 +5,8 @@ from typing import Any
 
 from d2v_jax import config as config_lib
 from d2v_jax.training.build import RESUMABLE, Experiment
-from d2v_jax.training.checkpoint import Checkpoints
-from d2v_jax.training.checkpoint_leaves import CheckpointMismatch
+from d2v_jax.training.checkpoints.checkpoint import Checkpoints
+from d2v_jax.training.checkpoints.checkpoint_leaves import CheckpointMismatch
 from d2v_jax.training.start import Start
 
 Loop = dict[str, Any]

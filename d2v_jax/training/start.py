@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from d2v_jax.training import lease
+from d2v_jax.training.workdir import lease
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from d2v_jax.training import provenance, stored_items
+from d2v_jax.training.checkpoints import stored_items
+from d2v_jax.training.workdir import provenance
 
 SMALL = (
   "--lease=5",

@@ -20,7 +20,7 @@ from d2v_jax.data.images.image_files import ImageFolder
 from d2v_jax.data.speech import decoding
 from d2v_jax.data.text import tokenizer
 from d2v_jax.extraction import command, compute
-from d2v_jax.training.checkpoint import Checkpoints
+from d2v_jax.training.checkpoints.checkpoint import Checkpoints
 from tests import docs_test, random_runs, runs
 from tests.data.images import pictures
 from tests.data.speech import recordings

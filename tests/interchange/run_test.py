@@ -11,7 +11,7 @@ import pytest
 from d2v_jax import main, pretrained
 from d2v_jax.interchange import command
 from d2v_jax.interchange.weights import flatten
-from d2v_jax.training import stored_items
+from d2v_jax.training.checkpoints import stored_items
 from tests import runs
 from tests.interchange.fairseq import checkpoints2 as files
 from tests.interchange.torch_file import torch_files

@@ -6,7 +6,7 @@ from d2v_jax.planning.costs import Cost
 from d2v_jax.planning.devices import Target
 from d2v_jax.planning.estimate import CALIBRATION, estimate
 from d2v_jax.planning.program import Instruction
-from d2v_jax.training.device_peaks import Peaks
+from d2v_jax.training.logs.device_peaks import Peaks
 
 PEAKS = Peaks(flops=1000.0, bandwidth=100.0, memory=10)
 

@@ -11,7 +11,7 @@ from d2v_jax.planning.devices import Target
 from d2v_jax.planning.estimate import Estimate
 from d2v_jax.planning.fit import Way
 from d2v_jax.planning.plan import Row
-from d2v_jax.training.device_peaks import Peaks
+from d2v_jax.training.logs.device_peaks import Peaks
 
 FIELDS = {
   "device": "v5e:2x2",

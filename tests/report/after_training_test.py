@@ -5,7 +5,8 @@ import pytest
 from d2v_jax import actions, config_file
 from d2v_jax.report import after_training, of_runs
 from d2v_jax.report.page import Page
-from d2v_jax.training import health, loop
+from d2v_jax.training import loop
+from d2v_jax.training.trouble import health
 from tests import runs
 from tests.report import workdirs
 

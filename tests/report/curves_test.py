@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from d2v_jax.report import curves, stored
-from d2v_jax.training import metric_names
+from d2v_jax.training.logs import metric_names
 from tests.report import workdirs
 from tests.report.chart_test import points
 

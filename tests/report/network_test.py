@@ -10,8 +10,8 @@ from d2v_jax.evaluators.knn import Knn
 from d2v_jax.evaluators.linear_probe import LinearProbe
 from d2v_jax.report import network as network_lib
 from d2v_jax.training import build
+from d2v_jax.training.checkpoints.stored_run import StoredRun
 from d2v_jax.training.compiled_run import CompiledRun
-from d2v_jax.training.stored_run import StoredRun
 from tests import random_runs
 
 

@@ -10,7 +10,7 @@ from d2v_jax.models.pooled_head import PooledHead
 from d2v_jax.objectives.supervised import Classification
 from d2v_jax.training import optimizer
 from d2v_jax.training.build import Experiment, from_config
-from d2v_jax.training.checkpoint import Checkpoints
+from d2v_jax.training.checkpoints.checkpoint import Checkpoints
 from d2v_jax.training.compiled_run import CompiledRun
 from tests import runs
 

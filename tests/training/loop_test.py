@@ -9,15 +9,9 @@ import pytest
 
 from d2v_jax import config_file, main
 from d2v_jax.data import pipeline
-from d2v_jax.training import (
-  build,
-  device_peaks,
-  feed,
-  loop,
-  operations,
-  throughput,
-)
+from d2v_jax.training import build, feed, loop, operations
 from d2v_jax.training.compiled_run import CompiledRun
+from d2v_jax.training.logs import device_peaks, throughput
 from tests import runs
 
 ALONE = ("--config.num_devices=2", "--config.evaluation.evaluators=None")

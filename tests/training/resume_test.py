@@ -11,7 +11,8 @@ import pytest
 
 from d2v_jax import main
 from d2v_jax.data import pipeline
-from d2v_jax.training import compiled_run, sharding, stop_signals
+from d2v_jax.training import compiled_run, sharding
+from d2v_jax.training.trouble import stop_signals
 from tests import runs
 
 # Dropout, flips and accumulation have randomness that must go on too.

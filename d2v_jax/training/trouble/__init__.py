@@ -1,0 +1,1 @@
+"""What watches a run, and what is done when something is wrong with it."""

@@ -1,0 +1,442 @@
+"""A run that is not alive stops and says why."""
+
+import json
+import math
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from d2v_jax import main
+from d2v_jax.data import pipeline
+from d2v_jax.objectives.data2vec import Data2Vec
+from d2v_jax.training.checkpoints import stored_items
+from d2v_jax.training.trouble import health
+from tests import runs
+
+ALIVE = {
+  "loss": 0.5,
+  "grad_norm": 1.0,
+  "param_norm": 9.0,
+  "target_std": 1.0,
+  "prediction_std": 1.0,
+}
+
+
+def monitor(**thresholds):
+  thresholds = {
+    "min_target_std": 0.1,
+    "min_prediction_std": 0.01,
+    "patience": 3,
+    "start_step": 10,
+  } | thresholds
+  return health.Monitor(health.Health(**thresholds))
+
+
+def monitor_of(state, **thresholds):
+  """One that goes on, by what a file has kept."""
+  kept = json.loads(json.dumps(state, allow_nan=False))
+  return health.Monitor(health.Health(**thresholds), kept)
+
+
+def check(judge, steps, **values):
+  for step in steps:
+    judge.check(step, ALIVE | values)
+
+
+# The monitor
+
+
+def test_a_healthy_run_goes_on():
+  check(monitor(patience=1, start_step=0), range(1, 100))
+
+
+@pytest.mark.parametrize("name", ["target_std", "prediction_std"])
+def test_a_collapse_stops_after_patience_and_says_since_when(name):
+  judge = monitor()
+  check(judge, range(1, 20))
+  check(judge, [20, 21], **{name: 0.001})
+  with pytest.raises(health.UnhealthyRun) as e:
+    check(judge, [22], **{name: 0.002})
+  threshold = {"target_std": 0.1, "prediction_std": 0.01}[name]
+  assert str(e.value).startswith(
+    f"{name} is 0.002 at step 22 and has been below {threshold} since step 20. "
+  )
+  assert f"(The threshold is config.health.min_{name}.)" in str(e.value)
+  assert "config.schedule.peak" in str(e.value)
+
+
+def test_a_value_at_the_threshold_is_healthy():
+  check(monitor(patience=1), range(10, 20), target_std=0.1)
+
+
+def test_recovery_starts_the_count_again():
+  judge = monitor()
+  for _ in range(5):
+    check(judge, [20, 21], target_std=0.0)
+    check(judge, [22])
+
+
+def test_the_two_are_counted_apart():
+  judge = monitor()
+  check(judge, [20, 21], target_std=0.0)
+  check(judge, [22, 23], prediction_std=0.0)
+  with pytest.raises(health.UnhealthyRun, match=r"prediction_std .* step 22"):
+    check(judge, [24], prediction_std=0.0, target_std=0.0)
+
+
+def test_nothing_is_judged_for_collapse_before_start_step():
+  judge = monitor()
+  check(judge, range(1, 10), target_std=0.0)
+  check(judge, [10, 11], target_std=0.0)
+  with pytest.raises(health.UnhealthyRun, match="since step 10"):
+    check(judge, [12], target_std=0.0)
+
+
+def test_nan_is_not_above_a_threshold():
+  judge = monitor(patience=1)
+  with pytest.raises(health.UnhealthyRun, match="target_std is nan at step 10"):
+    check(judge, [10], target_std=math.nan)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["loss", "grad_norm", "param_norm"])
+def test_what_is_not_finite_stops_the_run_at_once(name, value):
+  with pytest.raises(health.UnhealthyRun) as e:
+    check(monitor(), [1], **{name: value})
+  assert str(e.value).startswith(f"{name} is {value} at step 1. ")
+  for advice in ("schedule.peak", "optimizer.clip_norm"):
+    assert f"config.{advice}" in str(e.value)
+
+
+def test_objectives_without_these_statistics_are_judged_by_their_loss():
+  judge = monitor(patience=1, start_step=0)
+  judge.check(1, {"loss": 0.5})
+  with pytest.raises(health.UnhealthyRun, match="loss is nan at step 2"):
+    judge.check(2, {"loss": math.nan})
+
+
+def test_patience_is_checked():
+  with pytest.raises(ValueError, match="patience must be 1 or more, got 0"):
+    health.Health(patience=0)
+
+
+def test_the_count_goes_on_where_it_was_saved():
+  judge = monitor()
+  check(judge, [20, 21], target_std=0.0)
+  state = json.loads(json.dumps(judge.state))
+  judge = health.Monitor(judge._health, state)
+  with pytest.raises(health.UnhealthyRun, match=r"step 22 .* since step 20"):
+    check(judge, [22], target_std=0.0)
+
+
+def test_what_is_forgiven_is_counted_anew():
+  judge = monitor()
+  check(judge, [20, 21], target_std=0.0)
+  forgiving = health.Monitor(judge._health, judge.state, forgiven=21)
+  check(forgiving, [22, 23], target_std=0.0)
+  with pytest.raises(health.UnhealthyRun, match=r"step 24 .* since step 22"):
+    check(forgiving, [24], target_std=0.0)
+
+
+def test_an_explosion_is_seen_and_a_spike_is_none():
+  judge = monitor(patience=10, start_step=10**6)
+  check(judge, range(1, 11), loss=0.4)
+  check(judge, range(11, 200), loss=0.03)
+  check(judge, range(200, 209), loss=721.0)  # one too few
+  check(judge, [209], loss=0.03)
+  # 100 times the lowest, .03, is 3; twice the first is .8.
+  check(judge, range(210, 300), loss=2.9)
+  judge = monitor_of(judge.state, patience=10, start_step=10**6)
+  check(judge, range(300, 305), loss=721.0)
+  judge.saving(304)
+  assert judge.healthy_checkpoint is None
+  judge = monitor_of(judge.state, patience=10, start_step=10**6)
+  check(judge, range(305, 309), loss=721.0)
+  with pytest.raises(health.UnhealthyRun) as e:
+    check(judge, [309], loss=721.0)
+  assert str(e.value).startswith(
+    "loss is 721 at step 309 and has been above 100 times its lowest mean, "
+    "0.03, since step 300. The run has diverged."
+  )
+
+
+@pytest.mark.parametrize(
+  ("settings", "before", "after"),
+  [
+    ({"max_loss_ratio": None}, 0.03, 721.0),
+    # No worse than at the beginning: the loss of what was learned by heart.
+    ({}, 0.03, 0.7),
+    ({}, -0.03, 721.0),
+  ],
+)
+def test_what_is_no_explosion(settings, before, after):
+  judge = monitor(patience=10, start_step=10**6, **settings)
+  check(judge, range(1, 11), loss=0.4)
+  check(judge, range(11, 800), loss=before / 100)
+  check(judge, range(800, 900), loss=after)
+
+
+def test_skipped_steps_are_no_verdict_until_there_are_too_many():
+  judge = monitor(max_bad_steps=2, patience=1)
+  bad = {"loss": math.nan, "grad_norm": math.inf, "skipped": 1.0}
+  check(judge, [1, 2], **bad)
+  # The first two are more than a thousand steps ago.
+  check(judge, [3, 1001, 1002])
+  check(judge, [1003], **bad)
+  judge.saving(1003)
+  assert judge.healthy_checkpoint == 1003
+  judge = health.Monitor(judge._health, json.loads(json.dumps(judge.state)))
+  check(judge, [1004], **bad)
+  with pytest.raises(health.UnhealthyRun) as e:
+    check(judge, [1005], **bad)
+  assert str(e.value).startswith(
+    "3 of the last 1000 steps had to be skipped, the last of them step 1005 "
+    "with a loss of nan. The run has diverged."
+  )
+
+
+def test_a_checkpoint_is_healthy_when_nothing_is_low():
+  judge = monitor()
+  found = []
+  for step, std in enumerate([1.0, 1.0, 0.0, 0.0, 1.0, 0.0], 20):
+    check(judge, [step], target_std=std)
+    judge.saving(step)
+    found.append(judge.healthy_checkpoint)
+  assert found == [20, 21, 21, 21, 24, 24]
+  judge = health.Monitor(judge._health, judge.state)
+  assert judge.healthy_checkpoint == 24
+
+
+# Whole runs
+
+ARGUMENTS = (
+  f"--config={runs.TINY}",
+  "--config.num_devices=1",
+  "--config.evaluation.evaluators=None",
+)
+
+
+def assert_checkpoints_are_finite(workdir):
+  """Every one that is there, not only the newest; returns their steps."""
+  directory = workdir / "checkpoints"
+  steps = sorted(int(p.name) for p in directory.iterdir())
+  for step in steps:
+    for item in ("params", "teacher_params"):
+      _, tree = stored_items.load_item(directory, item, step=step)
+      assert all(np.isfinite(x).all() for x in jax.tree.leaves(tree))
+  return steps
+
+
+@pytest.mark.slow
+def test_a_diverging_run_stops(tmp_path, capsys):
+  status = main.main(
+    [
+      *ARGUMENTS,
+      f"--workdir={tmp_path}",
+      "--config.schedule.peak=1e6",
+      "--config.optimizer.weight_decay=1.0",
+      "--config.checkpoint_every=1",
+      "--config.checkpoints.keep_latest=12",
+    ]
+  )
+  _, err = capsys.readouterr()
+  assert status == 3
+  (first,) = err.splitlines()
+  assert first.startswith("stopped: ")
+  assert "_norm is inf at step" in first or "is nan at step" in first
+  assert "config.schedule.peak" in first
+  steps = assert_checkpoints_are_finite(tmp_path)
+  stopped = int(first.split("at step ")[1].split(".")[0])
+  assert (
+    f"The last healthy checkpoint is that of step {stopped - 1} in" in first
+  )
+  assert steps == list(range(1, stopped))
+  assert [x["step"] for x in runs.metrics(tmp_path)] == steps
+
+
+# Low from step 5 on, with a checkpoint at each step.
+COLLAPSING = (
+  "--config.health.min_prediction_std=0",
+  "--config.health.min_target_std=100.0",
+  "--config.health.start_step=5",
+  "--config.checkpoint_every=1",
+  "--config.checkpoints.keep_latest=2",
+)
+PATIENT = "--config.health.patience=6"
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+  """Runs the collapsing config; returns its status and what it said."""
+
+  def run(*arguments):
+    command = [*ARGUMENTS, f"--workdir={tmp_path}", *COLLAPSING, PATIENT]
+    status = main.main([*command, *arguments])
+    return status, capsys.readouterr().err
+
+  return run
+
+
+def steps(workdir, folder="checkpoints"):
+  return sorted(int(p.name) for p in (workdir / folder).iterdir() if p.is_dir())
+
+
+@pytest.mark.slow
+def test_the_healthy_checkpoint_stays_and_sick_ones_are_not_gone_on_from(
+  run, tmp_path
+):
+  status, err = run()
+  assert status == 3
+  assert err.startswith("stopped: target_std is ")
+  assert "at step 10 and has been below 100.0 since step 5." in err
+  assert "config.objective.ema.start" in err
+  where = tmp_path / "checkpoints"
+  assert err.endswith(
+    f"The last healthy checkpoint is that of step 4 in {where}, and stays; "
+    "--rewind=4 goes back to it.\n"
+  )
+  assert assert_checkpoints_are_finite(tmp_path) == [4, 8, 9]
+  metrics = (tmp_path / "metrics.jsonl").read_bytes()
+
+  # The same again is refused; what changes nothing is the same.
+  for argument in ("--config.log_every=1", "--config.checkpoint_every=2"):
+    status, err = run(argument)
+    assert status == 3
+    assert err.startswith("stopped: this run was stopped before, and the same")
+    assert "target_std is " in err and "--ignore_verdict" in err
+  assert (tmp_path / "metrics.jsonl").read_bytes() == metrics
+  assert steps(tmp_path) == [4, 8, 9]
+
+  # Another config may go on, and the count is still there.
+  status, err = run("--config.health.patience=7")
+  assert status == 3
+  assert "at step 11 and has been below 100.0 since step 5." in err
+  # It is a new verdict, so that the first config counts as another one.
+  status, err = run("--config.health.patience=7", "--ignore_verdict")
+  assert status == 0
+  assert assert_checkpoints_are_finite(tmp_path) == [4, 11, 12]
+
+
+@pytest.mark.slow
+def test_going_back_with_other_values(run, tmp_path):
+  assert run()[0] == 3
+  changed = ("--config.schedule.peak=1e-3", "--config.health.min_target_std=0")
+  status, err = run("--rewind=4")
+  assert status == 3 and "the same config would do the same" in err
+  status, err = run("--rewind=5", *changed)
+  assert status == 2
+  assert "no checkpoint of step 5" in err and "there are: 4, 8, 9" in err
+
+  status, err = run(
+    "--rewind=4", *changed, "--config.checkpoints.keep_latest=9"
+  )
+  assert (status, err) == (0, "")
+  assert steps(tmp_path) == list(range(4, 13))
+  assert steps(tmp_path, "rewound") == [8, 9]
+  assert [x["step"] for x in runs.metrics(tmp_path)] == list(range(1, 13))
+  assert len((tmp_path / "rewound/metrics.jsonl").read_text().splitlines()) == 9
+  start = json.loads((tmp_path / "run.json").read_text())["starts"][-1]
+  assert start["step"] == start["went back to step"] == 4
+  assert "schedule.peak: 0.004 -> 0.001" in start["changed fields"]
+
+  # A scheduler repeats the command: nothing is thrown away again.
+  for step in (11, 12):
+    (tmp_path / "checkpoints" / str(step)).rename(tmp_path / str(step))
+  status, err = run("--rewind=4", *changed)
+  assert (status, err) == (0, "")
+  assert steps(tmp_path, "rewound") == [8, 9]
+  starts = json.loads((tmp_path / "run.json").read_text())["starts"]
+  assert starts[-1]["step"] == 10
+
+
+# Skipping
+
+
+@pytest.fixture
+def poisoned(tmp_path, capsys, monkeypatch):
+  """Runs with batches that give a loss of NaN; returns status, out, err."""
+  take, loss = pipeline.TrainBatches.__next__, Data2Vec.loss
+
+  def poison(self, params, teacher_params, batch, rng):
+    good = loss(self, params, teacher_params, batch, rng)
+    bad = (batch["inputs"][0] == 255).all()
+    return good._replace(value=jnp.where(bad, jnp.nan, good.value))
+
+  monkeypatch.setattr(Data2Vec, "loss", poison)
+
+  def run(name, *arguments, bad=(), start=0, stop=None):
+    taken = [start]
+
+    def next_batch(self):
+      taken[0] += 1
+      batch = take(self)
+      if taken[0] in bad:
+        batch = {**batch, "inputs": np.full_like(batch["inputs"], 255)}
+      if taken[0] == stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+      return batch
+
+    monkeypatch.setattr(pipeline.TrainBatches, "__next__", next_batch)
+    skip = "--config.health.on_bad_step=skip"
+    command = [*ARGUMENTS, f"--workdir={tmp_path / name}", skip, *arguments]
+    return main.main(command), *capsys.readouterr()
+
+  return run
+
+
+def params(workdir, step):
+  directory = workdir / "checkpoints"
+  found = {}
+  for item in ("params", "teacher_params", "opt_state"):
+    _, found[item] = stored_items.load_item(directory, item, step=step)
+  return jax.tree.leaves(found)
+
+
+def same(a, b):
+  return all((x == y).all() for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.slow
+def test_a_bad_batch_is_skipped_and_kept(poisoned, tmp_path):
+  status, out, err = poisoned(
+    "one",
+    "--config.checkpoint_every=1",
+    "--config.checkpoints.keep_latest=12",
+    bad=(5,),
+  )
+  assert (status, err) == (0, "")
+  one, folder = tmp_path / "one", tmp_path / "one" / "bad_steps" / "5"
+  assert "skipped step 5: loss nan, gradient norm " in out
+  assert f"what it was made of is in {folder}\n" in out
+  # Nothing has moved, not even the count of the schedule.
+  assert same(params(one, 4), params(one, 5))
+  assert not same(params(one, 5), params(one, 6))
+  lines = {x["step"]: x for x in runs.metrics(one)}
+  assert [s for s, x in lines.items() if x["skipped"]] == [5]
+  assert [s for s, x in lines.items() if "loss" not in x] == [5]
+  with np.load(folder / "batch.npz") as batch:
+    assert batch["inputs"].shape == (16, 8, 8, 1)
+    assert (batch["inputs"] == 255).all()
+    assert batch["mask"].sum(1).tolist() == [10] * 16
+  told = json.loads((folder / "step.json").read_text())
+  assert (told["step"], told["config"]["seed"]) == (5, 0)
+  assert len(set(told["examples"])) == 16
+  assert told["examples"][0].startswith("digits/train[")
+  assert [x["step"] for x in told["metrics"]] == [1, 2, 3, 4, 5]
+  assert told["metrics"][-1]["loss"] == "nan"
+
+  # A run that is stopped in between is the same.
+  assert poisoned("two", bad=(5,), stop=6)[0] == 143
+  assert poisoned("two", bad=(5,), start=6)[0] == 0
+  runs.assert_same_state(one, tmp_path / "two")
+  assert runs.metrics(one) == runs.metrics(tmp_path / "two")
+
+  # Too many of them are a run that has diverged.
+  few = "--config.health.max_bad_steps=2"
+  status, _, err = poisoned("three", few, bad=(3, 4, 6))
+  assert status == 3
+  assert err.startswith("stopped: 3 of the last 1000 steps had to be skipped")
