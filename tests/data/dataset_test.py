@@ -186,7 +186,7 @@ def test_an_example_of_one_frame_is_found_before_training():
     MODALITIES["speech"].data, data, "config.data", run={"inputs": inputs}
   )
   with pytest.raises(
-    ConfigError, match="none of 390 utterances is left: .* fewer than 2 frames"
+    ConfigError, match=r"none of 390 utterances is left: .* fewer than 2 frames"
   ):
     dataset.training()
 
