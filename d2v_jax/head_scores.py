@@ -11,6 +11,7 @@ import ml_collections
 from etils import epath
 
 from d2v_jax import config as config_lib
+from d2v_jax import run_shares
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data.dataset import EVALUATION
 from d2v_jax.data.table_files import ENDINGS
@@ -124,7 +125,7 @@ def run(
   Raises:
     ValueError: the config, the run or the data do not fit.
   """
-  spec = config_lib.plain(config)
+  spec = run_shares.resolved(config_lib.plain(config))
   step, results = config_lib.call(
     _run, spec, "config", source=source, given=given
   )

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from d2v_jax import config as config_lib
+from d2v_jax import run_shares
 from d2v_jax.data.dataset import Dataset
 from d2v_jax.evaluators import placed
 from d2v_jax.modalities import MODALITIES
@@ -52,6 +53,6 @@ def opened(config: Mapping[str, Any]) -> Opened:
     run={"inputs": network.inputs, "given": None},
   )
   mesh = placed.one_device()
-  section = config.get("evaluation") or {}
+  section = run_shares.resolved(config).get("evaluation") or {}
   plan = evaluation.plan(section, dataset, mesh, network.grid)
   return Opened(config, network, dataset, plan, mesh)

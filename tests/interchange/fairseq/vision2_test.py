@@ -48,6 +48,7 @@ def test_options_of_images(tmp_path):
       "input_dropout": 0.0,
       "noise_std": 0.01,
       "initial": "torch",
+      "positions": "none",
     },
     "ema": {
       "start": 0.9998,
