@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "objectives",
     "pretrained",
     "training",
+    "run_shares",
   },
   "pretrained": {
     "data",
