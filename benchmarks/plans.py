@@ -82,6 +82,17 @@ CASES = (
     {"h100:1": 32},
     ("--length=128", "--config.encoder.name=text"),
   ),
+  Case("continue_images", {"h100:1": 64}, ("--config.encoder.name=vit",)),
+  Case(
+    "continue_speech",
+    {"h100:1": 8},
+    ("--length=160000", "--config.encoder.name=speech"),
+  ),
+  Case(
+    "continue_text",
+    {"h100:1": 32},
+    ("--length=128", "--config.encoder.name=text"),
+  ),
   Case("probe_attentive", {"h100:1": 250}, ("--config.encoder.name=vit",)),
   Case("image_folder", {"h100:1": 64}),
   Case("fashion_mnist", {"h100:1": 64}),

@@ -90,6 +90,12 @@ def run(
   probe = from_config(config, workdir, given)
   if jax.process_index() == 0:
     provenance.record_start(epath.Path(workdir), probe.config, probe.step)
+    for asked_for, model in probe.models.items():
+      if asked_for != model.model:
+        print(
+          f"{model.run} has no {asked_for}; its {model.model} is probed",
+          file=sys.stderr,
+        )
   extractors = {
     k: _extractor(probe, model) for k, model in probe.models.items()
   }
@@ -196,7 +202,8 @@ def _plan(
     networks = {
       model: pretrained.load(
         init_from,
-        model,
+        # The teacher, but of runs that have none: of an imported encoder, say.
+        None if model == "teacher" else model,
         step=step,
         encoder=encoder,
         compute_dtype=compute_dtype,

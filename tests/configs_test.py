@@ -52,6 +52,9 @@ PARAMETERS = {
   "finetune_glue": 124_650_247,
   "verses": 925_440,
   "verses_d2v2": 1_220_864,
+  "continue_images": 86_256_720,
+  "continue_speech": 93_754_880,
+  "continue_text": 126_415_872,
 }
 
 

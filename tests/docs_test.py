@@ -13,6 +13,7 @@ import types
 import cv2
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from d2v_jax import commands as commands_lib
 from d2v_jax import config as config_lib
@@ -28,10 +29,13 @@ from tests import runs
 from tests.data.speech import recordings
 
 # What makes the pages' runs small; only sizes, so that a wrong flag shows.
-_RUN = (
+_ALONE = (
   "--config.num_devices=1",
   "--config.total_steps=2",
   "--config.batch_size=2",
+)
+_RUN = (
+  *_ALONE,
   "--config.schedule.warmup_steps=1",
   "--config.encoder.width=16",
   "--config.encoder.num_heads=2",
@@ -39,6 +43,9 @@ _RUN = (
 _VOCABULARY = 270
 SMALL = {
   ("README", "train"): _RUN,
+  ("continue", "train"): _ALONE,
+  ("continue", "digits_d2v2"): _RUN,
+  ("continue", "tones"): (*_RUN, "--config.schedule.hold_steps=0"),
   ("convert", "train"): _RUN,
   ("speech", "train"): (
     *_RUN,
@@ -81,7 +88,7 @@ SHORT = {
   "layer_curve": ("probe.steps=100",),
   "low_shot": ("per_class=(1, 5)", "seeds=2"),
 }
-PAGES = ("README", "convert", "signals", "speech", "text", "vision")
+PAGES = ("README", "continue", "convert", "signals", "speech", "text", "vision")
 ALL_PAGES = sorted(p.stem for p in (runs.ROOT / "docs").glob("*.md"))
 _COMMAND = re.compile("d2v [a-z]|python -m ")
 
@@ -260,6 +267,53 @@ def write_text(folder):
   recordings.write_files(folder, files)
 
 
+def write_continue(folder):
+  """A BERT of six layers, texts, photos and recordings."""
+  write_photos(folder)
+  write_speech(folder)
+  write_text(folder)
+  width, letters = 8, [chr(c) for c in range(ord("a"), ord("z") + 1)]
+  tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
+  tokens += [f"##{x}" for x in letters]
+  sizes = dict(
+    vocab_size=len(tokens),
+    hidden_size=width,
+    num_hidden_layers=6,
+    num_attention_heads=2,
+    intermediate_size=2 * width,
+    max_position_embeddings=128,
+  )
+  shapes = {
+    "embeddings.word_embeddings.weight": (len(tokens), width),
+    "embeddings.position_embeddings.weight": (128, width),
+    "embeddings.token_type_embeddings.weight": (2, width),
+    "embeddings.LayerNorm.weight": (width,),
+    "embeddings.LayerNorm.bias": (width,),
+  }
+  maps = {f"attention.self.{x}": 1 for x in ("query", "key", "value")}
+  maps |= {"attention.output.dense": 1, "attention.output.LayerNorm": 0}
+  maps |= {"intermediate.dense": 2, "output.dense": -2, "output.LayerNorm": 0}
+  for layer in range(6):
+    for name, ratio in maps.items():
+      path, outputs = f"encoder.layer.{layer}.{name}", max(ratio, 1) * width
+      inputs = (max(-ratio, 1) * width,) if ratio else ()
+      shapes[f"{path}.weight"] = (outputs, *inputs)
+      shapes[f"{path}.bias"] = (outputs,)
+  rng = np.random.default_rng(0)
+  arrays = {
+    k: rng.normal(size=shape).astype(np.float32) for k, shape in shapes.items()
+  }
+  config = dict(model_type="bert", architectures=["BertModel"], **sizes)
+  recordings.write_files(
+    folder,
+    {
+      "bert/config.json": json.dumps(config),
+      "bert/vocab.txt": "\n".join(tokens) + "\n",
+      "bert/model.safetensors": safetensors.numpy.save(arrays),
+    },
+  )
+
+
 def recorded(folder):
   """Names of all that the runs in a folder measured."""
   names = set()
@@ -272,6 +326,7 @@ def recorded(folder):
 
 WRITE = {
   "README": write_photos,
+  "continue": write_continue,
   "signals": write_signals,
   "speech": write_speech,
   "text": write_text,

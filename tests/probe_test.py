@@ -1,8 +1,10 @@
+import dataclasses
 import json
 
 import pytest
 
 from d2v_jax import config_file, main, probe
+from d2v_jax.interchange import run as stored
 from tests import docs_test, runs
 
 PROBE = str(runs.ROOT / "configs/probe_digits.py")
@@ -95,6 +97,24 @@ def test_layer_and_pooling_are_chosen_together(pretrained, tmp_path):
   assert results["linear_probe/best_layer"] in (0, 1, 2)
   assert results["linear_probe/accuracy"] > 0.5
   assert {"knn/accuracy", "effective_rank/test"} <= results.keys()
+
+
+def test_of_a_run_without_a_teacher_it_is_the_student(
+  pretrained, tmp_path, capsys
+):
+  whole = stored.read(pretrained)
+  alone = dataclasses.replace(whole, teacher_params={}, objective={})
+  imported = stored.write(tmp_path / "alone", alone, {})
+  results = {}
+  for run, model in ((imported, "teacher"), (pretrained, "student")):
+    knn = {"knn": {"features": {"model": model}}}
+    config = small(run, **{"evaluation.evaluators": knn})
+    _, results[model] = probe.run(config, tmp_path / model)
+    told = capsys.readouterr().err
+    assert ("has no teacher; its student is probed" in told) == (
+      run == imported
+    )
+  assert results["teacher"] == results["student"]
 
 
 def test_only_the_networks_that_are_asked_for(pretrained):

@@ -7,7 +7,8 @@
 SOURCE is a .pt or .pth file of data2vec 1.0 or 2.0 as fairseq writes it, or of
 data2vec's vision release, pretrained or fine-tuned; a folder of Hugging
 Face's Data2VecVision, Data2VecAudio or Data2VecText, of BERT, RoBERTa, ViT
-or BEiT; or an export of ours.
+or BEiT; or an export of ours; or hf://OWNER/NAME, such a folder on the Hugging
+Face Hub (extra `hf`), which is downloaded unless it is in the Hub's cache.
 Nothing in it is executed.
 DEST becomes a run, which can be probed, fine-tuned and pretrained further:
 
@@ -71,7 +72,9 @@ def _parse(argv):
   importer = commands.add_parser("import", help="make a run of a foreign model")
   inspector = commands.add_parser("inspect", help="say what a source holds")
   for either in (importer, inspector):
-    either.add_argument("source", help="a .pt file, or a folder")
+    either.add_argument(
+      "source", help="a .pt file, a folder, or hf://OWNER/NAME"
+    )
     either.add_argument(
       "--dictionary",
       help="of fairseq's files: dict.ltr.txt of a CTC model, or the folder "
@@ -101,6 +104,12 @@ def _parse(argv):
   )
   exporter.add_argument(
     "--step", type=int, help="of the checkpoint; the newest"
+  )
+  exporter.add_argument(
+    "--push",
+    metavar="OWNER/NAME",
+    help="upload the folder to this repository of the Hugging Face Hub, which "
+    "is made, private, if there is none",
   )
   features = exporter.add_argument_group("features of --format=jax")
   features.add_argument(

@@ -5,7 +5,13 @@ import dataclasses
 import sys
 
 from d2v_jax import pretrained
-from d2v_jax.interchange import jax_export, model_card, native, onnx_export
+from d2v_jax.interchange import (
+  hub,
+  jax_export,
+  model_card,
+  native,
+  onnx_export,
+)
 from d2v_jax.interchange import run as runs
 from d2v_jax.interchange.huggingface import folder as huggingface
 from d2v_jax.interchange.huggingface import text_tokenizer
@@ -23,11 +29,20 @@ def run(args: argparse.Namespace) -> None:
   given = [f"--{k}" for k, v in flags.items() if getattr(args, k) != v]
   if given and args.format != "jax":
     raise ValueError(f"{', '.join(given)}: for --format=jax only.")
+  if args.push is not None:
+    if args.format == "jax":
+      raise ValueError(
+        "--push: --format=jax writes a file; only folders are pushed, those of "
+        "hf, safetensors and onnx."
+      )
+    hub.check_push(args.push)
   runs.require_free(args.dest)
   print(f"reading {args.run}", file=sys.stderr, flush=True)
   for note in _WRITERS[args.format](args):
     print(f"note: {note}")
   print(f"wrote {args.dest}: {args.format}")
+  if args.push is not None:
+    print(f"pushed to {hub.push(args.dest, args.push)}")
 
 
 def _write_hf(args: argparse.Namespace) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import tempfile
 from etils import epath
 
 from d2v_jax import bad_input
-from d2v_jax.interchange import native
+from d2v_jax.interchange import hub, native
 from d2v_jax.interchange import run as runs
 from d2v_jax.interchange.fairseq import reader as fairseq
 from d2v_jax.interchange.huggingface import folder as huggingface
@@ -28,10 +28,11 @@ def run(args: argparse.Namespace) -> None:
   Raises:
     ValueError: it cannot be imported; then nothing is written.
   """
-  source, dest = epath.Path(args.source), epath.Path(args.dest)
+  dest = epath.Path(args.dest)
   runs.require_free(dest)
+  source, named = located(args.source)
   kind = kind_of(source)
-  _say(f"reading {source}")
+  _say(f"reading {named}")
   model = read(kind, source, args)
   for line in describe(model):
     print(line)
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
   print(compared)
   _say(f"writing {dest}")
   origin = {
-    "source": str(source),
+    "source": named,
     "sha256": _sha256(source),
     "format": kind,
     "description": model.description,
@@ -49,6 +50,18 @@ def run(args: argparse.Namespace) -> None:
   }
   written = runs.write(dest, model, origin)
   print(f"wrote {written}")
+
+
+def located(source: str) -> tuple[epath.Path, str]:
+  """Where a source lies, downloaded if it must be, and what it is called.
+
+  Raises:
+    ValueError: it cannot be downloaded.
+  """
+  if not source.startswith(hub.PREFIX):
+    return epath.Path(source), source
+  _say(f"looking for {source}")
+  return hub.fetch(source)
 
 
 def kind_of(source: epath.Path) -> str:

@@ -25,9 +25,9 @@ def run(args: argparse.Namespace) -> None:
   Raises:
     ValueError: nothing in it can be read.
   """
-  source = epath.Path(args.source)
+  source, named = importing.located(args.source)
   kind = importing.kind_of(source)
-  print(f"{source}: {_KINDS[kind]}")
+  print(f"{named}: {_KINDS[kind]}")
   for line in _content(kind, source):
     print(line)
   try:

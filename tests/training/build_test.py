@@ -20,6 +20,9 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
 # The run that a config starts from, which gives it its network.
 STARTS_FROM = {
+  "continue_images": "vit_base",
+  "continue_speech": "speech_base",
+  "continue_text": "text_base",
   "finetune_imagenet": "vit_base",
   "finetune_images": "vit_base",
   "probe_attentive": "vit_base",

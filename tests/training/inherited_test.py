@@ -60,3 +60,52 @@ def test_a_run_that_has_begun_remembers(run, tmp_path):
   assert (
     inherit(other, tmp_path)["encoder"]["depth"] == TINY["encoder"]["depth"]
   )
+
+
+class TestTheSourceSObjective:
+  def spec(self, run, **objective):
+    return {
+      "init_from": str(run),
+      "objective": {"name": "source", **objective},
+      "data": {"num_threads": 1},
+    }
+
+  def test_goes_on_with_its_masks(self, run):
+    got = inherit(self.spec(run, ema={"start": 0.5}))
+    theirs = TINY["objective"]
+    assert got["objective"] == {
+      **theirs,
+      "ema": {**theirs["ema"], "start": 0.5},
+    }
+    assert got["data"]["mask"] == TINY["data"]["mask"]
+    assert got["data"]["num_threads"] == 1
+
+  def test_once_begun_it_needs_no_source(self, run, tmp_path):
+    spec = self.spec(run)
+    first = inherit(spec)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "run.json").write_text(json.dumps({"config": first}))
+    (run / "run.json").unlink()
+    assert inherit(spec, begun) == config_lib.plain(first)
+
+  def test_an_encoder_has_none(self, tmp_path):
+    config = {"modality": "text", "encoder": {}, "objective": {}, "data": {}}
+    (tmp_path / "run.json").write_text(json.dumps({"config": config}))
+    with pytest.raises(ValueError, match="an encoder without an objective; na"):
+      inherit(self.spec(tmp_path))
+
+  def test_masks_that_are_not_known(self, tmp_path):
+    config = {"objective": {"name": "data2vec"}, "data": {}}
+    (tmp_path / "run.json").write_text(json.dumps({"config": config}))
+    spec = self.spec(tmp_path)
+    with pytest.raises(
+      ValueError, match="which masks it had is not known; set"
+    ):
+      inherit(spec)
+    spec["data"]["mask"] = {"name": "tokens"}
+    assert inherit(spec)["objective"] == {"name": "data2vec"}
+
+  def test_there_is_no_source(self):
+    with pytest.raises(ValueError, match="init_from names; give its workdir"):
+      inherit({"objective": {"name": "source"}})
