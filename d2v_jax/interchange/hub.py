@@ -113,5 +113,5 @@ def _failed(error: Exception, what: str, advice: str) -> InterchangeError:
   """The first line of what went wrong, unless all of it is asked for."""
   if bad_input.shows_tracebacks():
     raise error
-  said = (str(error).strip().splitlines() or [""])[0][:200]
+  said = (str(error).strip().splitlines() or [""])[0][:300]
   return InterchangeError(f"{what} ({type(error).__name__}: {said}); {advice}.")

@@ -85,6 +85,32 @@ def test_no_data_are_needed(name, load):
   plan(load(name))
 
 
+@pytest.mark.parametrize(
+  ("name", "source"),
+  [
+    ("continue_images", "digits"),
+    ("continue_images", "digits_d2v2"),
+    ("continue_speech", "tones"),
+    ("continue_speech", "tones_d2v2"),
+    ("continue_text", "verses"),
+    ("continue_text", "verses_d2v2"),
+  ],
+)
+def test_all_that_a_run_learned_by_goes_on(name, source, tmp_path):
+  run = config_lib.plain(config_file.load(source))
+  (tmp_path / "run.json").write_text(json.dumps({"config": run}))
+  config = config_file.load(f"{name}:source")
+  config.init_from, config.num_devices = str(tmp_path), 1
+  made = build.plan(config)
+  learned, before = made.objective, build.plan({**run, "num_devices": 1})
+  assert learned.targets == before.objective.targets
+  assert learned.ema.tracked == before.objective.ema.tracked
+  assert (learned.ema.start, learned.ema.end) == (0.9998, 0.9999)
+  assert learned.ema.anneal_steps == made.total_steps == 5000
+  assert made.dataset.mask == before.dataset.mask
+  assert made.init_model == "teacher"
+
+
 @pytest.mark.parametrize("name", names())
 def test_a_misspelt_field_is_named_with_its_path_and_the_right_one(name, load):
   config = load(name)
