@@ -109,6 +109,7 @@ def test_of_a_run_without_a_teacher_it_is_the_student(
   for run, model in ((imported, "teacher"), (pretrained, "student")):
     knn = {"knn": {"features": {"model": model}}}
     config = small(run, **{"evaluation.evaluators": knn})
+    (tmp_path / model).mkdir()
     _, results[model] = probe.run(config, tmp_path / model)
     told = capsys.readouterr().err
     assert ("has no teacher; its student is probed" in told) == (
