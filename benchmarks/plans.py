@@ -41,6 +41,10 @@ def _on(v5e: int, h100: int, chips: str = "2x2", gpus: int = 1):
   return {f"v5e:{chips}": v5e, f"h100:{gpus}": h100}
 
 
+def _bundled(source: str) -> tuple[str, ...]:
+  return (f"--config.data.source=dict(name='{source}', split='train')",)
+
+
 _SECONDS_20, _TOKENS_512 = ("--length=320000",), ("--length=512",)
 # Those that start from another run's network are told it here.
 CASES = (
@@ -95,6 +99,10 @@ CASES = (
   ),
   Case("probe_attentive", {"h100:1": 250}, ("--config.encoder.name=vit",)),
   Case("image_folder", {"h100:1": 64}),
+  # Of those whose sizes follow the data, with data that come along.
+  Case("own_images", {"h100:1": 64}, _bundled("digits")),
+  Case("own_speech", {"h100:1": 32}, (*_bundled("tones"), "--length=6400")),
+  Case("own_text", {"h100:1": 32}, (*_bundled("kjv"), "--length=64")),
   Case("fashion_mnist", {"h100:1": 64}),
   Case("digits", {"h100:1": 64}),
   Case("digits_d2v2", {"h100:1": 32}),

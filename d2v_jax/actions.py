@@ -10,6 +10,7 @@ from etils import epath
 from d2v_jax import config_file, head_scores, probe
 from d2v_jax.config import ConfigError
 from d2v_jax.data import given as given_lib
+from d2v_jax.deriving import derive, marks
 from d2v_jax.evaluators.features import is_split
 from d2v_jax.report import after_training
 from d2v_jax.training import build, loop
@@ -55,6 +56,8 @@ def train(
     measure(config, workdir, given)
   else:
     workdir = writable(workdir)
+    if marks.is_open(config):
+      config = derive.for_run(config, workdir, given)
     run = build.from_config(config, workdir, given)
     try:
       trained = loop.train(run, workdir, start)
@@ -122,7 +125,7 @@ def to_evaluate(
   workdir = _folder(workdir)
   if config is None:
     return ml_collections.ConfigDict(provenance.read(workdir)["config"])
-  given = loaded(config)
+  given = derive.for_evaluation(loaded(config), workdir)
   if not probe.is_probe(given) and (workdir / "run.json").exists():
     # The network is the one that lies there.
     given.init_from = str(workdir)

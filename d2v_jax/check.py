@@ -90,17 +90,19 @@ def _run(
 ) -> int:
   from d2v_jax import config_file
   from d2v_jax.data.checking.page import page
+  from d2v_jax.deriving import derive
 
-  config = config_file.load(flags.config)
+  opened = config_file.load(flags.config)
   for path, value in overrides:
-    config_file.override(config, path, value)
-  found = report(flags.config, config, flags.sample, progress=True)
-  print(json.dumps(found.as_json()) if flags.json else page(found))
-  if flags.output:
-    from d2v_jax.report import of_data
+    config_file.override(opened, path, value)
+  with derive.from_data(opened) as config:
+    found = report(flags.config, config, flags.sample, progress=True)
+    print(json.dumps(found.as_json()) if flags.json else page(found))
+    if flags.output:
+      from d2v_jax.report import of_data
 
-    made = of_data.page(flags.config, config, page(found))
-    pathlib.Path(flags.output).write_text(made.html())
+      made = of_data.page(flags.config, config, page(found))
+      pathlib.Path(flags.output).write_text(made.html())
   return bad_input.EXIT_STATUS if found.stops else 0
 
 

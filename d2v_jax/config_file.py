@@ -9,6 +9,7 @@ import ml_collections
 
 from d2v_jax import project_imports, run_shares
 from d2v_jax.config import ConfigError
+from d2v_jax.deriving import marks
 
 
 def load(name: str) -> ml_collections.ConfigDict:
@@ -102,6 +103,8 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
       raise ConfigError(f"{where}: it is {node!r}, and has no {field!r}.")
   value = _value(text)
   old = node.get(field)
+  if old == marks.DERIVED:
+    old = None  # whose type is told where it is built
   if isinstance(old, float) and type(value) is int:
     value = float(value)
   counts = run_shares.is_length(field) and (

@@ -28,9 +28,11 @@ MAY_IMPORT = {
     "objectives",
     "run_shares",
   },
+  "deriving": {"data", "run_shares", "training"},
   "planning": {
     "bad_input",
     "config_file",
+    "deriving",
     "models",
     "objectives",
     "probe",

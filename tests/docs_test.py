@@ -77,6 +77,7 @@ SMALL_CONFIGS = {
   "finetune_imagenet": ("--config.objective.mixing.group=None",),
   "finetune_librispeech:base_960h": _BUCKETS,
   "finetune_speech": _ONE_BUCKET,
+  "own_speech": _ONE_BUCKET,
   "signals": ("--config.schedule.hold_steps=0",),
   "speech_base": _BUCKETS,
 }

@@ -6,7 +6,8 @@
 
 The training step of the config is compiled for devices that need not be there,
 and the program is read: memory, operations, bytes moved, collectives. No data
-are read. docs/plan.md says what is exact and what is an estimate.
+are read, but where sizes are derived from them. docs/plan.md says what is exact
+and what is an estimate.
 
 Devices: a TPU by its topology, in chips along each axis (v4:2x2x1, v5e:2x2,
 v5p:2x2x1, v6e:4x4, tpu7x:2x2x1, ...; install the extra plan-tpu); h100:N (the
@@ -99,7 +100,8 @@ def _run(
   flags: argparse.Namespace, overrides: Sequence[tuple[str, str]]
 ) -> None:
   from d2v_jax import config_file, probe
-  from d2v_jax.planning import devices, plan, report
+  from d2v_jax.deriving import derive
+  from d2v_jax.planning import devices
 
   config = config_file.load(flags.config)
   for path, value in overrides:
@@ -109,6 +111,13 @@ def _run(
       f"{flags.config} trains nothing: there is no step to plan."
     )
   target = devices.find(flags.device)
+  with derive.from_data(config) as known:
+    _plan(flags, known, target)
+
+
+def _plan(flags: argparse.Namespace, config: Any, target: Any) -> None:
+  from d2v_jax.planning import plan, report
+
   run = plan.run_plan(config, target, flags.per_device)
   lengths = _lengths(plan.lengths(run), flags.length)
   if flags.fit:

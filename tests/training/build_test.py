@@ -14,6 +14,7 @@ import pytest
 from d2v_jax import config as config_lib
 from d2v_jax import config_file, probe
 from d2v_jax.config import ConfigError
+from d2v_jax.deriving import marks, rules
 from d2v_jax.training import build
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
@@ -45,7 +46,10 @@ def load(tmp_path):
   """Name -> a shipped config as nested dicts, with a run to start from."""
 
   def load(name):
-    config = config_lib.plain(config_file.load(str(CONFIGS / f"{name}.py")))
+    loaded = config_file.load(str(CONFIGS / f"{name}.py"))
+    if marks.is_open(loaded):
+      loaded = rules.provisional(loaded)
+    config = config_lib.plain(loaded)
     if name in STARTS_FROM:
       run = config_lib.plain(config_file.load(STARTS_FROM[name]))
       (tmp_path / "run.json").write_text(json.dumps({"config": run}))
