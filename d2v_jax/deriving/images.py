@@ -55,7 +55,7 @@ def choose(
   small = small or found.count < _MANY
   side = statistics.median_low(found.sides)
   size, patch = _size_and_patch(chosen, side)
-  grid = max(size // patch, 1)
+  grid = size // patch
   why = f"grid of {grid} x {grid}"
   chosen.take("data.mask.min_block", 4 if grid >= 6 else 2, why)
   _colours(found, chosen, size)
@@ -89,6 +89,7 @@ def _size_and_patch(chosen: Chosen, side: int) -> tuple[int, int]:
   patch = chosen.take(
     "encoder.patch_size", patch, f"about {_GRID} x {_GRID} patches"
   )
+  patch = max(patch, 1)
   if chosen.is_open("encoder.image_size"):
     size = max(size // patch, _FEWEST_PATCHES) * patch
     chosen.take(

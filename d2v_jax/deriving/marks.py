@@ -105,13 +105,17 @@ class Chosen:
   def take(self, path: str, value: Any, why: str) -> Any:
     """Gives a field a value, unless the config has one; returns what it has.
 
+    What the config has of another type is refused when the run is built; other
+    rules then go on with this value.
+
     Args:
       path: of the field.
       value: by the rule.
       why: in words.
     """
     if path not in self._open:
-      return self._given.get(path, value)
+      given = self._given.get(path, value)
+      return given if isinstance(given, type(value)) else value
     self.values[path] = value
     self.reasons[path] = why
     return value

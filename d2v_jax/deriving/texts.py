@@ -57,7 +57,7 @@ def blocks(found: TextFindings, tokens: int) -> int:
     found: what it shows.
     tokens: of an example.
   """
-  return found.characters // (_PER_TOKEN * tokens)
+  return found.characters // (_PER_TOKEN * max(tokens, 1))
 
 
 def averages(total_steps: int) -> tuple[float, float]:

@@ -76,9 +76,19 @@ def test_what_is_given_is_not_derived(path, text, value):
   config_file.override(changed, path, text)
   chosen = marks.Chosen(changed)
   assert not chosen.is_open(path)
-  assert chosen.take(path, "other", "") == value
   assert chosen.get(path) == value
+  assert chosen.take(path, value, "") == value
   assert chosen.values == {}
+
+
+def test_rules_go_on_without_what_is_of_another_type():
+  changed = config()
+  config_file.override(changed, "encoder.width", "wide")
+  chosen = marks.Chosen(changed)
+  assert chosen.take("encoder.width", 96, "") == 96
+  assert chosen.values == {} and chosen.get("encoder.width") == "wide"
+  config_file.override(changed, "encoder.width", "64")
+  assert marks.Chosen(changed).take("encoder.width", 96, "") == 64
 
 
 def test_what_is_chosen_is_told():
