@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax
 
-from d2v_jax.deriving.run_length import Cost
+from d2v_jax.deriving.run_length import Timing
 from d2v_jax.training.build import Experiment
 from d2v_jax.training.compiled_run import CompiledRun
 from d2v_jax.training.programs import Programs
@@ -17,7 +17,7 @@ _FEWEST, _MOST = 5, 100
 _SECONDS = 10.0  # after which no more are timed
 
 
-def measured(run: Experiment, say: Callable[[str], None]) -> Cost:
+def measured(run: Experiment, say: Callable[[str], None]) -> Timing:
   """What a start, an update and an evaluation take.
 
   Args:
@@ -49,6 +49,6 @@ def measured(run: Experiment, say: Callable[[str], None]) -> Cost:
   if run.evaluation.evaluators:
     compiled.evaluate(state.params, state.teacher_params)
     evaluation = time.monotonic() - ended
-  return Cost(
+  return Timing(
     start=began - begin, update=(ended - began) / made, evaluation=evaluation
   )

@@ -106,11 +106,14 @@ def for_run(
       f"derive nothing together; derive with one, and give all of them the "
       f"values that its {FILE} has."
     )
-  chosen = _Derivation(config, workdir, given, say, asked).chosen()
+  derivation = _Derivation(config, workdir, given, say, asked)
+  chosen = derivation.chosen()
   for line in chosen.lines():
     say(line)
-  made = filled(config, chosen.values)
-  new = {MINUTES: asked, "values": chosen.values, "why": chosen.reasons}
+  made = filled(derivation.config, chosen.values)
+  fields = dict(config_lib.flatten(config_lib.plain(made)))
+  values = {path: fields[path] for path in open_fields(config)}
+  new = {MINUTES: asked, "values": values, "why": chosen.reasons}
   side_files.replace(workdir / FILE, json.dumps(new, indent=2) + "\n")
   return made
 
@@ -140,7 +143,11 @@ def for_evaluation(
 
 
 class _Derivation:
-  """What is done once for a run."""
+  """What is done once for a run.
+
+  Attributes:
+    config: with the network of `init_from`, if it has one.
+  """
 
   def __init__(
     self,
@@ -151,11 +158,11 @@ class _Derivation:
     minutes: float,
   ) -> None:
     self._begin = time.monotonic()
-    self._config = _with_network_of_another(config, workdir)
+    self.config = _with_network_of_another(config, workdir)
     self._workdir, self._given, self._say = workdir, given, say
     self._minutes = minutes
     self._rules = rules.of(config)
-    records, self._found = _look(self._config, given)
+    records, self._found = _look(self.config, given)
     say(f"{opening.TRAINING}: {self._found.count} records that can be used")
     self._tokenizer: str | None = None
     self._tokenizer = vocabulary.trained(
@@ -178,7 +185,7 @@ class _Derivation:
       chosen, _ = self._sizes(True)
       run, measured = self._measured(small=True)
     spent = time.monotonic() - self._begin
-    plain = config_lib.plain(self._config)
+    plain = config_lib.plain(self.config)
     every = (plain.get("evaluation") or {}).get("every", 0)
     total = run_length.updates(self._minutes, spent, measured, every)
     why = (
@@ -197,8 +204,8 @@ class _Derivation:
 
   def _sizes(self, small: bool) -> tuple[Chosen, bool]:
     """Values of what depends on the data, and whether they are the smaller."""
-    chosen = Chosen(self._config)
-    devices = self._config.get("num_devices") or jax.device_count()
+    chosen = Chosen(self.config)
+    devices = self.config.get("num_devices") or jax.device_count()
     is_small = self._rules.choose(self._found, chosen, small, devices)
     if self._tokenizer is not None:
       chosen.take(rules.TOKENIZER, self._tokenizer, "trained on the text")
@@ -206,10 +213,10 @@ class _Derivation:
 
   def _measured(
     self, small: bool = False
-  ) -> tuple[build.Experiment, run_length.Cost]:
+  ) -> tuple[build.Experiment, run_length.Timing]:
     chosen, _ = self._sizes(small)
     rules.choose_length(chosen, self._rules, rules.SOME_STEPS, "")
-    trial = filled(self._config, chosen.values)
+    trial = filled(self.config, chosen.values)
     run = build.from_config(trial, self._workdir, self._given)
     return run, cost.measured(run, self._say)
 

@@ -13,7 +13,7 @@ EPOCHS = 800
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cost:
+class Timing:
   """What was measured on this machine, in seconds.
 
   Attributes:
@@ -27,7 +27,9 @@ class Cost:
   evaluation: float = 0.0
 
 
-def updates(minutes: float, spent: float, cost: Cost, every: int | str) -> int:
+def updates(
+  minutes: float, spent: float, cost: Timing, every: int | str
+) -> int:
   """Updates of a run that ends in time.
 
   Args:

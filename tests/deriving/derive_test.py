@@ -39,7 +39,7 @@ def cost(monkeypatch):
 
   def measured(run, say):
     width = run.config["encoder"]["width"]
-    return run_length.Cost(start=1.0, update=seconds[width])
+    return run_length.Timing(start=1.0, update=seconds[width])
 
   monkeypatch.setattr(derive.cost, "measured", measured)
   return seconds
@@ -81,13 +81,13 @@ class TestForRun:
       data__source__path=images,
       total_steps=7,
       batch_size=2,
-      encoder__width=18,
+      encoder__width=20,
       encoder__image_size=16,
       num_devices=1,
     )
     made = derive.for_run(config, tmp_path, say=lambda line: None)
     assert (made.total_steps, made.batch_size) == (7, 2)
-    assert (made.encoder.width, made.encoder.image_size) == (18, 16)
+    assert (made.encoder.width, made.encoder.image_size) == (20, 16)
     assert made.encoder.patch_size == 2
     record = json.loads((tmp_path / derive.FILE).read_text())
     assert "encoder.width" not in record["values"]
@@ -143,6 +143,8 @@ class TestForRun:
     for field in ("image_size", "patch_size", "width", "depth", "mean"):
       assert made.encoder[field] == theirs["encoder"][field], field
     assert made.data.channels == 1
+    again = derive.for_run(config, tmp_path / "new")
+    assert again.to_json() == made.to_json()
 
 
 def test_evaluation_takes_what_was_derived(tmp_path, cost):

@@ -87,6 +87,7 @@ def test_rules_go_on_without_what_is_of_another_type():
   chosen = marks.Chosen(changed)
   assert chosen.take("encoder.width", 96, "") == 96
   assert chosen.values == {} and chosen.get("encoder.width") == "wide"
+  changed = config()
   config_file.override(changed, "encoder.width", "64")
   assert marks.Chosen(changed).take("encoder.width", 96, "") == 64
 

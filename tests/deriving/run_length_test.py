@@ -3,7 +3,7 @@
 import pytest
 
 from d2v_jax.config import ConfigError
-from d2v_jax.deriving.run_length import Cost, most_updates, updates
+from d2v_jax.deriving.run_length import Timing, most_updates, updates
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,12 @@ from d2v_jax.deriving.run_length import Cost, most_updates, updates
   ],
 )
 def test_updates(every, evaluation, expected):
-  cost = Cost(start=40.0, update=0.5, evaluation=evaluation)
+  cost = Timing(start=40.0, update=0.5, evaluation=evaluation)
   assert updates(10.0, 60.0, cost, every) == expected
 
 
 def test_too_little_time():
-  cost = Cost(start=40.0, update=0.5, evaluation=3.0)
+  cost = Timing(start=40.0, update=0.5, evaluation=3.0)
   said = r"got 1, too few: 10 s are over, .* 0\.5 s, .* 7 updates are left"
   with pytest.raises(ConfigError, match=said):
     updates(1.0, 10.0, cost, 0)
