@@ -232,3 +232,24 @@ class First:
 
   def __getitem__(self, index):
     return self._source[index]
+
+
+def test_blocks_of_text_are_as_long_as_batches_hold():
+  """And nothing of them is cut off, however much the network could take."""
+  inputs = layout.TokenInputs(vocab_size=2000, max_tokens=512)
+  made = []
+  for lengths in ((512,), (16, 48)):
+    data = DATA["text"] | {
+      "packing": "complete",
+      "buckets": {"lengths": lengths},
+    }
+    dataset = config_lib.call(
+      MODALITIES["text"].data, data, "config.data", run={"inputs": inputs}
+    )
+    made.append(dataset.training().source.lengths)
+  whole, short = made
+  assert whole.max() == 512 and short.max() == 48
+  # Each block has a beginning of its own, and all words are in both.
+  assert short.sum() - len(short) == pytest.approx(
+    whole.sum() - len(whole), rel=0.01
+  )

@@ -100,6 +100,7 @@ class TextData(Dataset):
       self.inputs.vocab_size,
       self.inputs.max_tokens,
       self.packing,
+      None if self.buckets is None else self.buckets.lengths[-1],
     )
 
   def look(self, record: Record) -> Look:

@@ -174,6 +174,7 @@ def training_texts(
   vocab_size: int,
   max_tokens: int = 512,
   packing: str | None = None,
+  longest: int | None = None,
 ) -> Texts | PackedTexts | Tokens:
   """Makes token sequences to train on.
 
@@ -186,6 +187,8 @@ def training_texts(
     packing: None: each record alone with its label, to fine-tune on. A rule of
       `packing.blocks`: blocks of tokens without labels, to pretrain on. Packed
       tokens have a rule already; None or the same are right for them.
+    longest: tokens of the blocks that are packed here, where that is less: what
+      a batch would not hold is another block, and not cut off.
 
   Returns:
     A source of {'tokens': int32 [n], 'requested': i, 'record': i} and, of
@@ -201,7 +204,8 @@ def training_texts(
   if packing is None:
     return Texts(source, tokenizer, vocab_size, max_tokens)
   loaded = _load(tokenizer, vocab_size)
-  blocks = packing_lib.pack(source.documents(), loaded, max_tokens, packing)
+  size = min(max_tokens, longest or max_tokens)
+  blocks = packing_lib.pack(source.documents(), loaded, size, packing)
   if not len(blocks):
     raise ValueError("training_texts: the source has no text")
   return PackedTexts(blocks)
