@@ -177,7 +177,9 @@ class _Derivation:
       rules.choose_length(chosen, self._rules, total, "")
       return chosen
     run, measured = self._measured()
-    if not is_small and measured.update * _FEWEST > self._left:
+    # Another one has to start as well, here and in the run.
+    can_try = not is_small and self._left > 2 * measured.start
+    if can_try and measured.update * _FEWEST > self._left:
       self._say(
         f"an update takes {measured.update:.3g} s, and there is no time for "
         f"{_FEWEST} of them: a smaller network"

@@ -103,6 +103,12 @@ class TestForRun:
     made = derive.for_run(config, tmp_path, given, lines.append)
     assert made.encoder.width == 96
     assert "takes 1 s" in said(lines) and "a smaller network" in said(lines)
+    # None is tried that could not start any more.
+    del cost[96]
+    config.minutes = 0.03
+    (tmp_path / "short").mkdir()
+    with pytest.raises(ConfigError, match=r"got 0\.03, too few"):
+      derive.for_run(config, tmp_path / "short", given, lines.append)
 
   @pytest.mark.parametrize(
     ("count", "values", "message"),
