@@ -377,6 +377,7 @@ def test_evaluate_a_damaged_record(refused, tmp_path):
 def test_a_run_in_plain_lines(tmp_path):
   status, out, err = runs.run(
     "--config.total_steps=4",
+    "--config.objective.ema.anneal_steps=100%",
     "--config.log_every=2",
     "--config.encoder.drop_path=0.1",
     "--config.accumulate",

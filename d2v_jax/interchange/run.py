@@ -12,6 +12,7 @@ import numpy as np
 from etils import epath
 
 from d2v_jax import config as config_lib
+from d2v_jax import run_shares
 from d2v_jax.interchange.files import write_all
 from d2v_jax.interchange.model import Model
 from d2v_jax.interchange.weights import InterchangeError
@@ -42,6 +43,8 @@ def read(workdir: epath.PathLike, *, step: int | None = None) -> Model:
   """
   workdir = epath.Path(workdir)
   config = config_lib.plain(provenance.read(workdir).get("config", {}))
+  # What leaves has no length of the run with it.
+  config = run_shares.resolved(config)
   modality = config.get("modality")
   if modality not in MODALITIES or "encoder" not in config:
     raise ValueError(

@@ -3,13 +3,14 @@
 import importlib.util
 import json
 import re
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
 from d2v_jax import main, pretrained
-from d2v_jax.interchange import command
+from d2v_jax.interchange import command, run
 from d2v_jax.interchange.weights import flatten
 from d2v_jax.training.checkpoints import stored_items
 from tests import runs
@@ -53,6 +54,16 @@ def test_exported_and_back(digits, tmp_path):
   arguments = ["import", str(out), str(alone), "--no-check", "--encoder_only"]
   assert command.main(arguments) == 0
   assert given.keys() == load(alone, "params").keys()
+
+
+def test_shares_of_the_run_leave_as_updates(digits, tmp_path):
+  shutil.copytree(digits, tmp_path / "run")
+  file = tmp_path / "run/run.json"
+  record = json.loads(file.read_text())
+  record["config"]["objective"]["ema"]["anneal_steps"] = "50%"
+  record["config"]["total_steps"] = 90
+  file.write_text(json.dumps(record))
+  assert run.read(tmp_path / "run").objective["ema"]["anneal_steps"] == 45
 
 
 SMALL = ("--config.num_devices=1", "--config.evaluation.evaluators={'knn': {}}")
