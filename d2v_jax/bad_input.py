@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from d2v_jax import exit_status
 
@@ -27,3 +29,18 @@ def report(error: Exception, text: str | None = None) -> int:
 def shows_tracebacks() -> bool:
   """Whether D2V_TRACEBACK asks for errors as they were raised."""
   return bool(os.environ.get("D2V_TRACEBACK"))
+
+
+def status_of(command: Callable[..., int], *args: Any) -> int:
+  """Exit status of a command, also where it is interrupted or input is wrong.
+
+  Args:
+    command: returns its exit status.
+    *args: what it is called with.
+  """
+  try:
+    return command(*args)
+  except KeyboardInterrupt:
+    return 130
+  except (ValueError, OSError) as e:
+    return report(e)

@@ -40,12 +40,7 @@ def main(argv: Sequence[str]) -> int:
   flags, overrides = run_arguments.parse_flags(_parser(), argv)
   # No accelerator is needed to look at data.
   os.environ["JAX_PLATFORMS"] = "cpu"
-  try:
-    return _run(flags, overrides)
-  except KeyboardInterrupt:
-    return 130
-  except (ValueError, OSError) as e:
-    return bad_input.report(e)
+  return bad_input.status_of(_run, flags, overrides)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,12 +28,7 @@ error also shows where it came from.
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its exit status."""
   flags, overrides = run_arguments.parse_flags(_parser(), argv)
-  try:
-    return _run(flags.bundle, overrides)
-  except KeyboardInterrupt:
-    return 130
-  except (ValueError, OSError) as e:
-    return bad_input.report(e)
+  return bad_input.status_of(_run, flags.bundle, overrides)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -29,7 +29,13 @@ def is_length(field: str) -> bool:
 
 def is_share(value: Any) -> bool:
   """Whether a value is one, as '10%' is."""
-  return isinstance(value, str) and _SHARE.fullmatch(value) is not None
+  return part(value) is not None
+
+
+def part(value: Any) -> float | None:
+  """The part of the run that a value stands for: .1 of '10%'; None: none."""
+  found = _SHARE.fullmatch(value) if isinstance(value, str) else None
+  return float(found[1]) / 100 if found else None
 
 
 def resolved(config: Spec) -> dict[str, Any]:
@@ -55,20 +61,19 @@ def _resolved(section: Spec, total: int, where: str) -> dict[str, Any]:
     path = f"{where}.{name}"
     if isinstance(value, Mapping):
       value = _resolved(value, total, path)
-    elif is_length(name) and is_share(value):
-      value = _updates(value, total, path)
+    elif is_length(name) and (share := part(value)) is not None:
+      value = _updates(share, value, total, path)
     made[name] = value
   return made
 
 
-def _updates(share: str, total: int, path: str) -> int:
-  part = float(share[:-1]) / 100
-  if part > 1:
+def _updates(share: float, given: str, total: int, path: str) -> int:
+  if share > 1:
     raise ConfigError(
-      f"{path}: got {share!r}; a share of the run is at most '100%', and a "
+      f"{path}: got {given!r}; a share of the run is at most '100%', and a "
       "number is one of updates."
     )
-  return max(round(part * total), 1 if part else 0)
+  return max(round(share * total), 1 if share else 0)
 
 
 def longer_than_run(config: Spec) -> list[str]:

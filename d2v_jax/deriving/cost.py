@@ -7,8 +7,8 @@ from collections.abc import Callable
 import jax
 
 from d2v_jax.deriving.run_length import Timing
-from d2v_jax.training.build import Experiment
 from d2v_jax.training.compiled_run import CompiledRun
+from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.programs import Programs
 from d2v_jax.training.state import TrainState
 

@@ -32,6 +32,7 @@ from d2v_jax.deriving.marks import (
   without_open,
 )
 from d2v_jax.training import build
+from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.inherited import inherit
 from d2v_jax.training.workdir import side_files
 
@@ -215,7 +216,7 @@ class _Derivation:
 
   def _measured(
     self, small: bool = False
-  ) -> tuple[build.Experiment, run_length.Timing]:
+  ) -> tuple[Experiment, run_length.Timing]:
     chosen, _ = self._sizes(small)
     rules.choose_length(chosen, self._rules, rules.SOME_STEPS, "")
     trial = filled(self.config, chosen.values)

@@ -44,9 +44,9 @@ def updates(
   """
   left = minutes * 60 - spent - cost.start
   update, number = cost.update, 2.0
-  if isinstance(every, str) and run_shares.is_share(every):
-    share = float(every[:-1]) / 100
-    number = 1 + round(1 / share) if share else 2
+  share = run_shares.part(every)
+  if share:
+    number = 1 + round(1 / share)
   elif isinstance(every, int) and every > 0:
     update += cost.evaluation / every
   left -= number * cost.evaluation

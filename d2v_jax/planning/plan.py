@@ -14,8 +14,8 @@ from d2v_jax.planning import program as program_lib
 from d2v_jax.planning.devices import Target
 from d2v_jax.planning.estimate import Estimate, estimate
 from d2v_jax.training import batch_shapes, build
-from d2v_jax.training.build import RunPlan
 from d2v_jax.training.compiled_step import CompiledStep
+from d2v_jax.training.experiment import RunPlan
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 

@@ -28,13 +28,7 @@ def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its exit status."""
   args = _parser().parse_args(argv)
   os.environ.setdefault("JAX_PLATFORMS", "cpu")
-  try:
-    _run(args)
-  except KeyboardInterrupt:
-    return 130
-  except (ValueError, OSError) as e:
-    return bad_input.report(e)
-  return 0
+  return bad_input.status_of(_run, args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,7 +72,7 @@ def _positive(text: str) -> int:
   return int(text)
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> int:
   from etils import epath
 
   from d2v_jax.report import of_runs, picture_files
@@ -96,3 +90,4 @@ def _run(args: argparse.Namespace) -> None:
     for name, picture in files.items():
       (folder / name).write_text(picture)
     print(f"wrote {len(files)} pictures (SVG) to {folder}")
+  return 0

@@ -156,8 +156,7 @@ def _by_layer(run: Stored, several: bool) -> list[Element]:
     rows = {f"layer {int(name[-2:])}": run.points(name) for name in names}
     if run.points(final):
       rows["final"] = run.points(final)
-    words = kind.strip("/").replace("/", ": ").replace("_", " ")
     if all(rows.values()):
-      title = f"{words} by layer"
+      title = f"{words(kind.strip('/'))} by layer"
       made.append(heat_map(f"{run.label}: {title}" if several else title, rows))
   return made

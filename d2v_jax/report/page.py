@@ -30,7 +30,12 @@ class Section:
   @property
   def id(self) -> str:
     """By which it is linked to."""
-    return re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
+    return slug(self.title)
+
+
+def slug(text: str) -> str:
+  """A text as the name of a link or a file."""
+  return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def missing(title: str, reason: str) -> Section:

@@ -1,13 +1,12 @@
 """The pictures of a page as files of their own, for a README or a talk."""
 
 import copy
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from d2v_jax.report.markup import Element, tag
-from d2v_jax.report.page import Page, Section, hatching, style
+from d2v_jax.report.page import Page, Section, hatching, slug, style
 
 _WIDTH = 900
 _SMALL, _WIDE = 94, 330
@@ -45,15 +44,11 @@ def files(page: Page) -> dict[str, str]:
         picture = figure.find("svg")
         if picture is not None and picture.get("class") == "chart":
           title = figure.findtext("figcaption/b", "")
-          found[f"{_name(title)}.svg"] = _chart(picture, title)
+          found[f"{slug(title)}.svg"] = _chart(picture, title)
     groups = list(_groups(section))
     if groups:
       found[f"{section.id}.svg"] = _sheet(section.title, groups)
   return found
-
-
-def _name(title: str) -> str:
-  return re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def _groups(section: Section) -> Iterator[_Group]:

@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from d2v_jax.config import flatten
 from d2v_jax.report import curves
 from d2v_jax.report.chart import shown
 from d2v_jax.report.markup import Element, table, tag
@@ -106,7 +106,10 @@ def configuration(runs: Sequence[Stored]) -> Section:
   """The whole config of each run, and where several differ."""
   content: list[Element] = []
   if len(runs) > 1:
-    flat = [_flat(run.config) for run in runs]
+    flat = [
+      {path: json.dumps(value) for path, value in flatten(run.config)}
+      for run in runs
+    ]
     paths = dict.fromkeys(path for config in flat for path in config)
     rows: list[tuple[Element | str, ...]] = [
       (tag("code", f"config.{path}"), *(x.get(path, "-") for x in flat))
@@ -177,14 +180,3 @@ def _steps(run: Stored) -> str:
 def _median(run: Stored, name: str, form: str) -> str:
   values = sorted(value for _, value in run.points(name))
   return form.format(values[len(values) // 2]) if values else "not known"
-
-
-def _flat(config: Mapping[str, Any], path: str = "") -> dict[str, str]:
-  """Path of each value -> its text."""
-  found: dict[str, str] = {}
-  for key, value in config.items():
-    if isinstance(value, Mapping) and value:
-      found |= _flat(value, f"{path}{key}.")
-    else:
-      found[f"{path}{key}"] = json.dumps(value)
-  return found

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
-import optax
 from absl import logging
 from etils import epath
 
@@ -14,118 +13,20 @@ from d2v_jax import config as config_lib
 from d2v_jax import run_shares
 from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
-from d2v_jax.data.dataset import Dataset
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES
-from d2v_jax.objectives.objective import Objective
 from d2v_jax.training import batch_shapes, outputs, schedules
 from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import optimizer as optimizer_lib
 from d2v_jax.training import sharding as sharding_lib
 from d2v_jax.training.checkpoints.checkpoint import Checkpoints, check_counts
+from d2v_jax.training.experiment import Experiment, RunPlan, Settings
 from d2v_jax.training.inherited import inherit
 from d2v_jax.training.logs.profile import Profile
 from d2v_jax.training.trouble import health as health_lib
 
 # Grain's seeds are of 32 bits, and every draw of a run begins with its seed.
 _SEEDS = 2**32
-
-# What may change between a run and its continuation: nothing that the numbers
-# depend on.
-RESUMABLE = (
-  "log_every",
-  "checkpoint_every",
-  "checkpoints",
-  "evaluation",
-  "health",
-  "init_from",
-  "num_devices",
-  "profile",
-  "report",
-  "sharding",
-  "encoder.attention",
-  "encoder.remat",
-  "data.keep_aspect",
-  "data.resampling",
-  "data.resize_ratio",
-  "data.source.path",
-  "data.source.data_dir",
-  "data.source.sources.*.path",
-  "data.source.sources.*.data_dir",
-  "data.num_threads",
-  "data.num_workers",
-  "data.max_corrupt",
-)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-  """What a run is made of, beside its data.
-
-  Attributes:
-    config: what it was built from.
-    objective: what is learned, with its network.
-    tx: the optimizer.
-    schedule: update number -> learning rate.
-    dataset: config.data.
-    checkpoints: folder -> its checkpoints.
-    report: the page that is written at the end: none, its curves (with all
-      else that the run's files tell), or the whole, for which networks run.
-  """
-
-  config: Spec
-  seed: int
-  total_steps: int
-  batch_size: int
-  accumulate: int
-  log_every: int
-  checkpoint_every: int
-  checkpoints: Callable[[epath.Path], Checkpoints]
-  init_from: str
-  init_model: str
-  objective: Objective
-  tx: optax.GradientTransformation
-  schedule: schedules.Schedule
-  mesh: jax.sharding.Mesh
-  health: health_lib.Health
-  profile: Profile | None
-  report: str
-  dataset: Dataset
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunPlan(Settings):
-  """A run, built from its config alone; its data are not opened yet.
-
-  Attributes:
-    evaluation: config.evaluation.
-  """
-
-  evaluation: evaluation_lib.EvaluationPlan
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Experiment(Settings):
-  """A run with its data.
-
-  Attributes:
-    records: what examples to train on are made of, for a first look; the
-      examples themselves, where many records make one.
-    num_examples: to train on.
-    identity: name -> what else must be found again to go on with the run.
-    example_batch: shapes and dtypes of a global batch, of the longest ones.
-    batch_kinds: those of each length that batches have.
-    batches: (start_step, corrupt_log) -> this process's training batches.
-    evaluation: evaluators, and batches of the splits.
-  """
-
-  records: Any
-  num_examples: int
-  identity: dict[str, Any]
-  example_batch: dict[str, jax.ShapeDtypeStruct]
-  batch_kinds: list[dict[str, jax.ShapeDtypeStruct]]
-  batches: Callable[..., pipeline.TrainBatches]
-  evaluation: evaluation_lib.Evaluation
 
 
 def from_config(

@@ -17,10 +17,10 @@ from d2v_jax.evaluators.feature_extractor import FeatureExtractor
 from d2v_jax.objectives.objective import Params
 from d2v_jax.training import sharding
 from d2v_jax.training import state as train_state
-from d2v_jax.training.build import Experiment
 from d2v_jax.training.checkpoints.checkpoint_leaves import require_match
 from d2v_jax.training.checkpoints.stored_run import StoredRun
 from d2v_jax.training.compiled_step import CompiledStep
+from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.references import References
 from d2v_jax.training.state import TrainState
 

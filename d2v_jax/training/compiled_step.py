@@ -8,7 +8,7 @@ import jax
 
 from d2v_jax.training import sharding
 from d2v_jax.training import state as train_state
-from d2v_jax.training.build import Settings
+from d2v_jax.training.experiment import Settings
 from d2v_jax.training.state import TrainState
 from d2v_jax.training.step import train_step
 

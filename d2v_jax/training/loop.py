@@ -12,13 +12,13 @@ from d2v_jax import config as config_lib
 from d2v_jax.data.checking import first_look, opening
 from d2v_jax.data.dataset import EVALUATION
 from d2v_jax.training import resuming
-from d2v_jax.training.build import Experiment
 from d2v_jax.training.checkpoints import (
   checkpoint,
   checkpoint_files,
   stored_items,
 )
 from d2v_jax.training.compiled_run import CompiledRun
+from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.feed import Feed
 from d2v_jax.training.logs import metrics
 from d2v_jax.training.logs.profile import Profiler

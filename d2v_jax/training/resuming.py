@@ -4,10 +4,37 @@ import json
 from typing import Any
 
 from d2v_jax import config as config_lib
-from d2v_jax.training.build import RESUMABLE, Experiment
 from d2v_jax.training.checkpoints.checkpoint import Checkpoints
 from d2v_jax.training.checkpoints.checkpoint_leaves import CheckpointMismatch
+from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.start import Start
+
+# What may change between a run and its continuation: nothing that the numbers
+# depend on.
+RESUMABLE = (
+  "log_every",
+  "checkpoint_every",
+  "checkpoints",
+  "evaluation",
+  "health",
+  "init_from",
+  "num_devices",
+  "profile",
+  "report",
+  "sharding",
+  "encoder.attention",
+  "encoder.remat",
+  "data.keep_aspect",
+  "data.resampling",
+  "data.resize_ratio",
+  "data.source.path",
+  "data.source.data_dir",
+  "data.source.sources.*.path",
+  "data.source.sources.*.data_dir",
+  "data.num_threads",
+  "data.num_workers",
+  "data.max_corrupt",
+)
 
 Loop = dict[str, Any]
 

@@ -9,9 +9,10 @@ from d2v_jax.evaluators import EVALUATORS
 from d2v_jax.models.pooled_head import PooledHead
 from d2v_jax.objectives.supervised import Classification
 from d2v_jax.training import optimizer
-from d2v_jax.training.build import Experiment, from_config
+from d2v_jax.training.build import from_config
 from d2v_jax.training.checkpoints.checkpoint import Checkpoints
 from d2v_jax.training.compiled_run import CompiledRun
+from d2v_jax.training.experiment import Experiment
 from tests import runs
 
 

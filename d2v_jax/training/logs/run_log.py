@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 
 from d2v_jax.data.pipeline import Batch
-from d2v_jax.training.build import Experiment
+from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.feed import Feed
 from d2v_jax.training.logs import device_peaks, metrics
 from d2v_jax.training.logs.input_wait import InputWatch

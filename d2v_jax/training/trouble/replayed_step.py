@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from d2v_jax.training.build import Experiment
 from d2v_jax.training.checkpoints import checkpoint_files, stored_items
 from d2v_jax.training.compiled_run import CompiledRun
+from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.state import TrainState
 from d2v_jax.training.step import gradients
 from d2v_jax.training.trouble import first_nonfinite

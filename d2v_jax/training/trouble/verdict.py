@@ -11,9 +11,9 @@ import jax
 from etils import epath
 
 from d2v_jax import config as config_lib
-from d2v_jax.training.build import RESUMABLE, Experiment
 from d2v_jax.training.checkpoints.checkpoint import Checkpoints
-from d2v_jax.training.resuming import as_json
+from d2v_jax.training.experiment import Experiment
+from d2v_jax.training.resuming import RESUMABLE, as_json
 from d2v_jax.training.trouble.health import UnhealthyRun
 from d2v_jax.training.workdir import side_files
 from d2v_jax.training.workdir.together import from_process_0

@@ -253,6 +253,18 @@ def good_files(root, kind, entries):
   }
 
 
+def check_used(examples, wanted):
+  """Each file that must be used is, once; returns the others' problems."""
+  problems = [examples.problem(i) for i in range(len(examples))]
+  used = [
+    identity(examples.record_name(i))
+    for i, problem in enumerate(problems)
+    if problem is None
+  ]
+  assert sorted(used) == sorted(wanted)
+  return problems
+
+
 property_test = hypothesis.settings(
   max_examples=60, deadline=None, derandomize=True, database=None
 )
@@ -272,15 +284,9 @@ def test_any_folder_of_images(entries, links):
         ImageFolder(folder)
       return
     decoded = DecodedImages(ImageFolder(folder), Form(3))
-    problems = [decoded.problem(i) for i in range(len(decoded))]
-    used = [
-      identity(decoded.record_name(i))
-      for i, problem in enumerate(problems)
-      if problem is None
-    ]
-    assert sorted(used) == sorted(wanted)
+    problems = check_used(decoded, wanted)
     assert all(problem is None or problem for problem in problems)
-    for i in range(len(decoded)) if used else ():
+    for i in range(len(decoded)) if wanted else ():
       record = decoded[i]["record"]
       assert problems[record] is None
       assert (record == i) == (problems[i] is None)
@@ -350,13 +356,7 @@ def test_any_folder_of_signals(entries, links):
     except ValueError as error:
       assert not wanted and "none of" in str(error)
       return
-    problems = [signals.problem(i) for i in range(len(signals))]
-    used = [
-      identity(signals.record_name(i))
-      for i, problem in enumerate(problems)
-      if problem is None
-    ]
-    assert sorted(used) == sorted(wanted)
+    check_used(signals, wanted)
     names = {signals.record_name(i) for i in range(len(signals))}
     files = {source.record_name(i) for i in range(len(source))}
     assert names | set(signals.unreadable) == files
