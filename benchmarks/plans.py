@@ -97,6 +97,7 @@ CASES = (
     {"h100:1": 32},
     ("--length=128", "--config.encoder.name=text"),
   ),
+  Case("refine_images", {"h100:1": 64}, ("--config.encoder.name=vit",)),
   Case("probe_attentive", {"h100:1": 250}, ("--config.encoder.name=vit",)),
   Case("image_folder", {"h100:1": 64}),
   # Of those whose sizes follow the data, with data that come along.

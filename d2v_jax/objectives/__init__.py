@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from d2v_jax.objectives.byol import Byol
+from d2v_jax.objectives.contrastive import Contrastive
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.objectives.data2vec2 import Data2Vec2
 from d2v_jax.objectives.mlm import Mlm
@@ -16,6 +17,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
   "data2vec2": Data2Vec2,
   "pixels": Pixels,
   "byol": Byol,
+  "contrastive": Contrastive,
   "mlm": Mlm,
   "ctc": Ctc,
   "classification": Classification,

@@ -8,79 +8,26 @@ import pytest
 
 from d2v_jax.models.mlp_head import MlpHead
 from d2v_jax.models.speech import speech
-from d2v_jax.models.vision import vit
 from d2v_jax.objectives.byol import Byol
 from d2v_jax.objectives.ema import Ema
 from tests.objectives import learning
-from tests.reference import data2vec as reference
-
-WIDTH, HEADS, PATCH = 8, 2, 4
-SLOW = Ema(0.996, 1.0, 100, "cosine")
-
-
-def make(dtype="float32", ema=SLOW, **encoder):
-  network = vit(
-    image_size=8,
-    patch_size=PATCH,
-    width=WIDTH,
-    depth=2,
-    num_heads=HEADS,
-    mlp_ratio=2,
-    mean=(0.5,),
-    std=(0.25,),
-    compute_dtype=dtype,
-    **encoder,
-  )
-  heads = (
-    MlpHead(12, 6, 3, compute_dtype=dtype),
-    MlpHead(10, 6, 2, speed=20.0, compute_dtype=dtype),
-  )
-  return Byol(network, *heads, ema)
-
-
-def make_batch(dtype="float32"):
-  rng = np.random.default_rng(0)
-  views = rng.normal(size=(2, 3, 8, 8, 2)).astype(dtype)
-  return {"inputs": views[0], "inputs_b": views[1]}
-
-
-def draw(objective, batch, dtype="float64"):
-  """A student and a teacher that are not alike."""
-  rng = np.random.default_rng(1)
-  shapes = jax.eval_shape(objective.init, jax.random.key(0), batch)
-  normal = lambda s: (0.4 * rng.normal(size=s.shape)).astype(dtype)  # noqa: E731
-  params = jax.tree.map(normal, shapes)
-  teacher = jax.eval_shape(objective.init_teacher, shapes)
-  return params, jax.tree.map(normal, teacher)
-
-
-def linear(p, x):
-  weights = p["kernel"] - p["kernel"].mean(0)
-  return (
-    x @ (weights / np.linalg.norm(weights, axis=0) * p["scale"]) + p["bias"]
-  )
-
-
-def mlp(p, x, groups):
-  x = linear(p["fc1"], x)
-  x = reference.layer_norm(x.reshape(len(x), groups, -1)).reshape(x.shape)
-  x = x * p["norm"]["scale"] + p["norm"]["bias"]
-  return linear(p["fc2"], np.maximum(x, 0))
-
-
-def project(params, images):
-  tokens, _ = reference.encoder(params, images, None, patch=PATCH, heads=HEADS)
-  return mlp(params["projector"], tokens.mean(1), 3)
-
-
-def unit(x):
-  return x / np.linalg.norm(x, axis=-1, keepdims=True)
+from tests.objectives.two_views import (
+  HEADS,
+  SLOW,
+  WIDTH,
+  draw,
+  make,
+  make_batch,
+  mlp,
+  project,
+  unit,
+)
 
 
 def test_loss_is_the_formula():
   batch = make_batch("float64")
   with jax.enable_x64(True):
-    objective = make("float64")
+    objective = make(Byol, "float64")
     params, teacher = draw(objective, batch)
     loss, weight, metrics = jax.jit(objective.loss)(
       params, teacher, batch, None
@@ -102,7 +49,7 @@ def test_loss_is_the_formula():
 def test_gradient_is_the_difference_quotient():
   batch = make_batch("float64")
   with jax.enable_x64(True):
-    objective = make("float64")
+    objective = make(Byol, "float64")
     params, teacher = draw(objective, batch)
     learning.assert_gradient(
       lambda p: objective.loss(p, teacher, batch, None).value, params
@@ -110,7 +57,7 @@ def test_gradient_is_the_difference_quotient():
 
 
 def test_the_teacher_has_no_predictor_no_gradient_and_no_dropout():
-  objective, batch = make(drop_path=0.5), make_batch()
+  objective, batch = make(Byol, encoder=dict(drop_path=0.5)), make_batch()
   params, teacher = draw(objective, batch, "float32")
   assert set(params) - set(teacher) == {"predictor"}
 
@@ -131,7 +78,7 @@ def test_the_teacher_has_no_predictor_no_gradient_and_no_dropout():
 
 
 def test_the_views_are_exchangeable_and_examples_do_not_meet():
-  objective, batch = make(), make_batch()
+  objective, batch = make(Byol), make_batch()
   params, teacher = draw(objective, batch, "float32")
   loss = jax.jit(lambda b: objective.loss(params, teacher, b, None).value)
   swapped = {"inputs": batch["inputs_b"], "inputs_b": batch["inputs"]}
@@ -143,7 +90,7 @@ def test_the_views_are_exchangeable_and_examples_do_not_meet():
 
 @pytest.mark.parametrize("step", [1, 50, 100, 150])
 def test_the_teacher_follows_by_the_cosine_schedule(step):
-  objective, batch = make(), make_batch()
+  objective, batch = make(Byol), make_batch()
   params, teacher = draw(objective, batch, "float32")
   updated, metrics = objective.update_teacher(teacher, params, step)
   tau = 1 - 0.004 * (math.cos(math.pi * min(step / 100, 1)) + 1) / 2
@@ -207,7 +154,7 @@ def test_it_learns_that_views_are_of_the_same_image():
     "inputs": noisy[0].astype(np.float32),
     "inputs_b": noisy[1].astype(np.float32),
   }
-  objective = make(ema=Ema(0.9, 1.0, 40, "cosine"))
+  objective = make(Byol, ema=Ema(0.9, 1.0, 40, "cosine"))
   metrics, state = learning.train(objective, batch, 40)
   assert metrics[-1]["loss"] < 0.5 * metrics[0]["loss"]
   # It has not made all images the same.
@@ -216,7 +163,7 @@ def test_it_learns_that_views_are_of_the_same_image():
 
 
 def test_collapse_is_seen():
-  objective, batch = make(), make_batch()
+  objective, batch = make(Byol), make_batch()
   params, teacher = draw(objective, batch, "float32")
   teacher["projector"]["fc2"]["scale"] *= 0
   loss = jax.jit(objective.loss)(params, teacher, batch, None)
@@ -224,7 +171,7 @@ def test_collapse_is_seen():
 
 
 def test_errors():
-  objective, batch = make(), make_batch()
+  objective, batch = make(Byol), make_batch()
   with pytest.raises(ValueError, match=r"no second view `inputs_b`.*views=2"):
     objective.loss({}, {}, {"inputs": batch["inputs"]}, None)
   batch["mask"] = jnp.zeros((3, 4), bool)

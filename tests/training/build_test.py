@@ -27,6 +27,7 @@ STARTS_FROM = {
   "finetune_imagenet": "vit_base",
   "finetune_images": "vit_base",
   "probe_attentive": "vit_base",
+  "refine_images": "vit_base",
   "finetune_librispeech": "speech_base",
   "finetune_speech": "audio_folder",
   "finetune_signals": "signals",
