@@ -56,9 +56,7 @@ def get_config() -> ml_collections.ConfigDict:
     ema=dict(start=0.99, end=1.0, anneal_steps="100%", schedule="cosine"),
   )
   c.schedule = dict(name="cosine", peak=1e-3, warmup_steps="10%", final=1e-6)
-  c.optimizer = dict(
-    weight_decay=0.05, clip_norm=3.0, layer_decay=0.65, freeze_steps="5%"
-  )
+  c.optimizer = dict(weight_decay=0.05, clip_norm=3.0, layer_decay=0.65)
   c.health = dict(start_step="10%")
   # Before and after are probes of their own.
   c.evaluation = dict(every=0)
