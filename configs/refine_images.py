@@ -14,6 +14,8 @@ matters. Where they do, change it.
 Larger batches have more to tell apart. Networks are kept near what they were by
 layer_decay, most where they are lowest.
 
+Measured on the digits with one seed: experiments/digits.
+
 Source: the idea is MIM-Refiner's (arXiv 2402.10093), the loss MoCo v3's (arXiv
 2104.02057) with the views of BYOL; sizes and rates are for small networks and
 were not searched for.
@@ -31,7 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.total_steps = 1000
   c.batch_size = 256
   c.log_every = 20
-  c.checkpoint_every = "25%"
+  c.checkpoint_every = 250
   c.modality = "vision"
   c.compute_dtype = "float32"
 

@@ -57,6 +57,7 @@ PARAMETERS = {
   "verses": 925_440,
   "verses_d2v2": 1_220_864,
   "continue_images": 86_256_720,
+  "refine_images": 86_854_480,
   "continue_speech": 93_754_880,
   "continue_text": 126_415_872,
 }
