@@ -3,7 +3,7 @@
   python -m experiments.continued.report experiments/continued/*.json
 
 Prints it as Markdown: means over seeds, with 95 % intervals of the mean by
-Student's t, or the value where there is one alone.
+Student's t; the value where there is one alone, nothing where there is none.
 """
 
 import json
@@ -40,11 +40,14 @@ def table(results: Sequence[pathlib.Path]) -> list[str]:
     content = json.loads(path.read_text())
     found.append({**content["references"], **content["accuracies"]})
   for name, title in ROWS.items():
-    lines.append([title, *(_interval(values[name]) for values in found)])
+    cells = (_interval(values.get(name, [])) for values in found)
+    lines.append([title, *cells])
   return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def _interval(values: list[float]) -> str:
+  if not values:
+    return ""
   of = summary("x", values)
   if len(set(values)) == 1:
     return f"{of['x']:.3f}"

@@ -69,8 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       print(shlex.join(["d2v", *command]), flush=True)
       if status := d2v.main(command):
         return status
-  path = args.folder / "result.json"
-  path.write_text(json.dumps(collect(args.folder), indent=2) + "\n")
+  write(args.folder)
   return 0
 
 
@@ -197,6 +196,12 @@ def _finetune(run, folder, classes, seed):
   ]
 
 
+def write(folder: pathlib.Path) -> None:
+  """Writes result.json of what has been run in a folder so far."""
+  content = json.dumps(collect(folder), indent=2) + "\n"
+  (folder / "result.json").write_text(content)
+
+
 def collect(folder: pathlib.Path) -> dict[str, Any]:
   """What all runs in a folder have measured.
 
@@ -208,7 +213,7 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
   """
   accuracies: dict[str, list[float]] = {}
   runs, losses, read = {}, {}, {}
-  for workdir in sorted(folder.iterdir()):
+  for workdir in sorted(filter(_finished, folder.iterdir())):
     name, _, seed = workdir.name.partition("-")
     if name.endswith("probed"):
       found = probing.read(workdir)
@@ -218,7 +223,7 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
           accuracies.setdefault(name, []).append(value)
         if key.endswith(("/best_layer", "/best_pool")):
           read[f"{workdir.name}/{key}"] = int(value)
-    elif seed:
+    else:
       run, lines = report.read(workdir)
       found = report.summarise(run, lines, {})
       if name == "continued":
@@ -227,8 +232,6 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
       else:
         last = found["final"]["classification/accuracy"]
         accuracies.setdefault(name, []).append(last)
-    else:
-      continue
     kept = ("command", "commit", "versions", "devices", "host")
     runs[workdir.name] = {k: found[k] for k in kept if k in found}
     if seed in ("", "0"):
