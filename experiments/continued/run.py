@@ -209,11 +209,12 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
     `accuracies`: what was done -> one for each seed; `references`: accuracies
     of what was not pretrained, by the same probe; `losses` of going on, first
     and last logged; `read`: layer and pooling that each probe chose; `runs`:
-    command, config, commit and hardware of each, configs of seed 0 alone.
+    commit, versions and hardware of each, and config of seed 0.
   """
   accuracies: dict[str, list[float]] = {}
   runs, losses, read = {}, {}, {}
-  for workdir in sorted(filter(_finished, folder.iterdir())):
+  workdirs = (path for path in folder.iterdir() if path.is_dir())
+  for workdir in sorted(filter(_finished, workdirs)):
     name, _, seed = workdir.name.partition("-")
     if name.endswith("probed"):
       found = probing.read(workdir)
@@ -232,7 +233,7 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
       else:
         last = found["final"]["classification/accuracy"]
         accuracies.setdefault(name, []).append(last)
-    kept = ("command", "commit", "versions", "devices", "host")
+    kept = ("commit", "versions", "devices", "host")
     runs[workdir.name] = {k: found[k] for k in kept if k in found}
     if seed in ("", "0"):
       runs[workdir.name]["config"] = found["config"]
