@@ -76,16 +76,8 @@ CASES = (
     (*_TOKENS_512, "--config.encoder.name=text"),
   ),
   Case("finetune_images:scratch", {"h100:1": 64}),
-  Case(
-    "finetune_speech",
-    {"h100:1": 32},
-    ("--length=64000", "--config.encoder.name=speech"),
-  ),
-  Case(
-    "finetune_text",
-    {"h100:1": 32},
-    ("--length=128", "--config.encoder.name=text"),
-  ),
+  Case("finetune_speech:scratch", {"h100:1": 32}, ("--length=64000",)),
+  Case("finetune_text:scratch", {"h100:1": 32}, ("--length=128",)),
   Case("continue_images", {"h100:1": 64}, ("--config.encoder.name=vit",)),
   Case(
     "continue_speech",

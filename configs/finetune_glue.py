@@ -1,12 +1,11 @@
 """data2vec Base on text, fine-tuned on one of GLUE's tasks.
 
-  d2v train finetune_glue:TASK --workdir=RUN2 \\
-    --config.init_from=RUN --config.data.tokenizer.path=TOKENIZER
+  d2v train finetune_glue:TASK --workdir=RUN2 --config.init_from=RUN
 
 TASK is cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb or wnli; RUN a pretrained
-or imported run, from which the encoder comes, too (without it, but with
---config.encoder.name=text: Base from scratch). The data are GLUE's own folders,
-glue_data/CoLA and so on; see docs/text.md.
+or imported run, from which encoder and tokenizer come (without it, but with
+--config.encoder.name=text and --config.data.tokenizer.path: Base from scratch).
+The data are GLUE's own folders, glue_data/CoLA and so on; see docs/text.md.
 
 Source: data2vec (arXiv 2202.03555) section 5.3 and Table 4, and the released
 fine-tuning configs, which are RoBERTa's. Results on the dev sets, means of 5
@@ -76,7 +75,6 @@ def get_config(task: str = "rte") -> ml_collections.ConfigDict:
   source = dict(name="glue", task=task, path=f"glue_data/{folder}")
   c.data = dict(
     source=dict(**source, split="train"),
-    tokenizer=dict(path="data/tokenizer"),
     buckets=dict(lengths=(32, 64, 128, 256, 512)),
     labels=dict(name="label"),
     num_threads=2,

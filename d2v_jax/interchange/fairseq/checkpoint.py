@@ -15,6 +15,8 @@ LICENCE = (
   "licence: fairseq's README puts its released speech and text models under "
   "MIT; whether this file is one of them is for you to know"
 )
+# How names begin of what PyTorch has wrapped a model in.
+_WRAPPERS = ("module.", "_orig_mod.")
 _SHOWN = 12
 
 
@@ -173,6 +175,18 @@ def without(prefix: str, arrays: Arrays) -> Arrays:
     for name, value in arrays.items()
     if name.startswith(prefix)
   }
+
+
+def unwrapped(weights: Mapping[Any, Any]) -> dict[str, Any]:
+  """Without what all names begin with where a model was wrapped.
+
+  By what spreads it over devices, or compiles it; once, or one in the other.
+  """
+  named = {str(name): value for name, value in weights.items()}
+  for prefix in _WRAPPERS * 2:
+    if named and all(name.startswith(prefix) for name in named):
+      named = {name.removeprefix(prefix): x for name, x in named.items()}
+  return named
 
 
 def _read_dictionary(path: epath.Path) -> list[str]:

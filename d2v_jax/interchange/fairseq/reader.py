@@ -14,7 +14,11 @@ from d2v_jax.interchange.fairseq import (
   vision,
   vision2,
 )
-from d2v_jax.interchange.fairseq.checkpoint import Checkpoint, model_name
+from d2v_jax.interchange.fairseq.checkpoint import (
+  Checkpoint,
+  model_name,
+  unwrapped,
+)
 from d2v_jax.interchange.model import Foreign, Model, assemble
 from d2v_jax.interchange.options import Options
 from d2v_jax.interchange.torch_file import reader as torch_file
@@ -84,6 +88,7 @@ def _checkpoint(
       f"{path}: it is not a checkpoint of fairseq or of the vision release: it "
       "has no 'model' with weights."
     )
+  weights = unwrapped(weights)
   name, config = _first(state, "cfg", "args")
   cfg = Options(_present(config or {}), f"{path}: {name}")
   _, kept = _first(state, "task_state")
@@ -91,7 +96,7 @@ def _checkpoint(
     path=path,
     arrays=_arrays(weights),
     averages={
-      str(k): _arrays(v) for k, v in weights.items() if isinstance(v, Mapping)
+      k: _arrays(v) for k, v in weights.items() if isinstance(v, Mapping)
     },
     cfg=cfg,
     model=cfg.inner("model"),

@@ -10,6 +10,7 @@ from d2v_jax.interchange.fairseq.checkpoint import (
   LICENCE,
   Checkpoint,
   data2vec_objective,
+  unwrapped,
 )
 from d2v_jax.interchange.model import Foreign
 from d2v_jax.interchange.options import Options
@@ -59,7 +60,8 @@ def read(checkpoint: Checkpoint) -> Foreign:
     objective["head"] |= {"norm": True, "initial": "small"}
   average, teacher = checkpoint.other.get("model_ema"), {}
   if isinstance(average, Mapping):
-    teacher = {k: v for k, v in average.items() if hasattr(v, "shape")}
+    named = unwrapped(average)
+    teacher = {k: v for k, v in named.items() if hasattr(v, "shape")}
   if teacher and not pretrained:
     teacher = {}
     notes.append("its model_ema is left out: fine-tuning has no teacher here")

@@ -1,4 +1,4 @@
-"""Folders of data2vec, both versions, both ways; others in."""
+"""Folders of data2vec and of wav2vec 2.0, both ways; others in."""
 
 import dataclasses
 import types
@@ -225,6 +225,8 @@ def _written(model: Model, params: Tree) -> Written:
   else:
     params = {k: v for k, v in params.items() if k not in SUB_TREES}
   module = _MODULES[model.modality]
+  if encoder["name"] == "speech" and encoder["position_depth"] == 1:
+    module = wav2vec2  # of whose positions there is one layer
   architecture = module.BASE if head is None else module.WITH_HEAD[name]
   second = encoder["name"].startswith("visible_")
   if second:

@@ -34,8 +34,16 @@ def vision(patch_size: int) -> tuple[Rule, ...]:
 
 def speech() -> tuple[Rule, ...]:
   """Rules of Data2VecAudio, without a head."""
-  conv = "feature_extractor.conv_layers.{i}."
   position = "encoder.pos_conv_embed.layers.{i}.conv."
+  return (
+    *_frames_and_layers(),
+    Rule(f"{position}weight", "positions/kernel{i}", "conv"),
+    Rule(f"{position}bias", "positions/bias{i}"),
+  )
+
+
+def _frames_and_layers() -> tuple[Rule, ...]:
+  conv = "feature_extractor.conv_layers.{i}."
   layer = "encoder.layers.{layer}."
   return (
     Rule("masked_spec_embed", "mask_token"),
@@ -43,8 +51,6 @@ def speech() -> tuple[Rule, ...]:
     *norm(f"{conv}layer_norm", "feature_encoder/norm{i}"),
     *norm("feature_projection.layer_norm", "feature_projection/norm"),
     *linear("feature_projection.projection", "feature_projection/proj"),
-    Rule(f"{position}weight", "positions/kernel{i}", "conv"),
-    Rule(f"{position}bias", "positions/bias{i}"),
     *norm("encoder.layer_norm", "norm"),
     *qkv(*(f"{layer}attention.{x}_proj" for x in "qkv")),
     *linear(f"{layer}attention.out_proj", "blocks/attention/out"),
@@ -55,17 +61,22 @@ def speech() -> tuple[Rule, ...]:
   )
 
 
+_POSITION = "encoder.pos_conv_embed.conv."
+# Names in files of older versions of the library.
+OLDER_POSITIONS = (
+  Rule(f"{_POSITION}weight_g", "positions/scale0", "scalars"),
+  Rule(f"{_POSITION}weight_v", "positions/kernel0", "conv"),
+)
+
+
 def wav2vec2() -> tuple[Rule, ...]:
   """Rules of wav2vec 2.0, with one convolution of positions, weight-normed."""
-  conv = "encoder.pos_conv_embed.conv."
-  newer = f"{conv}parametrizations.weight.original"
+  weight = f"{_POSITION}parametrizations.weight.original"
   return (
-    *speech(),
-    Rule(f"{conv}weight_g", "positions/scale0", "scalars"),
-    Rule(f"{conv}weight_v", "positions/kernel0", "conv"),
-    Rule(f"{newer}0", "positions/scale0", "scalars"),
-    Rule(f"{newer}1", "positions/kernel0", "conv"),
-    Rule(f"{conv}bias", "positions/bias0"),
+    *_frames_and_layers(),
+    Rule(f"{weight}0", "positions/scale0", "scalars"),
+    Rule(f"{weight}1", "positions/kernel0", "conv"),
+    Rule(f"{_POSITION}bias", "positions/bias0"),
   )
 
 

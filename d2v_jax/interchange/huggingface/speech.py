@@ -24,7 +24,6 @@ from d2v_jax.interchange.huggingface.parts import (
   Written,
   class_fields,
   classifier,
-  refuse,
   require_settings,
   size_fields,
   sizes,
@@ -146,12 +145,30 @@ def write(ours: Outgoing) -> Written:
   Raises:
     InterchangeError: a setting cannot be expressed.
   """
-  encoder, head, depth = ours.encoder, ours.head, ours.encoder["position_depth"]
+  encoder, depth = ours.encoder, ours.encoder["position_depth"]
   why = "models there have norms in all convolutions and after each branch"
   require_settings("encoder", encoder, why, conv_norm="layer", pre_norm=False)
-  if depth == 1:
-    why = "a single layer there is another network"
-    raise refuse("encoder.position_depth", depth, why)
+  positions = dict(
+    conv_pos_kernel_size=max(3, encoder["position_width"] // depth),
+    num_conv_pos_embeddings=depth,
+  )
+  return write_as(ours, positions, names.speech())
+
+
+def write_as(
+  ours: Outgoing, fields: dict[str, Any], rules: tuple[Rule, ...]
+) -> Written:
+  """Writes a model whose heads are those of speech models.
+
+  Args:
+    ours: the model.
+    fields: of config.json, that not all such models have alike.
+    rules: of its names, without a head.
+
+  Raises:
+    InterchangeError: a setting cannot be expressed.
+  """
+  encoder, head = ours.encoder, ours.head
   notes = []
   if encoder["isolate_padding"]:
     notes.append(
@@ -160,11 +177,12 @@ def write(ours: Outgoing) -> Written:
       "(isolate_padding). Encode utterances one by one, or in batches of one "
       "length, for the same numbers."
     )
-  rules = (*names.speech(), *_HEADS.get(_head(ours.architecture), ()))
+  kind = _head(ours.architecture)
+  rules = (*rules, *_HEADS.get(kind, ()))
   arrays, labels = to_torch(ours.params, rules), {}
-  if ours.architecture == _CTC:
+  if kind == "ForCTC":
     labels = {"vocab_size": head.num_outputs}
-  elif ours.architecture == _CLASSIFIER:
+  elif kind:
     why = "a classifier there is a linear map of the mean"
     require_settings(
       "objective.head", vars(head), why, pool="mean", hidden=False, norm=False
@@ -189,8 +207,6 @@ def write(ours: Outgoing) -> Written:
     conv_stride=strides,
     conv_bias=encoder["conv_bias"],
     num_conv_pos_embedding_groups=encoder["position_groups"],
-    conv_pos_kernel_size=max(3, encoder["position_width"] // depth),
-    num_conv_pos_embeddings=depth,
     mask_time_prob=0.05,  # above zero, or there would be no mask vector
     add_adapter=False,
     use_weighted_layer_sum=False,
@@ -198,11 +214,12 @@ def write(ours: Outgoing) -> Written:
     pad_token_id=0,
     bos_token_id=None,
     eos_token_id=None,
+    **fields,
     **labels,
   )
   files = {preprocessor.NAME: audio_processor.write()}
   spec = ours.model.data.get("labels")
-  if ours.architecture == _CTC and spec:
+  if kind == "ForCTC" and spec:
     characters = config_lib.build(spec, LABELS, "config.data.labels")
     files |= ctc.write(characters)
   return Written(config, arrays, files, tuple(notes))

@@ -247,7 +247,6 @@ def test_other_files_that_change_the_weights(exported):
     ("vision", {"pre_norm": False}, "config.encoder.pre_norm=False"),
     ("speech", {"conv_norm": "group"}, "config.encoder.conv_norm='group'"),
     ("speech", {"pre_norm": True}, "config.encoder.pre_norm=True"),
-    ("speech", {"position_depth": 1}, "config.encoder.position_depth=1"),
     ("text", {"embedding_norm": False}, "config.encoder.embedding_norm=False"),
     ("text", {"pre_norm": True}, "config.encoder.pre_norm=True"),
     (

@@ -150,7 +150,55 @@ def test_what_is_refused(tmp_path, fields, message):
     huggingface.read(tmp_path)
 
 
-def test_it_does_not_leave_as_data2vec(tmp_path):
-  model = random_model(tmp_path / "a", "Wav2Vec2Model", LARGE)
-  with pytest.raises(InterchangeError, match="Use --format=safetensors"):
-    huggingface.write(tmp_path / "b", model)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+  ("name", "leaves_as"),
+  [
+    ("Wav2Vec2Model", "Wav2Vec2Model"),
+    ("HubertModel", "Wav2Vec2Model"),
+    ("Wav2Vec2ForCTC", "Wav2Vec2ForCTC"),
+    (
+      "HubertForSequenceClassification",
+      "Wav2Vec2ForSequenceClassification",
+    ),
+  ],
+)
+def test_it_leaves_again(tmp_path, name, leaves_as, layout):
+  heads = dict(classifier_proj_size=6, num_labels=3, pad_token_id=0)
+  config = LAYOUTS[layout] | (heads if "For" in name else {})
+  model = random_model(tmp_path / "in", name, config)
+  notes = huggingface.write(tmp_path / "out", model)
+  assert any("counts padding" in x for x in notes) == (layout == "base")
+  theirs, ours = (
+    getattr(transformers, cls).from_pretrained(tmp_path / folder).eval()
+    for cls, folder in ((name, "in"), (leaves_as, "out"))
+  )
+  assert ours.config.model_type == "wav2vec2"
+  samples = torch.from_numpy(
+    np.random.default_rng(0).standard_normal((2, 700), np.float32)
+  )
+  with torch.no_grad():
+    outputs = [m(samples, output_hidden_states=True) for m in (theirs, ours)]
+  for mine, other in zip(
+    *(output.hidden_states for output in outputs), strict=True
+  ):
+    live.assert_close(mine.numpy(), other.numpy())
+  if "For" in name:
+    live.assert_close(*(output.logits.numpy() for output in outputs))
+  again = huggingface.read(tmp_path / "out")
+  assert again.encoder == model.encoder and again.data == model.data
+  assert flatten(again.params).keys() == flatten(model.params).keys()
+  for path, leaf in flatten(model.params).items():
+    np.testing.assert_array_equal(leaf, flatten(again.params)[path])
+
+
+def test_what_is_read_without_our_files_beside_it(tmp_path):
+  """The folder says all by itself."""
+  model = random_model(tmp_path / "in", "Wav2Vec2Model", BASE)
+  huggingface.write(tmp_path / "out", model)
+  for file in (tmp_path / "out").glob("d2v_jax.*"):
+    file.unlink()
+  again = huggingface.read(tmp_path / "out")
+  assert again.encoder == model.encoder
+  for path, leaf in flatten(model.params).items():
+    np.testing.assert_array_equal(leaf, flatten(again.params)[path])
