@@ -15,7 +15,7 @@ from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES
-from d2v_jax.training import batch_shapes, outputs, schedules
+from d2v_jax.training import batch_shapes, held_out, outputs, schedules
 from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import optimizer as optimizer_lib
 from d2v_jax.training import sharding as sharding_lib
@@ -95,12 +95,14 @@ def open_data(plan: RunPlan) -> Experiment:
     f.name: getattr(plan, f.name) for f in dataclasses.fields(Settings)
   }
   settings["config"] = outputs.with_classes(plan.config, examples.source)
+  # Class numbers are learned from these records.
+  evaluation = plan.evaluation.open(
+    learned_from=examples.source if supervised else None
+  )
   return Experiment(
     **settings,
-    # Class numbers are learned from these records.
-    evaluation=plan.evaluation.open(
-      learned_from=examples.source if supervised else None
-    ),
+    evaluation=evaluation,
+    held_out=held_out.of(plan, evaluation.records.get("test")),
     records=records if dataset.by_record else examples.source,
     num_examples=len(examples.source),
     identity={

@@ -23,6 +23,7 @@ from d2v_jax.training.compiled_step import CompiledStep
 from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.references import References
 from d2v_jax.training.state import TrainState
+from d2v_jax.training.trouble.parts import Parts
 
 
 class CompiledRun:
@@ -154,6 +155,12 @@ class CompiledRun:
       return evaluate(self.experiment.evaluation.evaluators, extract)
     finally:
       self._between, self._reading = _nothing, contextlib.nullcontext
+
+  @functools.cached_property
+  def parts(self) -> Parts:
+    """What measures the network's parts."""
+    run = self.experiment
+    return Parts(run.objective, run.mesh, run.held_out)
 
   def references(self, workdir: epath.Path) -> References:
     """What the accuracies of features are compared with."""

@@ -274,13 +274,18 @@ def _loop(
         last or due(step, run.evaluation.every)
       )
       save = last or stop or due(step, run.checkpoint_every)
-      if not (evaluate or save):
+      measure = run.health.measures(step, run.total_steps)
+      if not (evaluate or save or measure):
         continue
       # What is known about a step is on disk before its checkpoint is, so a
       # resumed run has nothing to repeat and nothing is missing.
       log.step(*unread)
       unread = None
       with log.pause():
+        if measure:
+          with watch.paused():
+            trees = state.params, state.teacher_params
+            log.parts(step, compiled.parts(*trees, host_batch))
         # A run that goes on makes up for an evaluation that was cut off.
         if evaluate:
           stop = cut_off = stop or evaluated(step, state)

@@ -144,6 +144,13 @@ class RunLog:
       self._terminal.evaluation(step, results)
       self._add(step, results)
 
+  def parts(self, step: int, measured: dict[str, float]) -> None:
+    """Judges and logs what was measured of the network after this step."""
+    holds, told = self._monitor.measured(step, measured)
+    for line in told:
+      self._terminal.message(line)
+    self._add(step, measured | holds)
+
   def _shares(self, step: int) -> metrics.Values:
     """Of a mixture's sources, in the steps since one was logged.
 

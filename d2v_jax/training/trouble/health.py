@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from d2v_jax.training.trouble.diagnoses import DIAGNOSES, seen
+
 
 class UnhealthyRun(RuntimeError):
   """The run has collapsed or diverged; the message says what to try.
@@ -23,34 +25,12 @@ class UnhealthyRun(RuntimeError):
     self.step = step
 
 
-_CAUSES = {
-  "divergence": (
-    "The run has diverged. Usual causes: a learning rate that is too high, a "
-    "warm-up that is too short, no gradient clipping, broken input. Try a "
-    "lower config.schedule.peak, a longer config.schedule.warmup_steps or "
-    "config.optimizer.clip_norm=3.0."
-  ),
-  "target_std": (
-    "The targets are (nearly) the same at all masked positions: the teacher "
-    "has collapsed. Usual causes: a teacher that moves too fast, a learning "
-    "rate that is too high or a warm-up that is too short, neighbouring "
-    "targets that are too alike. Try a higher config.objective.ema.start, a "
-    "lower config.schedule.peak, a longer config.schedule.warmup_steps, "
-    "instance norm in config.objective.targets.layer_norms, or larger masked "
-    "blocks."
-  ),
-  "prediction_std": (
-    "The student predicts (nearly) the same vector at all masked positions. "
-    "Usual causes: targets that carry no signal (look at target_std), a "
-    "learning rate that is too high or so low that training has not begun. "
-    "Try another config.schedule.peak, a longer config.schedule.warmup_steps "
-    "or a lower config.objective.ema.start."
-  ),
-}
-
-
 _OF_STEPS = 1000
 _FINITE = ("loss", "grad_norm", "param_norm")
+# So often a run's parts are measured, unless it says so.
+_MEASURED = 50
+# Measurements in a row that show the same before it is told.
+_SHOWN = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +40,10 @@ class Health:
   Attributes:
     min_target_std: smallest healthy std of the targets over masked tokens.
     min_prediction_std: the same for the student's predictions.
+    min_spread: smallest healthy spread of the feature encoder's tokens, see
+      `parts`.
+    every: updates between two measurements of the network's parts; 0: none is
+      made, None: fifty in the run.
     patience: how many consecutive steps below a threshold stop the run.
     start_step: steps before this one are not judged for collapse: fresh
       networks have small outputs.
@@ -75,6 +59,8 @@ class Health:
 
   min_target_std: float = 0.1
   min_prediction_std: float = 0.01
+  min_spread: float = 0.01
+  every: int | None = None
   patience: int = 100
   start_step: int = 1000
   on_bad_step: Literal["stop", "skip"] = "stop"
@@ -86,6 +72,7 @@ class Health:
     for name, least in (
       ("min_target_std", 0),
       ("min_prediction_std", 0),
+      ("min_spread", 0),
       ("patience", 1),
       ("start_step", 0),
       ("max_bad_steps", 1),
@@ -95,6 +82,11 @@ class Health:
           f"config.health.{name} must be {least} or more, got "
           f"{getattr(self, name)}."
         )
+    if self.every is not None and self.every < 0:
+      raise ValueError(
+        "config.health.every must be 0 (never) or more, or None for fifty "
+        f"measurements in the run; got {self.every}."
+      )
     if self.max_loss_ratio is not None and not self.max_loss_ratio > 1:
       raise ValueError(
         "config.health.max_loss_ratio must be above 1, or None for no bound, "
@@ -105,6 +97,13 @@ class Health:
         "config.health.stall_minutes must be above 0, or None to wait however "
         f"long it takes; got {self.stall_minutes}."
       )
+
+  def measures(self, step: int, total_steps: int) -> bool:
+    """Whether parts are measured after so many of all updates."""
+    every = self.every
+    if every is None:
+      every = -(-total_steps // _MEASURED)
+    return every > 0 and (step % every == 0 or step == total_steps)
 
 
 def is_finite(metrics: Mapping[str, float]) -> bool:
@@ -166,6 +165,12 @@ class Monitor:
     self._healthy: int | None = state["healthy_checkpoint"]
     self._losses = _Losses(health.patience, *state["losses"])
     self._bad: list[int] = [step for step in state["bad"] if step > forgiven]
+    # Name -> step since which measurements show it, and how many do.
+    self._shown: dict[str, list[int]] = {
+      name: list(found)
+      for name, found in state.get("shown", {}).items()
+      if found[0] > forgiven
+    }
 
   @property
   def state(self) -> dict[str, Any]:
@@ -175,6 +180,7 @@ class Monitor:
       "healthy_checkpoint": self._healthy,
       "bad": list(self._bad),
       "losses": list(dataclasses.astuple(self._losses))[1:],
+      "shown": dict(self._shown),
     }
 
   @property
@@ -189,7 +195,7 @@ class Monitor:
 
   def saving(self, step: int) -> None:
     """Notes that a step which has been checked becomes a checkpoint."""
-    if not self._low_since:
+    if not self._low_since and not any(DIAGNOSES[x].stops for x in self._shown):
       self._healthy = step
 
   def check(self, step: int, metrics: dict[str, float]) -> None:
@@ -210,16 +216,17 @@ class Monitor:
     for name in _FINITE:
       if not math.isfinite(metrics.get(name, 0.0)):
         raise UnhealthyRun(
-          f"{name} is {metrics[name]} at step {step}. {_CAUSES['divergence']}",
+          f"{name} is {metrics[name]} at step {step}. "
+          f"{DIAGNOSES['divergence']}",
           step,
         )
     if "loss" in metrics:
       self._check_explosion(step, metrics["loss"])
     if step < health.start_step:
       return
-    for name, threshold in (
-      ("target_std", health.min_target_std),
-      ("prediction_std", health.min_prediction_std),
+    for name, threshold, diagnosis in (
+      ("target_std", health.min_target_std, "teacher"),
+      ("prediction_std", health.min_prediction_std, "student"),
     ):
       # A NaN is not above the threshold either.
       if name not in metrics or metrics[name] >= threshold:
@@ -229,10 +236,53 @@ class Monitor:
       if step - since + 1 >= health.patience:
         raise UnhealthyRun(
           f"{name} is {metrics[name]:.4g} at step {step} and has been below "
-          f"{threshold} since step {since}. {_CAUSES[name]} (The threshold is "
-          f"config.health.min_{name}.)",
+          f"{threshold} since step {since}. {DIAGNOSES[diagnosis]} "
+          f"(The threshold is config.health.min_{name}.)",
           step,
         )
+
+  def measured(
+    self, step: int, values: Mapping[str, float]
+  ) -> tuple[dict[str, float], list[str]]:
+    """Judges what was measured of the network's parts after a step.
+
+    Args:
+      step: completed updates, which `check` has judged.
+      values: from `Parts`.
+
+    Returns:
+      `health/verdict/NAME` -> since which step, for the log, of what holds; and
+      what is to be told: each once when it begins, and when it is over.
+
+    Raises:
+      UnhealthyRun: it is something that stops a run.
+    """
+    health = self._health
+    found = seen(values, step, health.start_step, health.min_spread)
+    over = [k for k, (_, n) in self._shown.items() if n >= _SHOWN]
+    lines = [
+      f"verdict: no longer {DIAGNOSES[name].name}, at step {step}"
+      for name in over
+      if name not in found
+    ]
+    self._shown = {
+      name: [since, count + 1]
+      for name in found
+      for since, count in [self._shown.get(name, [step, 0])]
+    }
+    holds = {}
+    for name, (since, count) in self._shown.items():
+      if count < _SHOWN:
+        continue
+      holds[f"health/verdict/{name}"] = float(since)
+      told = (
+        f"{found[name]}, at step {step}, since step {since}. {DIAGNOSES[name]}"
+      )
+      if DIAGNOSES[name].stops:
+        raise UnhealthyRun(told, step)
+      if count == _SHOWN:
+        lines.append(f"verdict: {told}")
+    return holds, lines
 
   def _check_explosion(self, step: int, loss: float) -> None:
     losses, ratio = self._losses, self._health.max_loss_ratio
@@ -245,7 +295,8 @@ class Monitor:
       raise UnhealthyRun(
         f"loss is {loss:.4g} at step {step} and has been above {ratio:g} times "
         f"its lowest mean, {losses.lowest:.4g}, since step {since}. "
-        f"{_CAUSES['divergence']} (The ratio is config.health.max_loss_ratio.)",
+        f"{DIAGNOSES['divergence']} (The ratio is "
+        "config.health.max_loss_ratio.)",
         step,
       )
 
@@ -255,7 +306,7 @@ class Monitor:
       raise UnhealthyRun(
         f"{len(self._bad)} of the last {_OF_STEPS} steps had to be skipped, "
         f"the last of them step {step} with a loss of {metrics['loss']}. "
-        f"{_CAUSES['divergence']} What they were made of is in bad_steps/. "
+        f"{DIAGNOSES['divergence']} What they were made of is in bad_steps/. "
         "(The number is config.health.max_bad_steps.)",
         step,
       )
