@@ -22,6 +22,7 @@ from d2v_jax.training import sharding as sharding_lib
 from d2v_jax.training.checkpoints.checkpoint import Checkpoints, check_counts
 from d2v_jax.training.experiment import Experiment, RunPlan, Settings
 from d2v_jax.training.inherited import inherit
+from d2v_jax.training.logs.loggers import LoggerName
 from d2v_jax.training.logs.profile import Profile
 from d2v_jax.training.trouble import health as health_lib
 
@@ -147,6 +148,7 @@ def _plan(
   checkpoints: Spec | None = None,
   health: health_lib.Health | None = None,
   profile: Profile | None = None,
+  logger: LoggerName = "tensorboard",
   report: Literal["none", "curves", "whole"] = "curves",
   sharding: Literal["replicated", "fsdp"] = "replicated",
   num_devices: int | None = None,
@@ -225,6 +227,7 @@ def _plan(
     mesh=mesh,
     health=health or health_lib.Health(),
     profile=profile,
+    logger=logger,
     report=report,
     dataset=dataset,
     evaluation=evaluation_lib.plan(evaluation, dataset, mesh, network.grid),

@@ -20,7 +20,7 @@ from d2v_jax.training.checkpoints import (
 from d2v_jax.training.compiled_run import CompiledRun
 from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.feed import Feed
-from d2v_jax.training.logs import metrics
+from d2v_jax.training.logs import loggers, metrics
 from d2v_jax.training.logs.profile import Profiler
 from d2v_jax.training.logs.run_log import RunLog, due, owes_evaluation
 from d2v_jax.training.programs import Programs
@@ -53,9 +53,12 @@ def train(
     Interrupted: after SIGTERM or SIGINT, with the state saved.
     health.UnhealthyRun: the run collapsed or diverged.
     lease.InUse: another run owns the workdir.
+    ConfigError: the library of config.logger is not installed.
     ValueError: checkpoints exist but none is valid or they do not fit.
   """
   asked = start or Start()
+  if jax.process_index() == 0:
+    loggers.check(experiment.logger)
   terminal = metrics.Terminal(
     experiment.total_steps, quiet=jax.process_index() != 0
   )

@@ -18,6 +18,7 @@ RESUMABLE = (
   "evaluation",
   "health",
   "init_from",
+  "logger",
   "num_devices",
   "profile",
   "report",

@@ -1,4 +1,4 @@
-"""Where numbers go: the terminal, metrics.jsonl and TensorBoard."""
+"""Where numbers go: the terminal and metrics.jsonl."""
 
 import json
 import math
@@ -12,11 +12,6 @@ from etils import epath
 from d2v_jax.training.logs import metric_names
 from d2v_jax.training.workdir import side_files
 
-try:
-  import tensorboardX
-except ImportError:
-  tensorboardX = None
-
 Values = dict[str, float]
 
 _LINE = ("loss", "target_std", "prediction_std", "lr", "ema_decay")
@@ -28,7 +23,7 @@ _SPEED = {
 
 
 class Writer:
-  """Writes one object a line to metrics.jsonl, and TensorBoard if installed.
+  """Writes one object a line to metrics.jsonl.
 
   A resumed run continues the file: lines of steps after `start_step`, and a
   line that was cut off, are dropped first, because those steps run again.
@@ -61,12 +56,6 @@ class Writer:
     side_files.replace(self._path, "".join(self._lines))
     # Buckets cannot append: there the whole (small) file is written again.
     self._local = "://" not in str(workdir)
-    self._board = None
-    if tensorboardX is not None and self._local:
-      self._board = tensorboardX.SummaryWriter(
-        str(workdir / "tensorboard"),
-        purge_step=start_step + 1 if start_step else 0,
-      )
 
   def write(self, step: int, values: Values) -> None:
     """Appends {"step": step, **values}; the line is on disk on return.
@@ -81,14 +70,6 @@ class Writer:
         f.write(line)
     else:
       side_files.replace(self._path, "".join(self._lines))
-    if self._board is not None:
-      for name, value in values.items():
-        self._board.add_scalar(name, value, step)
-
-  def close(self) -> None:
-    """Closes TensorBoard's file."""
-    if self._board is not None:
-      self._board.close()
 
 
 def lines(workdir: epath.Path) -> list[Values]:

@@ -10,7 +10,7 @@ from etils import epath
 from d2v_jax.data.pipeline import Batch
 from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.feed import Feed
-from d2v_jax.training.logs import device_peaks, metrics
+from d2v_jax.training.logs import device_peaks, loggers, metrics
 from d2v_jax.training.logs.input_wait import InputWatch
 from d2v_jax.training.logs.throughput import Throughput
 from d2v_jax.training.trouble import bad_steps, health
@@ -73,13 +73,17 @@ class RunLog:
     )
     self._throughput = Throughput(run.batch_size, _peak(run.mesh))
     self._input = InputWatch(run.dataset)
-    self._writer = None
+    self._writer: metrics.Writer | None = None
+    self._logger: loggers.Logger | None = None
     self._step, self._line = start, metrics.Values()
     if jax.process_index() == 0:
       self._writer = metrics.Writer(
         workdir, start, terminal.message, reopen=unevaluated
       )
       self._line = self._writer.reopened
+      self._logger = loggers.opened(
+        run.logger, workdir, start, run.config, terminal.message
+      )
     self.pause = self._throughput.pause
 
   def step(
@@ -172,14 +176,16 @@ class RunLog:
     # What another run owns now is not written to.
     if self._line and self._writer is not None and not self._lease.lost:
       self._writer.write(self._step, self._line)
+      if self._logger is not None:
+        self._logger.log(self._step, self._line)
     self._line = {}
 
   def close(self) -> None:
     """Writes what is left."""
     self._terminal.close()
     self.flush()
-    if self._writer is not None:
-      self._writer.close()
+    if self._logger is not None:
+      self._logger.close()
 
 
 def _peak(mesh: jax.sharding.Mesh) -> float:

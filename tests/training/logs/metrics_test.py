@@ -19,7 +19,6 @@ def write(workdir, start_step, *steps, **values):
   writer = metrics.Writer(epath.Path(workdir), start_step)
   for step in steps:
     writer.write(step, values or {"loss": step / 2})
-  writer.close()
 
 
 def lines(workdir):
@@ -39,7 +38,6 @@ def test_one_json_object_a_line_on_disk_at_once(tmp_path):
   assert lines(tmp_path) == ['{"step": 5, "loss": 0.5, "knn/accuracy": 0.25}']
   writer.write(6, {"loss": 0.25})
   assert steps(tmp_path) == [5, 6]
-  writer.close()
 
 
 def test_a_resumed_run_drops_what_it_repeats_and_keeps_the_rest(tmp_path):
@@ -84,7 +82,6 @@ def test_broken_bytes_are_set_aside_and_said(tmp_path, damaged):
   told = []
   writer = metrics.Writer(epath.Path(tmp_path), 8, told.append)
   writer.write(9, {"loss": 0.5})
-  writer.close()
   assert steps(tmp_path) == [1, 2, 9]
   assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == content
   assert told == [
@@ -96,7 +93,7 @@ def test_broken_bytes_are_set_aside_and_said(tmp_path, damaged):
 def test_a_folder_in_its_place_is_set_aside_and_said(tmp_path):
   (tmp_path / "metrics.jsonl").mkdir()
   told = []
-  metrics.Writer(epath.Path(tmp_path), 8, told.append).close()
+  metrics.Writer(epath.Path(tmp_path), 8, told.append)
   assert lines(tmp_path) == []
   (text,) = told
   assert text.endswith("metrics.jsonl: metrics.jsonl.damaged")
@@ -107,7 +104,6 @@ def test_a_line_that_is_not_complete_is_reopened(tmp_path):
   writer = metrics.Writer(epath.Path(tmp_path), 6, reopen=True)
   assert writer.reopened == {"loss": 3.0}
   assert steps(tmp_path) == [4]
-  writer.close()
   assert metrics.at(epath.Path(tmp_path), 4) == {"step": 4, "loss": 2.0}
   assert metrics.at(epath.Path(tmp_path), 5) == {}
 
@@ -116,18 +112,6 @@ def test_a_line_that_is_not_complete_is_reopened(tmp_path):
 def test_values_that_json_has_no_number_for_are_left_out(tmp_path, value):
   write(tmp_path, 0, 1, loss=value, lr=0.5)
   assert lines(tmp_path) == ['{"step": 1, "lr": 0.5}']
-
-
-def test_tensorboard_has_its_own_folder(tmp_path):
-  pytest.importorskip("tensorboardX")
-  write(tmp_path, 0, 1)
-  assert list((tmp_path / "tensorboard").iterdir())
-
-
-def test_tensorboard_is_not_needed(tmp_path, monkeypatch):
-  monkeypatch.setattr(metrics, "tensorboardX", None)
-  write(tmp_path, 0, 1)
-  assert os.listdir(tmp_path) == ["metrics.jsonl"]
 
 
 # Terminal
