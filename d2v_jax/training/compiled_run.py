@@ -41,6 +41,7 @@ class CompiledRun:
     self.abstract_state = self._made.abstract_state
     self.step = self._made.step
     self._between: Callable[[], None] = _nothing
+    self._tell: Callable[[str], None] = _nothing
     self._reading: Callable[[], AbstractContextManager[None]] = (
       contextlib.nullcontext
     )
@@ -138,6 +139,7 @@ class CompiledRun:
     teacher_params: Params,
     between: Callable[[], None] | None = None,
     reading: Callable[[], AbstractContextManager[None]] | None = None,
+    tell: Callable[[str], None] | None = None,
   ) -> dict[str, float]:
     """Runs the evaluators on frozen features.
 
@@ -147,14 +149,21 @@ class CompiledRun:
       between: is called before each batch; what it raises ends the evaluation.
       reading: is entered while batches are read and encoded, and left where
         something is computed of all of them.
+      tell: is called with what goes on, in words, many times.
     """
     extract = functools.partial(self._extract, params, teacher_params)
     self._between = between or _nothing
     self._reading = reading or contextlib.nullcontext
+    self._tell = tell or _nothing
     try:
-      return evaluate(self.experiment.evaluation.evaluators, extract)
+      return evaluate(
+        self.experiment.evaluation.evaluators,
+        extract,
+        lambda name: self._tell(f"evaluating: {name}"),
+      )
     finally:
       self._between, self._reading = _nothing, contextlib.nullcontext
+      self._tell = _nothing
 
   @functools.cached_property
   def parts(self) -> Parts:
@@ -175,11 +184,14 @@ class CompiledRun:
     )
 
   def _batches(self, split: str) -> Iterator[dict[str, np.ndarray]]:
+    total, seen = len(self.experiment.evaluation.records[split]), 0
     with self._reading():
       for batch in self.experiment.evaluation.batches(split):
         self._between()
+        self._tell(f"evaluating: {seen:,} of {total:,} examples of {split}")
+        seen = min(total, seen + len(batch["valid"]) * jax.process_count())
         yield batch
 
 
-def _nothing() -> None:
+def _nothing(*_: str) -> None:
   pass

@@ -158,12 +158,13 @@ def evaluate(
   step, params, teacher_params = _newest_weights(
     workdir / "checkpoints", compiled.abstract_state
   )
-  results = compiled.evaluate(params, teacher_params)
-  provenance.record_evaluation(workdir, step, results)
   # What is printed to stdout is JSON.
   terminal = metrics.Terminal(
     experiment.total_steps, sys.stderr, quiet=jax.process_index() != 0
   )
+  results = compiled.evaluate(params, teacher_params, tell=terminal.activity)
+  terminal.close()
+  provenance.record_evaluation(workdir, step, results)
   for line in compiled.references(workdir).lines(results):
     terminal.message(line)
   return step, results
@@ -247,7 +248,9 @@ def _loop(
       # What evaluators compute of all features may take long.
       with watch.paused():
         try:
-          results = compiled.evaluate(*trees, between, watch.resumed)
+          results = compiled.evaluate(
+            *trees, between, watch.resumed, terminal.activity
+          )
         except StopEvaluation as e:
           return e.signum
         log.evaluation(step, results)

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from typing import TextIO
 
@@ -14,6 +15,9 @@ from d2v_jax.training.workdir import side_files
 
 Values = dict[str, float]
 
+# Between two plain lines of what goes on, where nothing can be overwritten.
+_SILENCE = 60.0
+_CLEAR = "\r\x1b[2K"
 _LINE = ("loss", "target_std", "prediction_std", "lr", "ema_decay")
 _SPEED = {
   "examples_per_sec": "{:.4g} examples/s",
@@ -154,6 +158,8 @@ class Terminal:
     self._quiet = quiet
     self._live = self._stream.isatty()
     self._open = False
+    self._fleeting = False
+    self._spoke = time.monotonic()
 
   def progress(self, step: int, values: Values, eta: float) -> None:
     """Shows the metrics of a step; eta in seconds."""
@@ -163,13 +169,16 @@ class Terminal:
     parts += [f"{k} {values[k]:.4g}" for k in _LINE if k in values]
     parts += [_SPEED[k].format(values[k]) for k in _SPEED if k in values]
     line = "  ".join(parts)
-    if self._live:
-      # A line that wraps could not be overwritten.
-      columns = shutil.get_terminal_size().columns
-      self._write("\r\x1b[2K" + line[: columns - 1])
-      self._open = True
-    else:
-      self._write(line + "\n")
+    self._show(line)
+
+  def activity(self, text: str) -> None:
+    """Shows what goes on until the next line; plain lines once a minute."""
+    if not self._live and time.monotonic() - self._spoke < _SILENCE:
+      return
+    if not self._fleeting:
+      self.close()
+    self._show(text)
+    self._fleeting = self._live
 
   def message(self, text: str) -> None:
     """Prints a line of its own."""
@@ -185,10 +194,20 @@ class Terminal:
   def close(self) -> None:
     """Ends the live line, so that what follows has its own."""
     if self._open:
-      self._write("\n")
-      self._open = False
+      self._write(_CLEAR if self._fleeting else "\n")
+      self._open = self._fleeting = False
+
+  def _show(self, line: str) -> None:
+    if self._live:
+      # A line that wraps could not be overwritten.
+      columns = shutil.get_terminal_size().columns
+      self._write(_CLEAR + line[: columns - 1])
+      self._open, self._fleeting = True, False
+    else:
+      self._write(line + "\n")
 
   def _write(self, text: str) -> None:
+    self._spoke = time.monotonic()
     if not self._quiet:
       self._stream.write(text)
       self._stream.flush()

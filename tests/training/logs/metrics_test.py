@@ -8,6 +8,7 @@ import pytest
 from etils import epath
 
 from d2v_jax.training.logs import metrics
+from tests.training.fake_clock import fake_clock
 
 
 class Tty(io.StringIO):
@@ -177,12 +178,53 @@ def test_the_live_line_does_not_wrap(monkeypatch):
   assert shown.startswith("step 1/100  ETA 0:01:01  loss")
 
 
+def test_what_goes_on_is_gone_when_something_is_said(monkeypatch):
+  monkeypatch.setattr(
+    shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((30, 24))
+  )
+  out = Tty()
+  terminal = metrics.Terminal(100, out)
+  terminal.progress(1, {"loss": 1.0}, math.nan)
+  terminal.activity("evaluating: 0 of 1,000 examples of train")
+  terminal.activity("evaluating: knn")
+  terminal.evaluation(1, {"knn/accuracy": 0.5})
+  terminal.activity("evaluating: linear_probe")
+  terminal.progress(2, {"loss": 1.0}, math.nan)
+  terminal.activity("evaluating: wer")
+  terminal.close()
+  clear = "\r\x1b[2K"
+  assert out.getvalue() == (
+    f"{clear}step 1/100  loss 1\n"
+    f"{clear}evaluating: 0 of 1,000 exampl{clear}evaluating: knn"
+    f"{clear}evaluation at step 1:  knn/accuracy 0.5\n"
+    f"{clear}evaluating: linear_probe{clear}step 2/100  loss 1\n"
+    f"{clear}evaluating: wer{clear}"
+  )
+
+
+def test_without_a_terminal_what_goes_on_is_told_once_a_minute(monkeypatch):
+  clock = fake_clock(monkeypatch, metrics, "monotonic", 0.0)
+  out = io.StringIO()
+  terminal = metrics.Terminal(100, out)
+  for second in range(0, 200, 10):
+    clock.now = float(second)
+    terminal.activity(f"evaluating: {second}")
+    if second == 90:
+      terminal.message("a word")
+  assert out.getvalue().splitlines() == [
+    "evaluating: 60",
+    "a word",
+    "evaluating: 150",
+  ]
+
+
 @pytest.mark.parametrize("stream", [io.StringIO, Tty])
 def test_a_quiet_one_prints_nothing(stream):
   out = stream()
   terminal = metrics.Terminal(100, out, quiet=True)
   terminal.progress(1, VALUES, 61.0)
   terminal.message("a word")
+  terminal.activity("evaluating: knn")
   terminal.evaluation(2, {"knn/accuracy": 0.5})
   terminal.close()
   assert out.getvalue() == ""

@@ -15,6 +15,7 @@ from d2v_jax.data import pipeline
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.training.checkpoints import stored_items
 from d2v_jax.training.trouble import health
+from d2v_jax.training.trouble.diagnoses import DIAGNOSES
 from tests import runs
 
 ALIVE = {
@@ -160,7 +161,7 @@ def test_an_explosion_is_seen_and_a_spike_is_none():
     check(judge, [309], loss=721.0)
   assert str(e.value).startswith(
     "loss is 721 at step 309 and has been above 100 times its lowest mean, "
-    "0.03, since step 300. The run has diverged."
+    "0.03, since step 300. Divergence: the run has diverged."
   )
 
 
@@ -195,7 +196,7 @@ def test_skipped_steps_are_no_verdict_until_there_are_too_many():
     check(judge, [1005], **bad)
   assert str(e.value).startswith(
     "3 of the last 1000 steps had to be skipped, the last of them step 1005 "
-    "with a loss of nan. The run has diverged."
+    "with a loss of nan. Divergence: the run has diverged."
   )
 
 
@@ -209,6 +210,139 @@ def test_a_checkpoint_is_healthy_when_nothing_is_low():
   assert found == [20, 21, 21, 21, 24, 24]
   judge = health.Monitor(judge._health, judge.state)
   assert judge.healthy_checkpoint == 24
+
+
+# What is measured of parts
+
+GOOD = {
+  "health/spread/features": 0.5,
+  "health/position_share/targets": 0.9,
+  "health/explained/all": 0.5,
+  "health/explained/content": 0.3,
+  "health/explained/content_held_out": 0.2,
+}
+BAD = {
+  "front_end": {"health/spread/features": 0.009},
+  "position_only": {"health/position_share/targets": 0.9951},
+  "not_learning": {"health/explained/all": 0.049},
+  "memorising": {"health/explained/content_held_out": 0.049},
+}
+TOLD = {
+  "front_end": "the spread of the feature encoder's tokens is 0.009, below "
+  "0.01 (config.health.min_spread)",
+  "position_only": "position explains 0.9951 of the variance of the targets",
+  "not_learning": "predictions explain 0.049 of the variance of the targets",
+  "memorising": "predictions explain 0.300 in training examples and 0.049 in "
+  "held-out ones",
+}
+ONLY_TOLD = [x for x in BAD if x != "front_end"]
+
+
+def measure(judge, step, name=None):
+  return judge.measured(step, GOOD | BAD.get(name, {}))
+
+
+def test_parts_of_a_healthy_run_say_nothing():
+  judge = monitor()
+  for step in range(0, 100, 5):
+    assert measure(judge, step) == ({}, [])
+
+
+@pytest.mark.parametrize("name", ONLY_TOLD)
+def test_a_verdict_is_told_once_and_again_when_it_is_over(name):
+  judge = monitor()
+  assert measure(judge, 30, name) == ({}, [])
+  assert measure(judge, 35) == ({}, [])  # once is chance
+  assert measure(judge, 40, name) == ({}, [])
+  holds, (line,) = measure(judge, 45, name)
+  assert holds == {f"health/verdict/{name}": 40.0}
+  assert TOLD[name] in line
+  assert line.startswith("verdict: ") and "at step 45, since step 40. " in line
+  it = DIAGNOSES[name]
+  assert str(it) in line and f"{it.causes}. Next: {it.action}." in line
+  judge = monitor_of(judge.state, start_step=10)
+  assert measure(judge, 50, name) == (holds, [])
+  judge.saving(50)
+  assert judge.healthy_checkpoint == 50
+  over = f"verdict: no longer {it.name}, at step 55"
+  assert measure(judge, 55) == ({}, [over])
+  assert measure(judge, 60) == ({}, [])
+
+
+def test_a_front_end_that_has_collapsed_stops_the_run():
+  judge = monitor()
+  measure(judge, 30, "front_end")
+  judge.saving(30)
+  assert judge.healthy_checkpoint is None
+  judge = monitor_of(judge.state, start_step=10)
+  with pytest.raises(health.UnhealthyRun) as e:
+    measure(judge, 35, "front_end")
+  assert e.value.step == 35
+  assert str(e.value).startswith(TOLD["front_end"])
+  assert "at step 35, since step 30. Collapse of the front end: " in str(
+    e.value
+  )
+  assert "config.schedule.peak" in str(e.value)
+  unwatched = monitor(min_spread=0.0)
+  for step in (30, 35, 40):
+    assert measure(unwatched, step, "front_end") == ({}, [])
+
+
+@pytest.mark.parametrize(
+  ("name", "first"),
+  [("not_learning", 10), ("memorising", 10), ("position_only", 20)],
+)
+def test_what_is_usual_early_is_not_judged(name, first):
+  judge = monitor()  # from step 10 on
+  for step in range(first):
+    assert measure(judge, step, name) == ({}, [])
+  assert measure(judge, first, name) == ({}, [])
+  assert measure(judge, first + 1, name)[0] == {
+    f"health/verdict/{name}": float(first)
+  }
+
+
+def test_what_was_not_measured_is_not_judged():
+  judge = monitor()
+  for step in (30, 35):
+    assert judge.measured(step, {"health/spread/features": 0.5}) == ({}, [])
+    # Nothing was learned by heart where nothing was learned.
+    poor = dict.fromkeys(list(GOOD)[3:], -0.4)
+    assert judge.measured(step, GOOD | poor) == ({}, [])
+
+
+def test_verdicts_that_are_forgiven_are_counted_anew():
+  judge = monitor()
+  measure(judge, 30, "front_end")
+  forgiving = health.Monitor(judge._health, judge.state, forgiven=30)
+  assert measure(forgiving, 35, "front_end") == ({}, [])
+  with pytest.raises(health.UnhealthyRun, match="since step 35"):
+    measure(forgiving, 40, "front_end")
+
+
+def test_a_checkpoint_of_before_there_were_verdicts():
+  state = monitor().state
+  del state["shown"]
+  assert monitor_of(state).state["shown"] == {}
+
+
+@pytest.mark.parametrize(
+  ("every", "total", "steps"),
+  [
+    (None, 800, list(range(16, 801, 16))),
+    (None, 12, list(range(1, 13))),
+    (0, 12, []),
+    (5, 12, [5, 10, 12]),
+  ],
+)
+def test_when_parts_are_measured(every, total, steps):
+  it = health.Health(every=every)
+  assert [x for x in range(1, total + 1) if it.measures(x, total)] == steps
+
+
+def test_how_often_is_checked():
+  with pytest.raises(ValueError, match=r"health\.every must be 0 .*got -1"):
+    health.Health(every=-1)
 
 
 # Whole runs
