@@ -487,6 +487,105 @@ def test_going_back_with_other_values(run, tmp_path):
   assert starts[-1]["step"] == 10
 
 
+# Failures of each kind, injected
+
+MEASURED = (
+  "--config.health.every=2",
+  "--config.health.start_step=4",
+  "--config.health.patience=4",
+  "--config.checkpoint_every=12",
+)
+
+
+@pytest.fixture
+def injected(tmp_path, capsys):
+  """Runs a sick config; returns status, stdout, stderr and what is logged."""
+
+  def run(*arguments):
+    command = [*ARGUMENTS, f"--workdir={tmp_path}", *MEASURED, *arguments]
+    status = main.main(command)
+    return status, *capsys.readouterr(), runs.metrics(tmp_path)
+
+  return run
+
+
+@pytest.mark.slow
+def test_injected_inputs_that_are_all_the_same(injected, tmp_path):
+  # As with a standard deviation of other data: nothing is left of images.
+  status, _, err, _ = injected("--config.encoder.std=(1e9,)")
+  assert status == 3
+  assert "the spread of the feature encoder's tokens is " in err
+  assert "at step 6, since step 4. Collapse of the front end: " in err
+  found = json.loads((tmp_path / "verdict.json").read_text())
+  assert found["step"] == 6 and "Collapse of the front end" in found["reason"]
+  assert "Collapse of the front end" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_injected_collapse_of_the_teacher(injected, monkeypatch):
+  real = Data2Vec.teacher_targets
+  monkeypatch.setattr(
+    Data2Vec, "teacher_targets", lambda *args: 0 * real(*args) + 3
+  )
+  status, _, err, lines = injected()
+  assert status == 3
+  assert "target_std is 0.001 at step 7 and has been below 0.1 since" in err
+  assert "Collapse of the teacher: the targets are (nearly) the same" in err
+  last = [x for x in lines if "health/std/targets" in x][-1]
+  assert last["health/std/targets"] < 0.002
+  # Of what does not vary, nothing can be explained, or told by position.
+  assert last["health/position_share/targets"] == 0
+
+
+@pytest.mark.slow
+def test_injected_collapse_of_the_student(injected, monkeypatch):
+  real = Data2Vec.predictions
+  monkeypatch.setattr(Data2Vec, "predictions", lambda *args: 0 * real(*args))
+  status, _, err, _ = injected()
+  assert status == 3
+  assert "Collapse of the student: " in err
+
+
+@pytest.mark.slow
+def test_injected_targets_of_position_alone(injected, monkeypatch):
+  real = Data2Vec.teacher_targets
+
+  def only_position(*args):
+    y = real(*args)
+    return jnp.broadcast_to(y.mean(0), y.shape)
+
+  monkeypatch.setattr(Data2Vec, "teacher_targets", only_position)
+  status, out, _, lines = injected(
+    "--config.health.min_prediction_std=0", "--config.schedule.peak=0.02"
+  )
+  assert status == 0
+  (line,) = [x for x in out.splitlines() if "Position only" in x]
+  assert line.startswith("verdict: position explains 1.0000 of the variance")
+  assert "at step 10, since step 8. " in line
+  holds = {
+    x["step"]: x["health/verdict/position_only"]
+    for x in lines
+    if "health/verdict/position_only" in x
+  }
+  assert holds == {10: 8, 12: 8}
+
+
+@pytest.mark.slow
+def test_injected_rate_of_nearly_nothing(injected, tmp_path):
+  status, out, _, lines = injected(
+    "--config.health.min_prediction_std=0", "--config.schedule.peak=1e-12"
+  )
+  assert status == 0
+  (line,) = [x for x in out.splitlines() if "Not learning yet" in x]
+  assert line.startswith("verdict: predictions explain ")
+  assert "at step 6, since step 4. " in line
+  assert lines[-1]["health/verdict/not_learning"] == 4
+  assert "health/verdict/memorising" not in lines[-1]
+  assert "not learning yet since step 4" in out
+  page = (tmp_path / "report.html").read_text()
+  assert "not learning yet" in page and "4 at the end still" in page
+
+
 # Skipping
 
 
