@@ -81,8 +81,9 @@ class Experiment(Settings):
     batch_kinds: those of each length that batches have.
     batches: (start_step, corrupt_log) -> this process's training batches.
     evaluation: evaluators, and batches of the splits.
-    held_out: rows -> so many examples of this process that are prepared as for
-      training, of the split `test`; None: there is none.
+    held_out: (rows, shape) -> so many examples of this process, with inputs of
+      that shape, that are prepared as for training, of the split `test`; None:
+      there is none.
   """
 
   records: Any
@@ -92,4 +93,4 @@ class Experiment(Settings):
   batch_kinds: list[dict[str, jax.ShapeDtypeStruct]]
   batches: Callable[..., pipeline.TrainBatches]
   evaluation: evaluation_lib.Evaluation
-  held_out: Callable[[int], pipeline.Batch] | None
+  held_out: Callable[[int, tuple[int, ...]], pipeline.Batch] | None

@@ -1,5 +1,6 @@
 """Examples that are not trained on, prepared as if they were."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,27 +12,29 @@ from d2v_jax.training.experiment import Settings
 
 # Of several processes one alone would fail, and the others wait for it.
 _ANY = 10**9
+# Batches among which one of a length is looked for.
+_MOST = 100
+
+HeldOut = Callable[[int, tuple[int, ...]], pipeline.Batch]
 
 
-def of(
-  settings: Settings, records: Any
-) -> Callable[[int], pipeline.Batch] | None:
-  """What takes the first examples of a split, in the order of an epoch.
+def of(settings: Settings, records: Any) -> HeldOut | None:
+  """What takes examples of a split, in the order of an epoch.
 
   Args:
     settings: the run.
     records: of the split; None: there are none.
 
   Returns:
-    rows -> augmented and masked examples, [rows, ...], of this process, the
-    same ones at each call; ValueError where there are too few. None without
-    records.
+    (rows, shape) -> so many augmented and masked examples of this process with
+    `inputs` [rows, *shape], the same ones at each call; ValueError where there
+    are too few. None without records.
   """
   if records is None:
     return None
   dataset = settings.dataset
 
-  def first(rows: int) -> pipeline.Batch:
+  def take(rows: int, shape: tuple[int, ...]) -> pipeline.Batch:
     examples = TrainingExamples(
       dataset.training_examples(records), dataset.transform()
     )
@@ -47,8 +50,13 @@ def of(
       buckets=dataset.buckets,
     )
     try:
-      return next(batches)
+      for batch in itertools.islice(batches, _MOST):
+        if batch["inputs"].shape[1:] == shape:
+          return batch
     finally:
       batches.close()
+    raise ValueError(
+      f"of {_MOST} batches of {rows * count} none has inputs of {shape}"
+    )
 
-  return first
+  return take

@@ -105,7 +105,7 @@ DIAGNOSES = {
 # A run of ours that learns well is on the other side of each, with room.
 _MOST_OF_POSITION = 0.995
 _LEAST_EXPLAINED = 0.05
-_MOST_LOST = 0.25
+_MOST_LOST = 0.2
 
 
 def seen(
@@ -147,7 +147,7 @@ def seen(
     )
   mine = measured.get("health/explained/content", 0.0)
   held_out = measured.get("health/explained/content_held_out", mine)
-  if mine > 0 and mine - max(held_out, 0.0) > _MOST_LOST:
+  if mine - held_out > _MOST_LOST:
     found["memorising"] = (
       f"of what position does not explain, predictions explain {mine:.3f} in "
       f"training examples and {held_out:.3f} in held-out ones, which is more "

@@ -178,20 +178,22 @@ class Parts:
   Args:
     objective: whose network it is.
     mesh: devices of the run.
-    held_out: rows -> so many examples [rows, ...] of this process, prepared as
-      for training, that are not trained on; None: there are none.
+    held_out: (rows, shape) -> examples with `inputs` [rows, *shape] of this
+      process, prepared as for training, that are not trained on; None: there
+      are none.
   """
 
   def __init__(
     self,
     objective: Objective,
     mesh: Mesh,
-    held_out: Callable[[int], HostBatch] | None = None,
+    held_out: Callable[[int, tuple[int, ...]], HostBatch] | None = None,
   ) -> None:
     self._mesh = mesh
     self._placed: NamedSharding = sharding.batch_sharding(mesh)
     self._held_out = held_out
-    self._unseen: HostBatch | None = None
+    # Of each shape, as lengths differ in much else.
+    self._unseen: dict[tuple[int, ...], HostBatch | None] = {}
 
     def parts(params: Params, teacher_params: Params, batch: Batch):
       return of_network(objective, params, teacher_params, batch)
@@ -222,22 +224,23 @@ class Parts:
     if share is None:
       return found
     found |= {f"health/explained/{k}": v for k, v in share._asdict().items()}
-    if self._held_out is not None:
-      self._unseen = self._unseen or self._taken(rows)
-    if self._unseen is not None:
-      unseen = self._measured(params, teacher_params, self._unseen, rows)[1]
+    held_out = self._taken(rows, batch["inputs"].shape[1:])
+    if held_out is not None:
+      unseen = self._measured(params, teacher_params, held_out, rows)[1]
       assert unseen is not None  # as there was one before
       found["health/explained/content_held_out"] = unseen.content
     return {k: float(v) for k, v in found.items()}
 
-  def _taken(self, rows: int) -> HostBatch | None:
-    assert self._held_out is not None
-    try:
-      return self._held_out(rows)
-    except ValueError as e:
-      logging.warning("whether the run memorises is not judged: %s", e)
-      self._held_out = None
+  def _taken(self, rows: int, shape: tuple[int, ...]) -> HostBatch | None:
+    if self._held_out is None:
       return None
+    if shape not in self._unseen:
+      try:
+        self._unseen[shape] = self._held_out(rows, shape)
+      except ValueError as e:
+        logging.warning("whether the run memorises is not judged: %s", e)
+        self._unseen[shape] = None
+    return self._unseen[shape]
 
   def _rows(self, most: int) -> int:
     """Of this process: as many for each device."""

@@ -194,10 +194,13 @@ def test_the_front_end_is_what_it_says(tiny):
 
 def test_held_out_examples_are_those_of_the_test_split(tiny):
   run = tiny.experiment
-  unseen = run.held_out(24)
+  unseen = run.held_out(24, (8, 8, 1))
   assert unseen["inputs"].shape == (24, 8, 8, 1)
   assert unseen["mask"].sum(1).tolist() == [10] * 24
-  np.testing.assert_array_equal(unseen["inputs"], run.held_out(24)["inputs"])
+  again = run.held_out(24, (8, 8, 1))
+  np.testing.assert_array_equal(unseen["inputs"], again["inputs"])
+  with pytest.raises(ValueError, match=r"none has inputs of \(9, 8, 1\)"):
+    run.held_out(24, (9, 8, 1))
 
   def images(split):
     batches = run.evaluation.batches(split)
@@ -214,8 +217,8 @@ def test_without_held_out_examples(tiny, caplog):
   state = tiny.init_state()
   batch = next(tiny.experiment.batches(start_step=0))
 
-  def too_few(rows):
-    raise ValueError(f"fewer than {rows}")
+  def too_few(rows, shape):
+    raise ValueError(f"fewer than {rows} of {shape}")
 
   objective, mesh = tiny.experiment.objective, tiny.experiment.mesh
   measured = parts.Parts(objective, mesh, too_few)
@@ -224,7 +227,10 @@ def test_without_held_out_examples(tiny, caplog):
     assert "health/explained/content" in found
     assert "health/explained/content_held_out" not in found
   (message,) = [x.getMessage() for x in caplog.records]
-  assert message == "whether the run memorises is not judged: fewer than 16"
+  assert (
+    message
+    == "whether the run memorises is not judged: fewer than 16 of (8, 8, 1)"
+  )
 
 
 @dataclasses.dataclass(frozen=True)
