@@ -17,7 +17,7 @@ from d2v_jax.objectives.objective import (
   Metrics,
   Objective,
   Params,
-  Regression,
+  Regressed,
 )
 from d2v_jax.objectives.targets import Targets, shared_features
 
@@ -129,13 +129,13 @@ class Data2Vec(Objective):
     }
     return Loss(loss, mask.sum().astype(loss.dtype), metrics)
 
-  def regression(
+  def regressed(
     self, params: Params, teacher_params: Params, batch: Batch
-  ) -> Regression:
-    """See `Objective.regression`."""
+  ) -> Regressed:
+    """See `Objective.regressed`."""
     y = self.teacher_targets(params, teacher_params, batch)  # [B, N, D]
     f = self.predictions(params, batch, None)  # [B, N, D]
-    return Regression(y, f, batch["mask"])
+    return Regressed(y, f, batch["mask"])
 
   def update_teacher(
     self, teacher_params: Params, params: Params, step: jax.Array

@@ -20,7 +20,7 @@ from d2v_jax.objectives.objective import (
   Metrics,
   Objective,
   Params,
-  Regression,
+  Regressed,
   split,
 )
 from d2v_jax.objectives.raw_targets import check_numbers, raw_targets
@@ -238,13 +238,13 @@ class Data2Vec2(Objective):
     scale = losses.loss_scale(self.loss_scale, raw.shape[-1])
     return scale * losses.masked_mean(error, mask)
 
-  def regression(
+  def regressed(
     self, params: Params, teacher_params: Params, batch: Batch
-  ) -> Regression:
-    """See `Objective.regression`."""
+  ) -> Regressed:
+    """See `Objective.regressed`."""
     y = self.teacher_targets(params, teacher_params, batch)  # [B, N, D]
     f = self.predictions(params, batch, None)  # [B * M, N, D]
-    return Regression(y, f, batch["mask"].reshape(f.shape[:2]))
+    return Regressed(y, f, batch["mask"].reshape(f.shape[:2]))
 
   def update_teacher(
     self, teacher_params: Params, params: Params, step: jax.Array

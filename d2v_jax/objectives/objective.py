@@ -29,7 +29,7 @@ class Loss(NamedTuple):
   metrics: Metrics
 
 
-class Regression(NamedTuple):
+class Regressed(NamedTuple):
   """What an objective regresses of a batch, and what it predicts.
 
   Attributes:
@@ -111,9 +111,9 @@ class Objective(Protocol):
       rng: key for dropout and other noise; None for none.
     """
 
-  def regression(
+  def regressed(
     self, params: Params, teacher_params: Params, batch: Batch
-  ) -> Regression | None:
+  ) -> Regressed | None:
     """What is regressed and predicted, without dropout; None: no tokens are.
 
     Not asked for in training, but to see how it goes.

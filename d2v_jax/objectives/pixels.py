@@ -19,7 +19,7 @@ from d2v_jax.objectives.objective import (
   Loss,
   Objective,
   Params,
-  Regression,
+  Regressed,
   split,
 )
 from d2v_jax.objectives.raw_targets import check_numbers, raw_targets
@@ -142,10 +142,10 @@ class Pixels(Objective):
     }
     return Loss(loss, mask.sum().astype(loss.dtype), metrics)
 
-  def regression(
+  def regressed(
     self, params: Params, teacher_params: Params, batch: Batch
-  ) -> Regression:
-    """See `Objective.regression`."""
+  ) -> Regressed:
+    """See `Objective.regressed`."""
     f = self.predictions(params, batch, None)  # [B * M, N, P]
     mask = batch["mask"].reshape(f.shape[:2])
-    return Regression(self.targets(batch), f, mask)
+    return Regressed(self.targets(batch), f, mask)

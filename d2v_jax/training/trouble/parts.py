@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from d2v_jax.evaluators.effective_rank import effective_rank
 from d2v_jax.models.plain_norms import full_precision
 from d2v_jax.objectives.losses import masked_std
-from d2v_jax.objectives.objective import Batch, Objective, Params, Regression
+from d2v_jax.objectives.objective import Batch, Objective, Params, Regressed
 from d2v_jax.training import sharding
 
 HostBatch = Mapping[str, np.ndarray]
@@ -93,7 +93,7 @@ def measures(x: jax.Array, weight: jax.Array) -> Measures:
   )
 
 
-def explained(it: Regression) -> Explained:
+def explained(it: Regressed) -> Explained:
   """See `Explained`."""
   y, f = full_precision(it.targets), full_precision(it.predictions)
   masks = it.mask.reshape(len(y), -1, y.shape[1])  # [B, M, N]
@@ -160,7 +160,7 @@ def of_network(
   stacked = {
     "block": jax.vmap(lambda x: measures(x, real))(output.block),
   }
-  found = objective.regression(params, teacher_params, batch)
+  found = objective.regressed(params, teacher_params, batch)
   if found is None:
     return single, stacked, None
   y, f, mask = found

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from d2v_jax import config_file
-from d2v_jax.objectives.objective import Regression
+from d2v_jax.objectives.objective import Regressed
 from d2v_jax.training import build
 from d2v_jax.training.compiled_run import CompiledRun
 from d2v_jax.training.trouble import parts
@@ -108,13 +108,13 @@ def regression(seed=0, masks=2):
   rng = np.random.default_rng(seed)
   mask = rng.random((6, masks, 5)) < 0.6
   f = np.repeat(y, masks, 0) + rng.normal(0, 0.3, (6 * masks, 5, 3))
-  return Regression(y, f.astype(np.float32), mask.reshape(-1, 5))
+  return Regressed(y, f.astype(np.float32), mask.reshape(-1, 5))
 
 
 @pytest.mark.parametrize("masks", [1, 2])
 def test_what_predictions_explain_as_by_hand(masks):
   it = regression(masks=masks)
-  found = jax.jit(parts.explained)(Regression(*map(jnp.asarray, it)))
+  found = jax.jit(parts.explained)(Regressed(*map(jnp.asarray, it)))
   errors, weight = [], np.zeros((6, 5))
   for row, n in zip(*np.nonzero(it.mask), strict=True):
     y, f = it.targets[row // masks, n], it.predictions[row, n]
@@ -131,11 +131,11 @@ def test_a_constant_explains_nothing_and_means_of_positions_no_content():
   y = (place + rng.normal(0, 1, (500, 7, 4))).astype(np.float32)
   mask = np.ones((500, 7), bool)
   constant = np.broadcast_to(y.mean((0, 1)), y.shape)
-  found = parts.explained(Regression(y, constant, mask))
+  found = parts.explained(Regressed(y, constant, mask))
   assert found.all == pytest.approx(0, abs=1e-3)
   assert found.content == -1  # no worse than that
   places = np.broadcast_to(y.mean(0), y.shape)
-  found = parts.explained(Regression(y, places, mask))
+  found = parts.explained(Regressed(y, places, mask))
   assert found.all > 0.7
   # A mean of 500 is nearer to its own by one of 500 parts.
   assert found.content == pytest.approx(0.002, abs=1e-4)
@@ -239,7 +239,7 @@ class _Encodes:
 
   encoder: object
 
-  def regression(self, params, teacher_params, batch):
+  def regressed(self, params, teacher_params, batch):
     return None
 
 
