@@ -105,7 +105,7 @@ DIAGNOSES = {
 # A run of ours that learns well is on the other side of each, with room.
 _MOST_OF_POSITION = 0.995
 _LEAST_EXPLAINED = 0.05
-_MOST_LOST = 0.2
+_MOST_LOST = 0.5
 
 
 def seen(
