@@ -23,6 +23,8 @@ from d2v_jax.training.compiled_step import CompiledStep
 from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.references import References
 from d2v_jax.training.state import TrainState
+from d2v_jax.training.trouble import gradient_norms
+from d2v_jax.training.trouble.gradient_norms import GradientNorms
 from d2v_jax.training.trouble.parts import Parts
 
 
@@ -119,19 +121,30 @@ class CompiledRun:
       ) from e
     return params, teacher_params
 
-  def state_at(self, step: int, items: dict[str, Any]) -> TrainState:
-    """The state that a checkpoint of this run stands for."""
+  def state_at(
+    self, step: int, items: dict[str, Any], norms: Any = None
+  ) -> TrainState:
+    """The state that a checkpoint of this run stands for.
+
+    Args:
+      step: completed updates.
+      items: parameters, teacher and optimizer.
+      norms: what `gradient_norms.as_json` gave; None: they are counted anew.
+    """
+    places = self._made.state_sharding
+    limited = places.gradient_norms is not None
+
     # By jit, as device_put cannot put a key on other hosts' devices. The step
     # is an argument: the program is the same wherever a run goes on.
-    step_and_rng = jax.jit(
-      lambda step: (step, train_state.step_rng(self._made.rng)),
-      out_shardings=(
-        self._made.state_sharding.step,
-        self._made.state_sharding.rng,
-      ),
+    def small(step: Any, count: Any, mean: Any) -> tuple[Any, ...]:
+      counted = GradientNorms(count, mean) if limited else None
+      return step, train_state.step_rng(self._made.rng), counted
+
+    out = (places.step, places.rng, places.gradient_norms)
+    updates, rng, counted = jax.jit(small, out_shardings=out)(
+      np.int32(step), *gradient_norms.of_json(norms)
     )
-    updates, rng = step_and_rng(np.int32(step))
-    return TrainState(step=updates, rng=rng, **items)
+    return TrainState(step=updates, rng=rng, gradient_norms=counted, **items)
 
   def evaluate(
     self,

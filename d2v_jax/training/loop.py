@@ -108,7 +108,7 @@ def _train(
       ):
         terminal.message(f"{workdir} is finished: step {start} of {start}")
         return False
-      state = compiled.state_at(start, items)
+      state = compiled.state_at(start, items, loop.get("gradient_norms"))
       notes = resuming.notes(experiment, loop, rewind)
       for line in (f"{k}: {v}" for k, v in notes.items()):
         terminal.message(line)
@@ -304,7 +304,7 @@ def _loop(
           monitor.saving(step)
           checkpoints.protect(monitor.healthy_checkpoint, monitor.bad_step)
           items = {name: getattr(state, name) for name in ITEMS}
-          memory = resuming.remembered(run, monitor.state, rewound_to)
+          memory = resuming.remembered(run, monitor.state, rewound_to, state)
           with watch.waiting(stall.STORAGE):
             checkpoints.save(step, items, memory)
       watch.moved()

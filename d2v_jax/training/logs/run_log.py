@@ -105,8 +105,8 @@ class RunLog:
     """
     numbers = {k: float(v) for k, v in jax.device_get(values).items()}
     self._newest.append({"step": step, **numbers})
-    if numbers.get("skipped") or not health.is_finite(numbers):
-      self._keep(step, numbers, batch, records)
+    if why := health.why_bad(numbers):
+      self._keep(step, numbers, batch, records, why)
     self._monitor.check(step, numbers)
     self._throughput.add(operations)
     if due(step, self._run.log_every) or step == self._run.total_steps:
@@ -125,7 +125,12 @@ class RunLog:
     self._throughput.begin(step, self._feed.waited)
 
   def _keep(
-    self, step: int, numbers: metrics.Values, batch: Batch, records: np.ndarray
+    self,
+    step: int,
+    numbers: metrics.Values,
+    batch: Batch,
+    records: np.ndarray,
+    why: str,
   ) -> None:
     """Keeps what a bad step was made of, and says so."""
     folder = bad_steps.keep(
@@ -135,11 +140,11 @@ class RunLog:
       self._feed.names(records),
       self._newest,
       self._run.config,
+      why,
     )
     what = "skipped step" if numbers.get("skipped") else "step"
     self._terminal.message(
-      f"{what} {step}: loss {numbers['loss']}, gradient norm "
-      f"{numbers['grad_norm']}; what it was made of is in {folder}"
+      f"{what} {step}: {why}; what it was made of is in {folder}"
     )
 
   def evaluation(self, step: int, results: dict[str, float]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from d2v_jax.training.trouble.diagnoses import DIAGNOSES, seen
+from d2v_jax.training.trouble.gradient_norms import GradientLimit
 
 
 class UnhealthyRun(RuntimeError):
@@ -47,12 +48,16 @@ class Health:
     patience: how many consecutive steps below a threshold stop the run.
     start_step: steps before this one are not judged for collapse: fresh
       networks have small outputs.
-    on_bad_step: what a loss or a gradient that is not finite does: 'stop' the
-      run, or 'skip' the step, which then changes nothing.
+    on_bad_step: what a loss or a gradient that is not finite does, or one of a
+      norm that is too large: 'skip' the step, which then changes nothing, or
+      'stop' the run.
+    max_gradient_ratio: how many times the mean of those before, of `patience`
+      steps, the norm of a gradient may be; None: anything.
     max_loss_ratio: how many times its lowest mean over `patience` steps the
       loss may be, and above twice its first such mean, for `patience`
       consecutive steps; None: it may explode.
-    max_bad_steps: that are skipped of a thousand; one more stops the run.
+    max_bad_steps: that are skipped of a thousand, be it in a row; one more
+      stops the run.
     stall_minutes: without a step, or a batch of an evaluation, after which the
       run ends itself, to be started again; None: it waits.
   """
@@ -63,7 +68,8 @@ class Health:
   every: int | None = None
   patience: int = 100
   start_step: int = 1000
-  on_bad_step: Literal["stop", "skip"] = "stop"
+  on_bad_step: Literal["skip", "stop"] = "skip"
+  max_gradient_ratio: float | None = None
   max_loss_ratio: float | None = 100.0
   max_bad_steps: int = 10
   stall_minutes: float | None = 30.0
@@ -87,11 +93,13 @@ class Health:
         "config.health.every must be 0 (never) or more, or None for fifty "
         f"measurements in the run; got {self.every}."
       )
-    if self.max_loss_ratio is not None and not self.max_loss_ratio > 1:
-      raise ValueError(
-        "config.health.max_loss_ratio must be above 1, or None for no bound, "
-        f"got {self.max_loss_ratio}."
-      )
+    for name in ("max_loss_ratio", "max_gradient_ratio"):
+      ratio = getattr(self, name)
+      if ratio is not None and not ratio > 1:
+        raise ValueError(
+          f"config.health.{name} must be above 1, or None for no bound, got "
+          f"{ratio}."
+        )
     if self.stall_minutes is not None and not self.stall_minutes > 0:
       raise ValueError(
         "config.health.stall_minutes must be above 0, or None to wait however "
@@ -105,10 +113,30 @@ class Health:
       every = -(-total_steps // _MEASURED)
     return every > 0 and (step % every == 0 or step == total_steps)
 
+  @property
+  def gradient_limit(self) -> GradientLimit | None:
+    """Of the norms of gradients; None: there is none."""
+    ratio = self.max_gradient_ratio
+    return None if ratio is None else GradientLimit(ratio, self.patience)
 
-def is_finite(metrics: Mapping[str, float]) -> bool:
-  """Whether a step's loss, and the norms of gradient and parameters, are."""
-  return all(math.isfinite(metrics.get(name, 0.0)) for name in _FINITE)
+
+def why_bad(metrics: Mapping[str, float]) -> str:
+  """What is wrong with a step, as of its metrics; '' if nothing is.
+
+  The loss is of the parameters before the step, the norms tell whether those
+  after it may be saved.
+  """
+  for name in _FINITE:
+    if not math.isfinite(metrics.get(name, 0.0)):
+      return f"{name} is {metrics[name]}"
+  norm = metrics.get("grad_norm", 0.0)
+  limit = metrics.get("grad_norm_limit", math.inf)
+  if norm > limit:
+    return (
+      f"grad_norm is {norm:.4g}, and {limit:.4g} is "
+      "config.health.max_gradient_ratio times its mean"
+    )
+  return ""
 
 
 @dataclasses.dataclass
@@ -195,7 +223,9 @@ class Monitor:
 
   def saving(self, step: int) -> None:
     """Notes that a step which has been checked becomes a checkpoint."""
-    if not self._low_since and not any(DIAGNOSES[x].stops for x in self._shown):
+    stops = any(DIAGNOSES[name].stops for name in self._shown)
+    # What a step that was skipped follows may be why it had to be.
+    if not (self._low_since or stops or step in self._bad):
       self._healthy = step
 
   def check(self, step: int, metrics: dict[str, float]) -> None:
@@ -203,23 +233,17 @@ class Monitor:
 
     Args:
       step: completed updates.
-      metrics: values of this step, those of `loss`, `grad_norm`, `param_norm`
-        (none may be infinite or NaN), `target_std` and `prediction_std` that
-        there are.
+      metrics: values of this step: those that `why_bad` asks for, `skipped`,
+        `target_std` and `prediction_std`, as far as they are there.
     """
-    health = self._health
+    health, why = self._health, why_bad(metrics)
     if metrics.get("skipped"):
-      self._skipped(step, metrics)
+      self._skipped(step, why)
       return
-    # The loss is of the parameters before the step, the norms tell whether
-    # those after it may be saved.
-    for name in _FINITE:
-      if not math.isfinite(metrics.get(name, 0.0)):
-        raise UnhealthyRun(
-          f"{name} is {metrics[name]} at step {step}. "
-          f"{DIAGNOSES['divergence']}",
-          step,
-        )
+    if why:
+      raise UnhealthyRun(
+        f"{why} at step {step}. {DIAGNOSES['divergence']}", step
+      )
     if "loss" in metrics:
       self._check_explosion(step, metrics["loss"])
     if step < health.start_step:
@@ -300,12 +324,12 @@ class Monitor:
         step,
       )
 
-  def _skipped(self, step: int, metrics: dict[str, float]) -> None:
+  def _skipped(self, step: int, why: str) -> None:
     self._bad = [x for x in self._bad if x > step - _OF_STEPS] + [step]
     if len(self._bad) > self._health.max_bad_steps:
       raise UnhealthyRun(
         f"{len(self._bad)} of the last {_OF_STEPS} steps had to be skipped, "
-        f"the last of them step {step} with a loss of {metrics['loss']}. "
+        f"the last of them step {step}: {why}. "
         f"{DIAGNOSES['divergence']} What they were made of is in bad_steps/. "
         "(The number is config.health.max_bad_steps.)",
         step,

@@ -12,7 +12,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 import d2v_jax
-from d2v_jax import config_file, main
+from d2v_jax import config_file, main, replay
 from d2v_jax.data import pipeline
 from d2v_jax.objectives.data2vec import Data2Vec
 from d2v_jax.training.checkpoints import stored_items
@@ -190,16 +190,40 @@ def test_skipped_steps_are_no_verdict_until_there_are_too_many():
   # The first two are more than a thousand steps ago.
   check(judge, [3, 1001, 1002])
   check(judge, [1003], **bad)
+  judge.saving(1002)
   judge.saving(1003)
-  assert judge.healthy_checkpoint == 1003
+  assert judge.healthy_checkpoint == 1002
   judge = health.Monitor(judge._health, json.loads(json.dumps(judge.state)))
   check(judge, [1004], **bad)
   with pytest.raises(health.UnhealthyRun) as e:
     check(judge, [1005], **bad)
   assert str(e.value).startswith(
-    "3 of the last 1000 steps had to be skipped, the last of them step 1005 "
-    "with a loss of nan. Divergence: the run has diverged."
+    "3 of the last 1000 steps had to be skipped, the last of them step 1005: "
+    "loss is nan. Divergence: the run has diverged."
   )
+
+
+def test_a_gradient_beyond_the_limit_is_a_bad_step():
+  judge = monitor(max_gradient_ratio=4.0)
+  check(judge, [1], grad_norm=8.0, grad_norm_limit=8.0)
+  check(judge, [2], grad_norm=8.0, grad_norm_limit=math.inf)
+  check(judge, [3], grad_norm=8.5, grad_norm_limit=8.0, skipped=1.0)
+  with pytest.raises(health.UnhealthyRun) as e:
+    check(judge, [4], grad_norm=8.5, grad_norm_limit=8.0)
+  assert str(e.value).startswith(
+    "grad_norm is 8.5, and 8 is config.health.max_gradient_ratio times its mean"
+    " at step 4. "
+  )
+  with pytest.raises(ValueError, match="max_gradient_ratio must be above 1,"):
+    health.Health(max_gradient_ratio=1.0)
+
+
+def test_skipped_steps_leave_the_mean_of_the_losses_alone():
+  judge = monitor()
+  check(judge, range(1, 9))
+  before = judge.state["losses"]
+  check(judge, [9], loss=1e6, grad_norm=8.5, grad_norm_limit=8.0, skipped=1.0)
+  assert judge.state["losses"] == before
 
 
 def test_a_checkpoint_is_healthy_when_nothing_is_low():
@@ -374,6 +398,7 @@ def test_a_diverging_run_stops(tmp_path, capsys):
       f"--workdir={tmp_path}",
       "--config.schedule.peak=1e6",
       "--config.optimizer.weight_decay=1.0",
+      "--config.health.on_bad_step=stop",
       "--config.checkpoint_every=1",
       "--config.checkpoints.keep_latest=12",
     ]
@@ -621,18 +646,19 @@ def test_injected_memory_of_training_examples(tmp_path, capsys, monkeypatch):
 
 
 @pytest.fixture
-def poisoned(tmp_path, capsys, monkeypatch):
-  """Runs with batches that give a loss of NaN; returns status, out, err."""
+def poison(monkeypatch):
+  """Makes the loss of some batches so many times as large."""
   take, loss = pipeline.TrainBatches.__next__, Data2Vec.loss
 
-  def poison(self, params, teacher_params, batch, rng):
-    good = loss(self, params, teacher_params, batch, rng)
-    bad = (batch["inputs"][0] == 255).all()
-    return good._replace(value=jnp.where(bad, jnp.nan, good.value))
+  def poison(bad, start=0, stop=None, factor=jnp.nan):
+    """Of batches of these numbers; at that of `stop` SIGTERM comes."""
 
-  monkeypatch.setattr(Data2Vec, "loss", poison)
+    def poisoned(self, params, teacher_params, batch, rng):
+      good = loss(self, params, teacher_params, batch, rng)
+      white = (batch["inputs"][0] == 255).all()
+      return good._replace(value=jnp.where(white, factor, 1.0) * good.value)
 
-  def run(name, *arguments, bad=(), start=0, stop=None):
+    monkeypatch.setattr(Data2Vec, "loss", poisoned)
     taken = [start]
 
     def next_batch(self):
@@ -645,8 +671,17 @@ def poisoned(tmp_path, capsys, monkeypatch):
       return batch
 
     monkeypatch.setattr(pipeline.TrainBatches, "__next__", next_batch)
-    skip = "--config.health.on_bad_step=skip"
-    command = [*ARGUMENTS, f"--workdir={tmp_path / name}", skip, *arguments]
+
+  return poison
+
+
+@pytest.fixture
+def poisoned(poison, tmp_path, capsys):
+  """Runs with such batches; returns status, out, err."""
+
+  def run(name, *arguments, **poisons):
+    poison(**poisons)
+    command = [*ARGUMENTS, f"--workdir={tmp_path / name}", *arguments]
     return main.main(command), *capsys.readouterr()
 
   return run
@@ -674,8 +709,9 @@ def test_a_bad_batch_is_skipped_and_kept(poisoned, tmp_path):
   )
   assert (status, err) == (0, "")
   one, folder = tmp_path / "one", tmp_path / "one" / "bad_steps" / "5"
-  assert "skipped step 5: loss nan, gradient norm " in out
-  assert f"what it was made of is in {folder}\n" in out
+  assert (
+    f"skipped step 5: loss is nan; what it was made of is in {folder}\n" in out
+  )
   # Nothing has moved, not even the count of the schedule.
   assert same(params(one, 4), params(one, 5))
   assert not same(params(one, 5), params(one, 6))
@@ -692,6 +728,7 @@ def test_a_bad_batch_is_skipped_and_kept(poisoned, tmp_path):
   assert told["examples"][0].startswith("digits/train[")
   assert [x["step"] for x in told["metrics"]] == [1, 2, 3, 4, 5]
   assert told["metrics"][-1]["loss"] == "nan"
+  assert told["reason"] == "loss is nan"
 
   # A run that is stopped in between is the same.
   assert poisoned("two", bad=(5,), stop=6)[0] == 143
@@ -704,3 +741,59 @@ def test_a_bad_batch_is_skipped_and_kept(poisoned, tmp_path):
   status, _, err = poisoned("three", few, bad=(3, 4, 6))
   assert status == 3
   assert err.startswith("stopped: 3 of the last 1000 steps had to be skipped")
+
+  # The first one stops a run that was told so.
+  stop = "--config.health.on_bad_step=stop"
+  status, _, err = poisoned("four", stop, bad=(5,))
+  assert status == 3
+  assert err.startswith("stopped: loss is nan at step 5. Divergence: the run has diverged.")
+  assert (tmp_path / "four" / "bad_steps" / "5" / "batch.npz").exists()
+
+
+@pytest.mark.slow
+def test_a_gradient_far_beyond_those_before_is_skipped(
+  poisoned, poison, tmp_path, capsys
+):
+  limited = (
+    "--config.health.max_gradient_ratio=20",
+    "--config.health.patience=3",
+  )
+  large = {"bad": (6, 7), "factor": 1e4}
+  status, out, err = poisoned("one", *limited, **large)
+  assert (status, err) == (0, "")
+  one, folder = tmp_path / "one", tmp_path / "one" / "bad_steps" / "7"
+  lines = {x["step"]: x for x in runs.metrics(one)}
+  assert [s for s, x in lines.items() if x["skipped"]] == [6, 7]
+  norms = [lines[s]["grad_norm"] for s in range(1, 6)]
+  assert [s for s, x in lines.items() if "grad_norm_limit" not in x] == [
+    *range(1, 4)
+  ]
+  mean = sum(norms[:3]) / 3
+  for step in (4, 5, 6):
+    assert lines[step]["grad_norm_limit"] == pytest.approx(20 * mean, rel=1e-5)
+    mean += (lines[step]["grad_norm"] - mean) / 3
+  assert lines[7]["grad_norm_limit"] == lines[6]["grad_norm_limit"]
+  told = json.loads((folder / "step.json").read_text())
+  norm, limit = (lines[7][k] for k in ("grad_norm", "grad_norm_limit"))
+  assert told["reason"] == (
+    f"grad_norm is {norm:.4g}, and {limit:.4g} is "
+    "config.health.max_gradient_ratio times its mean"
+  )
+  assert f"skipped step 7: {told['reason']}; what it was made of" in out
+
+  # A run that is stopped in between is the same.
+  assert poisoned("two", *limited, **large, stop=6)[0] == 143
+  assert poisoned("two", *limited, **large, start=6)[0] == 0
+  runs.assert_same_state(one, tmp_path / "two")
+  assert runs.metrics(one) == runs.metrics(tmp_path / "two")
+
+  # On the way to the step the one before it is skipped again.
+  poison(**large, start=4)
+  assert replay.main([str(folder)]) == 0
+  first, second, _ = capsys.readouterr().out.splitlines()
+  assert first.startswith("step 7, from the checkpoint of step 4: loss ")
+  assert first.endswith(", as in the run")
+  assert second == (
+    "loss and gradients are finite, operation by operation; in the run "
+    f"{told['reason']}"
+  )
