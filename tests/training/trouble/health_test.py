@@ -746,7 +746,9 @@ def test_a_bad_batch_is_skipped_and_kept(poisoned, tmp_path):
   stop = "--config.health.on_bad_step=stop"
   status, _, err = poisoned("four", stop, bad=(5,))
   assert status == 3
-  assert err.startswith("stopped: loss is nan at step 5. Divergence: the run has diverged.")
+  assert err.startswith(
+    "stopped: loss is nan at step 5. Divergence: the run has diverged."
+  )
   assert (tmp_path / "four" / "bad_steps" / "5" / "batch.npz").exists()
 
 
