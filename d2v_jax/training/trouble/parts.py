@@ -220,13 +220,14 @@ class Parts:
       are examples that are not trained on.
     """
     rows = self._rows(len(batch["inputs"]))
-    found, share = self._measured(params, teacher_params, batch, rows)
+    single, stacked, share = self._run(params, teacher_params, batch, rows)
+    found = _named(single, stacked)
     if share is None:
       return found
     found |= {f"health/explained/{k}": v for k, v in share._asdict().items()}
     held_out = self._taken(rows, batch["inputs"].shape[1:])
     if held_out is not None:
-      unseen = self._measured(params, teacher_params, held_out, rows)[1]
+      unseen = self._run(params, teacher_params, held_out, rows)[2]
       assert unseen is not None  # as there was one before
       found["health/explained/content_held_out"] = unseen.content
     return {k: float(v) for k, v in found.items()}
@@ -247,19 +248,24 @@ class Parts:
     local = self._mesh.local_mesh.size
     return min(most, -(-_EXAMPLES // self._mesh.size) * local)
 
-  def _measured(self, params, teacher_params, batch, rows):
-    batch = sharding.to_devices(
-      {k: x[:rows] for k, x in batch.items()}, self._placed
-    )
-    single, stacked, share = jax.device_get(
-      self._parts(params, teacher_params, batch)
-    )
-    for name, it in stacked.items():
-      for i in range(len(it.std)):
-        single[f"{name}_{i:02}"] = Measures(*(x[i] for x in it))
-    found = {}
-    for part, it in single.items():
-      numbers = it._asdict()
-      numbers["rank"] = effective_rank(numbers.pop("sample"))
-      found |= {f"health/{k}/{part}": v for k, v in numbers.items()}
-    return {k: float(v) for k, v in found.items()}, share
+  def _run(self, params, teacher_params, batch, rows):
+    """What `of_network` gives of the first rows of a batch."""
+    first = {k: x[:rows] for k, x in batch.items()}
+    placed = sharding.to_devices(first, self._placed)
+    return jax.device_get(self._parts(params, teacher_params, placed))
+
+
+def _named(
+  single: Mapping[str, Measures], stacked: Mapping[str, Measures]
+) -> dict[str, float]:
+  """Measures by their names in the log, with the ranks of their samples."""
+  parts = dict(single)
+  for name, it in stacked.items():
+    for i in range(len(it.std)):
+      parts[f"{name}_{i:02}"] = Measures(*(x[i] for x in it))
+  found = {}
+  for part, it in parts.items():
+    numbers = it._asdict()
+    numbers["rank"] = effective_rank(numbers.pop("sample"))
+    found |= {f"health/{k}/{part}": float(v) for k, v in numbers.items()}
+  return found
