@@ -263,7 +263,7 @@ def _named(
   for name, it in stacked.items():
     for i in range(len(it.std)):
       parts[f"{name}_{i:02}"] = Measures(*(x[i] for x in it))
-  found = {}
+  found: dict[str, float] = {}
   for part, it in parts.items():
     numbers = it._asdict()
     numbers["rank"] = effective_rank(numbers.pop("sample"))
