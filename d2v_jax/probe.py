@@ -26,6 +26,7 @@ from d2v_jax.pretrained import Pretrained
 from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import sharding as sharding_lib
 from d2v_jax.training.inherited import inherit
+from d2v_jax.training.logs.metrics import Terminal
 from d2v_jax.training.references import References
 from d2v_jax.training.workdir import provenance
 
@@ -105,7 +106,13 @@ def run(
     params = probe.models[asked.model].params
     return extractors[asked.model](params, {}, asked)
 
-  results = evaluate(probe.evaluation.evaluators, extract)
+  terminal = Terminal(0, sys.stderr, quiet=jax.process_index() != 0)
+  results = evaluate(
+    probe.evaluation.evaluators,
+    extract,
+    lambda name: terminal.activity(f"evaluating: {name}"),
+  )
+  terminal.close()
   provenance.record_evaluation(workdir, probe.step, results)
   name, model = next(iter(probe.models.items()))
   references = References(

@@ -227,3 +227,12 @@ def test_one_step_at_reduced_width(name, vocabularies):
     batches.close()
   assert state.step == 1
   assert all(np.isfinite(m) for m in jax.tree.leaves(metrics))
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_health_is_watched(name):
+  config = config_file.load(str(CONFIGS / f"{name}.py"))
+  given = config.get("health", {})
+  for field in ("min_target_std", "min_prediction_std", "min_spread"):
+    assert given.get(field, 1) > 0
+  assert given.get("every") != 0 and given.get("max_loss_ratio", 1)

@@ -45,8 +45,8 @@ def test_a_step_is_repeated(diverged, replayed):
   assert first.startswith("step 2, from the checkpoint of step 1: loss 0.2")
   assert first.endswith(", as in the run")
   assert second == (
-    "loss and gradients are finite, operation by operation; the update makes a "
-    "norm of inf"
+    "loss and gradients are finite, operation by operation; in the run "
+    "param_norm is inf"
   )
   assert examples.startswith("its examples: digits/train[")
   assert examples.endswith(" and 8 more")

@@ -53,6 +53,7 @@ EVALUATORS: dict[str, Callable[..., Evaluator]] = {
 def evaluate(
   evaluators: Mapping[str, Evaluator],
   extract: Callable[[Asked], SplitFeatures],
+  begins: Callable[[str], None] | None = None,
 ) -> dict[str, float]:
   """Runs evaluators; those that ask for the same features share one pass.
 
@@ -60,6 +61,7 @@ def evaluate(
     evaluators: By the name they have in `config.evaluation.evaluators`.
     extract: Gives the splits of one choice of features, for instance
       `functools.partial(extractor, params, teacher_params)`.
+    begins: Is told the name of each evaluator when it has what it asked for.
 
   Returns:
     `'<evaluator>/<metric>'` -> value, the same on every host.
@@ -71,6 +73,8 @@ def evaluate(
       features = extract(choice)
       for name, evaluator in evaluators.items():
         if evaluator.features == choice:
+          if begins is not None:
+            begins(name)
           results |= _run(name, evaluator, features)
   return results
 

@@ -177,6 +177,29 @@ class Encoder:
       ) from e
     return cast(EncoderOutput, output)
 
+  def with_front_end(
+    self, params: Params, batch: Batch
+  ) -> tuple[EncoderOutput, jax.Array]:
+    """Encodes the whole input, and tells what its feature encoder made of it.
+
+    Args:
+      params: as for `__call__`.
+      batch: as for `__call__`.
+
+    Returns:
+      The output, and the tokens [B, N, C] of the sub-tree `feature_encoder`:
+      patches, frames of convolutions, or embedded tokens, without positions.
+    """
+    output, state = self.module.apply(
+      {"params": params},
+      batch,
+      None,
+      capture_intermediates=_is_front_end,
+      mutable=["intermediates"],
+    )
+    (front_end,) = jax.tree.leaves(state["intermediates"])
+    return cast(EncoderOutput, output), front_end
+
   def encode_features(self, params: Params, batch: Batch) -> jax.Array:
     """Tokens [B, N, D] below the mask, for encoders that have `features`.
 
@@ -186,3 +209,7 @@ class Encoder:
     if self.features is None:
       raise ValueError("this encoder has no features below the mask.")
     return cast(jax.Array, self.features.apply({"params": params}, batch))
+
+
+def _is_front_end(module: nn.Module, method: str) -> bool:
+  return module.name == "feature_encoder" and method == "__call__"

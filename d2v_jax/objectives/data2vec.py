@@ -17,6 +17,7 @@ from d2v_jax.objectives.objective import (
   Metrics,
   Objective,
   Params,
+  Regressed,
 )
 from d2v_jax.objectives.targets import Targets, shared_features
 
@@ -127,6 +128,14 @@ class Data2Vec(Objective):
       "target_position_share": losses.position_share(y, batch.get("padding")),
     }
     return Loss(loss, mask.sum().astype(loss.dtype), metrics)
+
+  def regressed(
+    self, params: Params, teacher_params: Params, batch: Batch
+  ) -> Regressed:
+    """See `Objective.regressed`."""
+    y = self.teacher_targets(params, teacher_params, batch)  # [B, N, D]
+    f = self.predictions(params, batch, None)  # [B, N, D]
+    return Regressed(y, f, batch["mask"])
 
   def update_teacher(
     self, teacher_params: Params, params: Params, step: jax.Array

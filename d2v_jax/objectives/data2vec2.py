@@ -20,6 +20,7 @@ from d2v_jax.objectives.objective import (
   Metrics,
   Objective,
   Params,
+  Regressed,
   split,
 )
 from d2v_jax.objectives.raw_targets import check_numbers, raw_targets
@@ -236,6 +237,14 @@ class Data2Vec2(Objective):
     error = losses.regression_loss(predicted, raw, self.loss_beta).sum(-1)
     scale = losses.loss_scale(self.loss_scale, raw.shape[-1])
     return scale * losses.masked_mean(error, mask)
+
+  def regressed(
+    self, params: Params, teacher_params: Params, batch: Batch
+  ) -> Regressed:
+    """See `Objective.regressed`."""
+    y = self.teacher_targets(params, teacher_params, batch)  # [B, N, D]
+    f = self.predictions(params, batch, None)  # [B * M, N, D]
+    return Regressed(y, f, batch["mask"].reshape(f.shape[:2]))
 
   def update_teacher(
     self, teacher_params: Params, params: Params, step: jax.Array

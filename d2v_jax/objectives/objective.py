@@ -29,6 +29,20 @@ class Loss(NamedTuple):
   metrics: Metrics
 
 
+class Regressed(NamedTuple):
+  """What an objective regresses of a batch, and what it predicts.
+
+  Attributes:
+    targets: [B, N, P], without gradient.
+    predictions: [B * M, N, P], the M masks of an example next to each other.
+    mask: [B * M, N] bool, True where both are compared.
+  """
+
+  targets: jax.Array
+  predictions: jax.Array
+  mask: jax.Array
+
+
 class Objective(Protocol):
   """What is learned, as pure functions that are compiled.
 
@@ -96,6 +110,20 @@ class Objective(Protocol):
       batch: arrays [B, ...] of the global batch.
       rng: key for dropout and other noise; None for none.
     """
+
+  def regressed(
+    self, params: Params, teacher_params: Params, batch: Batch
+  ) -> Regressed | None:
+    """What is regressed and predicted, without dropout; None: no tokens are.
+
+    Not asked for in training, but to see how it goes.
+
+    Args:
+      params: the student's.
+      teacher_params: the teacher's own sub-trees.
+      batch: arrays [B, ...] as for `loss`.
+    """
+    return None
 
   def update_teacher(
     self, teacher_params: Params, params: Params, step: jax.Array

@@ -19,6 +19,7 @@ from d2v_jax.objectives.objective import (
   Loss,
   Objective,
   Params,
+  Regressed,
   split,
 )
 from d2v_jax.objectives.raw_targets import check_numbers, raw_targets
@@ -140,3 +141,11 @@ class Pixels(Objective):
       "prediction_std": losses.masked_std(jax.lax.stop_gradient(f), mask),
     }
     return Loss(loss, mask.sum().astype(loss.dtype), metrics)
+
+  def regressed(
+    self, params: Params, teacher_params: Params, batch: Batch
+  ) -> Regressed:
+    """See `Objective.regressed`."""
+    f = self.predictions(params, batch, None)  # [B * M, N, P]
+    mask = batch["mask"].reshape(f.shape[:2])
+    return Regressed(self.targets(batch), f, mask)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import jax
 from etils import epath
 
-from d2v_jax.report import curves, of_runs, stored, summary
+from d2v_jax.report import curves, of_runs, parts, stored, summary
 from d2v_jax.report.chart import shown
 from d2v_jax.report.stored import Stored
 from d2v_jax.training.logs import metric_names
@@ -60,6 +60,8 @@ def ending(run: Stored, has_page: bool) -> Iterator[str]:
         f"{points[0][0]:g}, {shown(points[-1][1])} at step {points[-1][0]:g}"
         + (f" ({told})" if told else "")
       )
+  for line in parts.standing(run):
+    yield f"  verdict: {line}"
   if has_page:
     yield f"  curves: {run.workdir / FILE}"
   yield "next, pictures, nearest neighbours, and features of your files:"

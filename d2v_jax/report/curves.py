@@ -6,6 +6,7 @@ from d2v_jax.report.chart import Line, chart
 from d2v_jax.report.heat_map import heat_map
 from d2v_jax.report.markup import Element, tag
 from d2v_jax.report.page import Section, missing, note
+from d2v_jax.report.parts import by_part, verdicts
 from d2v_jax.report.stored import Stored
 from d2v_jax.training.logs import metric_names
 
@@ -17,6 +18,9 @@ HEALTH = (
   "grad_norm",
   "param_norm",
   "skipped",
+  "health/explained/all",
+  "health/explained/content",
+  "health/explained/content_held_out",
 )
 COST = ("examples_per_sec", "peak_fraction", "input_wait")
 _RATES = ("lr", "ema_decay")
@@ -29,6 +33,9 @@ _WORDS = {
   "grad_norm": "norm of the gradient",
   "param_norm": "norm of the parameters",
   "skipped": "steps that were skipped",
+  "health/explained/all": "share of the targets' variance explained",
+  "health/explained/content": "of what position does not explain",
+  "health/explained/content_held_out": "the same, of held-out examples",
   "examples_per_sec": "examples per second",
   "peak_fraction": "share of the devices' peak",
   "input_wait": "share of time waiting for input",
@@ -54,15 +61,19 @@ def training(runs: Sequence[Stored]) -> Section:
 def health(runs: Sequence[Stored]) -> Section:
   """What shows a collapse, and what evaluators measured of each layer."""
   made = _charts(runs, lambda name: name in HEALTH)
-  maps = [x for run in runs for x in _by_layer(run, len(runs) > 1)]
-  content = [tag("div", *made, class_="charts")] if made else []
+  several = len(runs) > 1
+  maps = [x for run in runs for x in by_part(run, several)]
+  maps += [x for run in runs for x in _by_layer(run, several)]
+  content = verdicts(runs)
+  if made:
+    content.append(tag("div", *made, class_="charts"))
   if maps:
     content.append(tag("div", *maps, class_="charts"))
   else:
     content.append(
       note(
-        "Nothing was measured of single layers; the evaluators position_share "
-        "and layer_curve do."
+        "Nothing was measured of single layers: config.health.every=0, or the "
+        "run is of before there was such a thing."
       )
     )
   return Section("Health", tuple(content))

@@ -15,13 +15,14 @@ from d2v_jax.config import ConfigError, Spec
 from d2v_jax.data import pipeline
 from d2v_jax.modalities import MODALITIES
 from d2v_jax.objectives import OBJECTIVES
-from d2v_jax.training import batch_shapes, outputs, schedules
+from d2v_jax.training import batch_shapes, held_out, outputs, schedules
 from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import optimizer as optimizer_lib
 from d2v_jax.training import sharding as sharding_lib
 from d2v_jax.training.checkpoints.checkpoint import Checkpoints, check_counts
 from d2v_jax.training.experiment import Experiment, RunPlan, Settings
 from d2v_jax.training.inherited import inherit
+from d2v_jax.training.logs.loggers import LoggerName
 from d2v_jax.training.logs.profile import Profile
 from d2v_jax.training.trouble import health as health_lib
 
@@ -95,12 +96,14 @@ def open_data(plan: RunPlan) -> Experiment:
     f.name: getattr(plan, f.name) for f in dataclasses.fields(Settings)
   }
   settings["config"] = outputs.with_classes(plan.config, examples.source)
+  # Class numbers are learned from these records.
+  evaluation = plan.evaluation.open(
+    learned_from=examples.source if supervised else None
+  )
   return Experiment(
     **settings,
-    # Class numbers are learned from these records.
-    evaluation=plan.evaluation.open(
-      learned_from=examples.source if supervised else None
-    ),
+    evaluation=evaluation,
+    held_out=held_out.of(plan, evaluation.records.get("test")),
     records=records if dataset.by_record else examples.source,
     num_examples=len(examples.source),
     identity={
@@ -145,6 +148,7 @@ def _plan(
   checkpoints: Spec | None = None,
   health: health_lib.Health | None = None,
   profile: Profile | None = None,
+  logger: LoggerName = "tensorboard",
   report: Literal["none", "curves", "whole"] = "curves",
   sharding: Literal["replicated", "fsdp"] = "replicated",
   num_devices: int | None = None,
@@ -223,6 +227,7 @@ def _plan(
     mesh=mesh,
     health=health or health_lib.Health(),
     profile=profile,
+    logger=logger,
     report=report,
     dataset=dataset,
     evaluation=evaluation_lib.plan(evaluation, dataset, mesh, network.grid),

@@ -23,6 +23,9 @@ from d2v_jax.training.compiled_step import CompiledStep
 from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.references import References
 from d2v_jax.training.state import TrainState
+from d2v_jax.training.trouble import gradient_norms
+from d2v_jax.training.trouble.gradient_norms import GradientNorms
+from d2v_jax.training.trouble.parts import Parts
 
 
 class CompiledRun:
@@ -40,6 +43,7 @@ class CompiledRun:
     self.abstract_state = self._made.abstract_state
     self.step = self._made.step
     self._between: Callable[[], None] = _nothing
+    self._tell: Callable[[str], None] = _nothing
     self._reading: Callable[[], AbstractContextManager[None]] = (
       contextlib.nullcontext
     )
@@ -117,19 +121,30 @@ class CompiledRun:
       ) from e
     return params, teacher_params
 
-  def state_at(self, step: int, items: dict[str, Any]) -> TrainState:
-    """The state that a checkpoint of this run stands for."""
+  def state_at(
+    self, step: int, items: dict[str, Any], norms: Any = None
+  ) -> TrainState:
+    """The state that a checkpoint of this run stands for.
+
+    Args:
+      step: completed updates.
+      items: parameters, teacher and optimizer.
+      norms: what `gradient_norms.as_json` gave; None: they are counted anew.
+    """
+    places = self._made.state_sharding
+    limited = places.gradient_norms is not None
+
     # By jit, as device_put cannot put a key on other hosts' devices. The step
     # is an argument: the program is the same wherever a run goes on.
-    step_and_rng = jax.jit(
-      lambda step: (step, train_state.step_rng(self._made.rng)),
-      out_shardings=(
-        self._made.state_sharding.step,
-        self._made.state_sharding.rng,
-      ),
+    def small(step: Any, count: Any, mean: Any) -> tuple[Any, ...]:
+      counted = GradientNorms(count, mean) if limited else None
+      return step, train_state.step_rng(self._made.rng), counted
+
+    out = (places.step, places.rng, places.gradient_norms)
+    updates, rng, counted = jax.jit(small, out_shardings=out)(
+      np.int32(step), *gradient_norms.of_json(norms)
     )
-    updates, rng = step_and_rng(np.int32(step))
-    return TrainState(step=updates, rng=rng, **items)
+    return TrainState(step=updates, rng=rng, gradient_norms=counted, **items)
 
   def evaluate(
     self,
@@ -137,6 +152,7 @@ class CompiledRun:
     teacher_params: Params,
     between: Callable[[], None] | None = None,
     reading: Callable[[], AbstractContextManager[None]] | None = None,
+    tell: Callable[[str], None] | None = None,
   ) -> dict[str, float]:
     """Runs the evaluators on frozen features.
 
@@ -146,14 +162,27 @@ class CompiledRun:
       between: is called before each batch; what it raises ends the evaluation.
       reading: is entered while batches are read and encoded, and left where
         something is computed of all of them.
+      tell: is called with what goes on, in words, many times.
     """
     extract = functools.partial(self._extract, params, teacher_params)
     self._between = between or _nothing
     self._reading = reading or contextlib.nullcontext
+    self._tell = tell or _nothing
     try:
-      return evaluate(self.experiment.evaluation.evaluators, extract)
+      return evaluate(
+        self.experiment.evaluation.evaluators,
+        extract,
+        lambda name: self._tell(f"evaluating: {name}"),
+      )
     finally:
       self._between, self._reading = _nothing, contextlib.nullcontext
+      self._tell = _nothing
+
+  @functools.cached_property
+  def parts(self) -> Parts:
+    """What measures the network's parts."""
+    run = self.experiment
+    return Parts(run.objective, run.mesh, run.held_out)
 
   def references(self, workdir: epath.Path) -> References:
     """What the accuracies of features are compared with."""
@@ -168,11 +197,14 @@ class CompiledRun:
     )
 
   def _batches(self, split: str) -> Iterator[dict[str, np.ndarray]]:
+    total, seen = len(self.experiment.evaluation.records[split]), 0
     with self._reading():
       for batch in self.experiment.evaluation.batches(split):
         self._between()
+        self._tell(f"evaluating: {seen:,} of {total:,} examples of {split}")
+        seen = min(total, seen + len(batch["valid"]) * jax.process_count())
         yield batch
 
 
-def _nothing() -> None:
+def _nothing(*_: str) -> None:
   pass

@@ -41,6 +41,7 @@ class CompiledStep:
     parts: dict[str, Any] = {
       "objective": settings.objective,
       "tx": settings.tx,
+      "limit": settings.health.gradient_limit,
     }
     self.create: Callable[..., TrainState] = functools.partial(
       train_state.create, **parts

@@ -15,6 +15,7 @@ from d2v_jax.objectives.objective import Objective
 from d2v_jax.training import evaluation as evaluation_lib
 from d2v_jax.training import schedules
 from d2v_jax.training.checkpoints.checkpoint import Checkpoints
+from d2v_jax.training.logs.loggers import LoggerName
 from d2v_jax.training.logs.profile import Profile
 from d2v_jax.training.trouble import health as health_lib
 
@@ -30,6 +31,7 @@ class Settings:
     schedule: update number -> learning rate.
     dataset: config.data.
     checkpoints: folder -> its checkpoints.
+    logger: what gets the metrics beside metrics.jsonl.
     report: the page that is written at the end: none, its curves (with all
       else that the run's files tell), or the whole, for which networks run.
   """
@@ -50,6 +52,7 @@ class Settings:
   mesh: jax.sharding.Mesh
   health: health_lib.Health
   profile: Profile | None
+  logger: LoggerName
   report: str
   dataset: Dataset
 
@@ -78,6 +81,9 @@ class Experiment(Settings):
     batch_kinds: those of each length that batches have.
     batches: (start_step, corrupt_log) -> this process's training batches.
     evaluation: evaluators, and batches of the splits.
+    held_out: (rows, shape) -> so many examples of this process, with inputs of
+      that shape, that are prepared as for training, of the split `test`; None:
+      there is none.
   """
 
   records: Any
@@ -87,3 +93,4 @@ class Experiment(Settings):
   batch_kinds: list[dict[str, jax.ShapeDtypeStruct]]
   batches: Callable[..., pipeline.TrainBatches]
   evaluation: evaluation_lib.Evaluation
+  held_out: Callable[[int, tuple[int, ...]], pipeline.Batch] | None

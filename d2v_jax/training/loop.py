@@ -20,7 +20,7 @@ from d2v_jax.training.checkpoints import (
 from d2v_jax.training.compiled_run import CompiledRun
 from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.feed import Feed
-from d2v_jax.training.logs import metrics
+from d2v_jax.training.logs import loggers, metrics
 from d2v_jax.training.logs.profile import Profiler
 from d2v_jax.training.logs.run_log import RunLog, due, owes_evaluation
 from d2v_jax.training.programs import Programs
@@ -53,9 +53,12 @@ def train(
     Interrupted: after SIGTERM or SIGINT, with the state saved.
     health.UnhealthyRun: the run collapsed or diverged.
     lease.InUse: another run owns the workdir.
+    ConfigError: the library of config.logger is not installed.
     ValueError: checkpoints exist but none is valid or they do not fit.
   """
   asked = start or Start()
+  if jax.process_index() == 0:
+    loggers.check(experiment.logger)
   terminal = metrics.Terminal(
     experiment.total_steps, quiet=jax.process_index() != 0
   )
@@ -105,7 +108,7 @@ def _train(
       ):
         terminal.message(f"{workdir} is finished: step {start} of {start}")
         return False
-      state = compiled.state_at(start, items)
+      state = compiled.state_at(start, items, loop.get("gradient_norms"))
       notes = resuming.notes(experiment, loop, rewind)
       for line in (f"{k}: {v}" for k, v in notes.items()):
         terminal.message(line)
@@ -155,12 +158,13 @@ def evaluate(
   step, params, teacher_params = _newest_weights(
     workdir / "checkpoints", compiled.abstract_state
   )
-  results = compiled.evaluate(params, teacher_params)
-  provenance.record_evaluation(workdir, step, results)
   # What is printed to stdout is JSON.
   terminal = metrics.Terminal(
     experiment.total_steps, sys.stderr, quiet=jax.process_index() != 0
   )
+  results = compiled.evaluate(params, teacher_params, tell=terminal.activity)
+  terminal.close()
+  provenance.record_evaluation(workdir, step, results)
   for line in compiled.references(workdir).lines(results):
     terminal.message(line)
   return step, results
@@ -244,7 +248,9 @@ def _loop(
       # What evaluators compute of all features may take long.
       with watch.paused():
         try:
-          results = compiled.evaluate(*trees, between, watch.resumed)
+          results = compiled.evaluate(
+            *trees, between, watch.resumed, terminal.activity
+          )
         except StopEvaluation as e:
           return e.signum
         log.evaluation(step, results)
@@ -274,13 +280,18 @@ def _loop(
         last or due(step, run.evaluation.every)
       )
       save = last or stop or due(step, run.checkpoint_every)
-      if not (evaluate or save):
+      measure = run.health.measures(step, run.total_steps)
+      if not (evaluate or save or measure):
         continue
       # What is known about a step is on disk before its checkpoint is, so a
       # resumed run has nothing to repeat and nothing is missing.
       log.step(*unread)
       unread = None
       with log.pause():
+        if measure:
+          with watch.paused():
+            trees = state.params, state.teacher_params
+            log.parts(step, compiled.parts(*trees, host_batch))
         # A run that goes on makes up for an evaluation that was cut off.
         if evaluate:
           stop = cut_off = stop or evaluated(step, state)
@@ -293,7 +304,7 @@ def _loop(
           monitor.saving(step)
           checkpoints.protect(monitor.healthy_checkpoint, monitor.bad_step)
           items = {name: getattr(state, name) for name in ITEMS}
-          memory = resuming.remembered(run, monitor.state, rewound_to)
+          memory = resuming.remembered(run, monitor.state, rewound_to, state)
           with watch.waiting(stall.STORAGE):
             checkpoints.save(step, items, memory)
       watch.moved()

@@ -3,11 +3,15 @@
 import json
 from typing import Any
 
+import jax
+
 from d2v_jax import config as config_lib
 from d2v_jax.training.checkpoints.checkpoint import Checkpoints
 from d2v_jax.training.checkpoints.checkpoint_leaves import CheckpointMismatch
 from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.start import Start
+from d2v_jax.training.state import TrainState
+from d2v_jax.training.trouble import gradient_norms
 
 # What may change between a run and its continuation: nothing that the numbers
 # depend on.
@@ -18,6 +22,7 @@ RESUMABLE = (
   "evaluation",
   "health",
   "init_from",
+  "logger",
   "num_devices",
   "profile",
   "report",
@@ -40,21 +45,28 @@ Loop = dict[str, Any]
 
 
 def remembered(
-  run: Experiment, health: dict[str, Any], rewound_to: int | None
+  run: Experiment,
+  health: dict[str, Any],
+  rewound_to: int | None,
+  state: TrainState,
 ) -> Loop:
-  """What is saved beside the arrays.
+  """What is saved beside the large arrays.
 
   Args:
     run: that is saved.
     health: state of its monitor.
     rewound_to: the step that it was taken back to, if it was.
+    state: of the run.
   """
+  with jax.transfer_guard("allow"):  # two numbers
+    norms = gradient_norms.as_json(state.gradient_norms)
   return {
     "config": as_json(run.config),
     "num_examples": run.num_examples,
     "identity": run.identity,
     "health": health,
     "rewound_to": rewound_to,
+    "gradient_norms": norms,
   }
 
 

@@ -8,6 +8,11 @@ import jax.numpy as jnp
 import optax
 
 from d2v_jax.objectives.objective import Batch, Objective, Params
+from d2v_jax.training.trouble import gradient_norms
+from d2v_jax.training.trouble.gradient_norms import (
+  GradientLimit,
+  GradientNorms,
+)
 
 
 @jax.tree_util.register_dataclass
@@ -21,6 +26,7 @@ class TrainState:
     params: the student's parameters.
     teacher_params: the teacher's tracked sub-trees ({} without a teacher).
     opt_state: optimizer state.
+    gradient_norms: of the steps so far; None where they have no limit.
   """
 
   step: jax.Array
@@ -28,6 +34,7 @@ class TrainState:
   params: Params
   teacher_params: Params
   opt_state: Any
+  gradient_norms: GradientNorms | None = None
 
 
 def create(
@@ -36,6 +43,7 @@ def create(
   *,
   objective: Objective,
   tx: optax.GradientTransformation,
+  limit: GradientLimit | None = None,
 ) -> TrainState:
   """Fresh state; pure, so that it can be shaped and sharded before it exists.
 
@@ -44,12 +52,15 @@ def create(
     batch: one batch, of which only shapes and dtypes matter.
     objective: what is learned.
     tx: the optimizer.
+    limit: of the gradients' norms.
 
   Returns:
     TrainState at step 0.
   """
   params = objective.init(jax.random.split(rng)[0], batch)
-  return from_params(step_rng(rng), params, objective=objective, tx=tx)
+  return from_params(
+    step_rng(rng), params, objective=objective, tx=tx, limit=limit
+  )
 
 
 def step_rng(rng: jax.Array) -> jax.Array:
@@ -63,6 +74,7 @@ def from_params(
   *,
   objective: Objective,
   tx: optax.GradientTransformation,
+  limit: GradientLimit | None = None,
 ) -> TrainState:
   """State at step 0 around given parameters: new teacher, new optimizer."""
   return TrainState(
@@ -71,4 +83,5 @@ def from_params(
     params=params,
     teacher_params=objective.init_teacher(params),
     opt_state=tx.init(params),
+    gradient_norms=None if limit is None else gradient_norms.none_yet(),
   )

@@ -17,6 +17,7 @@ from d2v_jax.objectives.objective import (
 )
 from d2v_jax.training.optimizer import Schedule
 from d2v_jax.training.state import TrainState
+from d2v_jax.training.trouble.gradient_norms import GradientLimit
 
 
 def train_step(
@@ -28,6 +29,7 @@ def train_step(
   schedule: Schedule,
   accumulate: int = 1,
   skip_bad: bool = False,
+  limit: GradientLimit | None = None,
 ) -> tuple[TrainState, Metrics]:
   """One parameter update, and one step of the teacher.
 
@@ -40,7 +42,10 @@ def train_step(
     accumulate: micro-batches per update; the teacher, the schedules and the
       step count move once per update.
     skip_bad: leave parameters, optimizer and teacher as they are where the loss
-      or the gradient is not finite; the metric `skipped` says so.
+      or the gradient is not finite, or its norm is beyond the limit; the metric
+      `skipped` says so.
+    limit: of the gradient's norm; the metric `grad_norm_limit` is what it was
+      for this step.
 
   Returns:
     The new state and scalar metrics of this update.
@@ -60,27 +65,38 @@ def train_step(
     state.teacher_params, params, step
   )
   grad_norm = optax.tree.norm(grads)
-  skipped: Metrics = {}
+  judged: Metrics = {}
+  good = jnp.isfinite(mean.value) & jnp.isfinite(grad_norm)
+  norms = state.gradient_norms
+  if limit is not None and norms is not None:
+    largest = limit.largest(norms)
+    judged["grad_norm_limit"] = largest
+    good &= grad_norm <= largest
+    norms = jax.tree.map(
+      lambda new, old: jnp.where(good, new, old),
+      limit.counted(norms, grad_norm),
+      norms,
+    )
   if skip_bad:
-    good = jnp.isfinite(mean.value) & jnp.isfinite(grad_norm)
     params, teacher_params, opt_state = jax.tree.map(
       lambda new, old: jnp.where(good, new, old),
       (params, teacher_params, opt_state),
       (state.params, state.teacher_params, state.opt_state),
     )
-    skipped = {"skipped": 1.0 - good}
+    judged["skipped"] = 1.0 - good
   new_state = dataclasses.replace(
     state,
     step=step,
     params=params,
     teacher_params=teacher_params,
     opt_state=opt_state,
+    gradient_norms=norms,
   )
   return new_state, {
     "loss": mean.value,
     **mean.metrics,
     **teacher_metrics,
-    **skipped,
+    **judged,
     "lr": schedule(state.step),
     "grad_norm": grad_norm,
     "param_norm": optax.tree.norm(params),

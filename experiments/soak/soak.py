@@ -4,7 +4,8 @@
 
 Each run is started again by the same command until it is over; its final state
 must be that of a run which nobody disturbed. Moments and faults are drawn by
---seed. The log of all starts and result.json are written to --output.
+--seed. The log of all starts and result.json are written to --output, after each
+run.
 """
 
 import argparse
@@ -250,7 +251,8 @@ def main() -> int:
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--output", type=pathlib.Path, required=True)
   flags = parser.parse_args()
-  end = time.monotonic() + 60 * flags.minutes
+  begun = time.monotonic()
+  end = begun + 60 * flags.minutes
   draw = random.Random(flags.seed)
   told: list[dict] = []
   runs = collections.Counter()
@@ -279,14 +281,15 @@ def main() -> int:
         differ.append(str(workdir))
       print(f"{case}: {len(told)} entries, {len(differ)} differ", flush=True)
       shutil.rmtree(workdir)
-  write(flags, told, runs, differ)
+      minutes = (time.monotonic() - begun) / 60
+      write(flags, minutes, told, runs, differ)
   return int(bool(differ))
 
 
-def write(flags, told, runs, differ) -> None:
+def write(flags, minutes, told, runs, differ) -> None:
   """Writes the log and the summary."""
   result = {
-    "minutes": flags.minutes,
+    "minutes": round(minutes, 1),
     "seed": flags.seed,
     "runs": dict(runs),
     "runs that ended with other bits": len(differ),

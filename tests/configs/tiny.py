@@ -40,6 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.schedule = dict(name="cosine", peak=4e-3, warmup_steps=2)
   c.optimizer = dict(weight_decay=0.05, clip_norm=3.0)
+  c.health = dict(every=0)
   c.evaluation = dict(
     every=6,
     references=0,

@@ -50,13 +50,19 @@ def test_health_by_layer(tmp_path):
 
 
 def test_every_metric_is_somewhere(tmp_path):
-  run = stored.read(workdirs.write(tmp_path / "one"))
+  parts = {
+    "health/rank/block_00": 2.0,
+    "health/verdict/memorising": 50,
+    "health/explained/all": 0.5,
+  }
+  lines = [*workdirs.LINES, {"step": 150, **parts}]
+  run = stored.read(workdirs.write(tmp_path / "one", lines))
   for name in run.names:
     places = [
       curves.is_training(name),
       metric_names.is_result(name),
       name in curves.COST,
-      name in curves.HEALTH,
+      name in curves.HEALTH or metric_names.of_part(name) is not None,
       metric_names.of_layer(name) is not None,
       metric_names.is_setting(name),
     ]
@@ -93,4 +99,5 @@ def test_what_is_missing_says_why(tmp_path):
     "metrics.jsonl has nothing of this: nothing was trained here, or it was "
     "not logged yet."
   )
-  assert "position_share" in workdirs.text_of(*curves.health([run]).content)
+  said = workdirs.text_of(*curves.health([run]).content)
+  assert said.startswith("Nothing was measured of single layers: config.health")

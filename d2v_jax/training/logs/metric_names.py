@@ -7,12 +7,28 @@ _SETTING = re.compile(
   "learning_rate|weight_decay|best_(layer|pool)|train_accuracy"
   "|(best_)?validation_accuracy.*|.*_(std|low|high)"
 )
+_OF_PART = re.compile(r"health/(\w+)/(\w+)")
 _OF_LAYER = re.compile(r"(.+/)(?:(.*)_)?(\d\d)")
 
 
 def is_result(name: str) -> bool:
   """Whether a metric is a result of an evaluator, not of one layer alone."""
-  return "/" in name and of_layer(name) is None and not is_setting(name)
+  return (
+    "/" in name
+    and of_part(name) is None
+    and of_layer(name) is None
+    and not is_setting(name)
+  )
+
+
+def of_part(name: str) -> tuple[str, str] | None:
+  """What was measured of the network itself, and of which part.
+
+  Returns:
+    Such as ('rank', 'block_00'); None for what is no such metric.
+  """
+  found = _OF_PART.fullmatch(name)
+  return (found[1], found[2]) if found else None
 
 
 def of_layer(name: str) -> str | None:
@@ -21,6 +37,8 @@ def of_layer(name: str) -> str | None:
   Returns:
     Such as 'position_share/block'; '' for the final output of all kinds.
   """
+  if of_part(name):
+    return None
   if found := _OF_LAYER.fullmatch(name):
     return f"{found[1]}{found[2] or ''}"
   return "" if name.endswith("/final") else None

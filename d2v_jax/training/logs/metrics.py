@@ -1,9 +1,10 @@
-"""Where numbers go: the terminal, metrics.jsonl and TensorBoard."""
+"""Where numbers go: the terminal and metrics.jsonl."""
 
 import json
 import math
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from typing import TextIO
 
@@ -12,13 +13,11 @@ from etils import epath
 from d2v_jax.training.logs import metric_names
 from d2v_jax.training.workdir import side_files
 
-try:
-  import tensorboardX
-except ImportError:
-  tensorboardX = None
-
 Values = dict[str, float]
 
+# Between two plain lines of what goes on, where nothing can be overwritten.
+_SILENCE = 60.0
+_CLEAR = "\r\x1b[2K"
 _LINE = ("loss", "target_std", "prediction_std", "lr", "ema_decay")
 _SPEED = {
   "examples_per_sec": "{:.4g} examples/s",
@@ -28,7 +27,7 @@ _SPEED = {
 
 
 class Writer:
-  """Writes one object a line to metrics.jsonl, and TensorBoard if installed.
+  """Writes one object a line to metrics.jsonl.
 
   A resumed run continues the file: lines of steps after `start_step`, and a
   line that was cut off, are dropped first, because those steps run again.
@@ -61,12 +60,6 @@ class Writer:
     side_files.replace(self._path, "".join(self._lines))
     # Buckets cannot append: there the whole (small) file is written again.
     self._local = "://" not in str(workdir)
-    self._board = None
-    if tensorboardX is not None and self._local:
-      self._board = tensorboardX.SummaryWriter(
-        str(workdir / "tensorboard"),
-        purge_step=start_step + 1 if start_step else 0,
-      )
 
   def write(self, step: int, values: Values) -> None:
     """Appends {"step": step, **values}; the line is on disk on return.
@@ -81,14 +74,6 @@ class Writer:
         f.write(line)
     else:
       side_files.replace(self._path, "".join(self._lines))
-    if self._board is not None:
-      for name, value in values.items():
-        self._board.add_scalar(name, value, step)
-
-  def close(self) -> None:
-    """Closes TensorBoard's file."""
-    if self._board is not None:
-      self._board.close()
 
 
 def lines(workdir: epath.Path) -> list[Values]:
@@ -173,6 +158,8 @@ class Terminal:
     self._quiet = quiet
     self._live = self._stream.isatty()
     self._open = False
+    self._fleeting = False
+    self._spoke = time.monotonic()
 
   def progress(self, step: int, values: Values, eta: float) -> None:
     """Shows the metrics of a step; eta in seconds."""
@@ -182,13 +169,16 @@ class Terminal:
     parts += [f"{k} {values[k]:.4g}" for k in _LINE if k in values]
     parts += [_SPEED[k].format(values[k]) for k in _SPEED if k in values]
     line = "  ".join(parts)
-    if self._live:
-      # A line that wraps could not be overwritten.
-      columns = shutil.get_terminal_size().columns
-      self._write("\r\x1b[2K" + line[: columns - 1])
-      self._open = True
-    else:
-      self._write(line + "\n")
+    self._show(line)
+
+  def activity(self, text: str) -> None:
+    """Shows what goes on until the next line; plain lines once a minute."""
+    if not self._live and time.monotonic() - self._spoke < _SILENCE:
+      return
+    if not self._fleeting:
+      self.close()
+    self._show(text)
+    self._fleeting = self._live
 
   def message(self, text: str) -> None:
     """Prints a line of its own."""
@@ -204,10 +194,20 @@ class Terminal:
   def close(self) -> None:
     """Ends the live line, so that what follows has its own."""
     if self._open:
-      self._write("\n")
-      self._open = False
+      self._write(_CLEAR if self._fleeting else "\n")
+      self._open = self._fleeting = False
+
+  def _show(self, line: str) -> None:
+    if self._live:
+      # A line that wraps could not be overwritten.
+      columns = shutil.get_terminal_size().columns
+      self._write(_CLEAR + line[: columns - 1])
+      self._open, self._fleeting = True, False
+    else:
+      self._write(line + "\n")
 
   def _write(self, text: str) -> None:
+    self._spoke = time.monotonic()
     if not self._quiet:
       self._stream.write(text)
       self._stream.flush()

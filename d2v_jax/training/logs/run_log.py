@@ -10,7 +10,7 @@ from etils import epath
 from d2v_jax.data.pipeline import Batch
 from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.feed import Feed
-from d2v_jax.training.logs import device_peaks, metrics
+from d2v_jax.training.logs import device_peaks, loggers, metrics
 from d2v_jax.training.logs.input_wait import InputWatch
 from d2v_jax.training.logs.throughput import Throughput
 from d2v_jax.training.trouble import bad_steps, health
@@ -73,13 +73,17 @@ class RunLog:
     )
     self._throughput = Throughput(run.batch_size, _peak(run.mesh))
     self._input = InputWatch(run.dataset)
-    self._writer = None
+    self._writer: metrics.Writer | None = None
+    self._logger: loggers.Logger | None = None
     self._step, self._line = start, metrics.Values()
     if jax.process_index() == 0:
       self._writer = metrics.Writer(
         workdir, start, terminal.message, reopen=unevaluated
       )
       self._line = self._writer.reopened
+      self._logger = loggers.opened(
+        run.logger, workdir, start, run.config, terminal.message
+      )
     self.pause = self._throughput.pause
 
   def step(
@@ -101,8 +105,8 @@ class RunLog:
     """
     numbers = {k: float(v) for k, v in jax.device_get(values).items()}
     self._newest.append({"step": step, **numbers})
-    if numbers.get("skipped") or not health.is_finite(numbers):
-      self._keep(step, numbers, batch, records)
+    if why := health.why_bad(numbers):
+      self._keep(step, numbers, batch, records, why)
     self._monitor.check(step, numbers)
     self._throughput.add(operations)
     if due(step, self._run.log_every) or step == self._run.total_steps:
@@ -121,7 +125,12 @@ class RunLog:
     self._throughput.begin(step, self._feed.waited)
 
   def _keep(
-    self, step: int, numbers: metrics.Values, batch: Batch, records: np.ndarray
+    self,
+    step: int,
+    numbers: metrics.Values,
+    batch: Batch,
+    records: np.ndarray,
+    why: str,
   ) -> None:
     """Keeps what a bad step was made of, and says so."""
     folder = bad_steps.keep(
@@ -131,11 +140,11 @@ class RunLog:
       self._feed.names(records),
       self._newest,
       self._run.config,
+      why,
     )
     what = "skipped step" if numbers.get("skipped") else "step"
     self._terminal.message(
-      f"{what} {step}: loss {numbers['loss']}, gradient norm "
-      f"{numbers['grad_norm']}; what it was made of is in {folder}"
+      f"{what} {step}: {why}; what it was made of is in {folder}"
     )
 
   def evaluation(self, step: int, results: dict[str, float]) -> None:
@@ -143,6 +152,13 @@ class RunLog:
     if results:
       self._terminal.evaluation(step, results)
       self._add(step, results)
+
+  def parts(self, step: int, measured: dict[str, float]) -> None:
+    """Judges and logs what was measured of the network after this step."""
+    holds, told = self._monitor.measured(step, measured)
+    for line in told:
+      self._terminal.message(line)
+    self._add(step, measured | holds)
 
   def _shares(self, step: int) -> metrics.Values:
     """Of a mixture's sources, in the steps since one was logged.
@@ -165,14 +181,16 @@ class RunLog:
     # What another run owns now is not written to.
     if self._line and self._writer is not None and not self._lease.lost:
       self._writer.write(self._step, self._line)
+      if self._logger is not None:
+        self._logger.log(self._step, self._line)
     self._line = {}
 
   def close(self) -> None:
     """Writes what is left."""
     self._terminal.close()
     self.flush()
-    if self._writer is not None:
-      self._writer.close()
+    if self._logger is not None:
+      self._logger.close()
 
 
 def _peak(mesh: jax.sharding.Mesh) -> float:

@@ -25,6 +25,7 @@ _TYPES = {
   "examples": list,
   "metrics": list,
   "config": dict,
+  "reason": str,
 }
 
 
@@ -38,6 +39,7 @@ class BadStep:
     examples: their names, in order.
     metrics: of the steps before, and of this one.
     config: of the run.
+    reason: what was wrong.
   """
 
   step: int
@@ -45,6 +47,7 @@ class BadStep:
   examples: list[str]
   metrics: list[dict[str, Any]]
   config: dict[str, Any]
+  reason: str
 
 
 def keep(
@@ -54,6 +57,7 @@ def keep(
   names: Sequence[str],
   metrics: Sequence[Mapping[str, float]],
   config: Mapping[str, Any],
+  reason: str,
 ) -> epath.Path:
   """Writes this process's part of a step, and removes what is too old.
 
@@ -65,6 +69,7 @@ def keep(
     metrics: of the steps before, and of this one.
     config: of the run, in which its seed is: with the step, all keys are made
       of that.
+    reason: what was wrong.
 
   Returns:
     The folder.
@@ -77,6 +82,7 @@ def keep(
   (folder / "batch.npz").write_bytes(arrays.getvalue())
   content: dict[str, Any] = {
     "step": step,
+    "reason": reason,
     "processes": jax.process_count(),
     "examples": list(names),
     # As text where JSON has no number.
@@ -122,6 +128,7 @@ def read(bundle: epath.Path) -> BadStep:
     ],
     metrics=told["metrics"],
     config=told["config"],
+    reason=told["reason"],
   )
 
 

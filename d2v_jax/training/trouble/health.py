@@ -9,6 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from d2v_jax.training.trouble.diagnoses import DIAGNOSES, seen
+from d2v_jax.training.trouble.gradient_norms import GradientLimit
+
 
 class UnhealthyRun(RuntimeError):
   """The run has collapsed or diverged; the message says what to try.
@@ -23,34 +26,12 @@ class UnhealthyRun(RuntimeError):
     self.step = step
 
 
-_CAUSES = {
-  "divergence": (
-    "The run has diverged. Usual causes: a learning rate that is too high, a "
-    "warm-up that is too short, no gradient clipping, broken input. Try a "
-    "lower config.schedule.peak, a longer config.schedule.warmup_steps or "
-    "config.optimizer.clip_norm=3.0."
-  ),
-  "target_std": (
-    "The targets are (nearly) the same at all masked positions: the teacher "
-    "has collapsed. Usual causes: a teacher that moves too fast, a learning "
-    "rate that is too high or a warm-up that is too short, neighbouring "
-    "targets that are too alike. Try a higher config.objective.ema.start, a "
-    "lower config.schedule.peak, a longer config.schedule.warmup_steps, "
-    "instance norm in config.objective.targets.layer_norms, or larger masked "
-    "blocks."
-  ),
-  "prediction_std": (
-    "The student predicts (nearly) the same vector at all masked positions. "
-    "Usual causes: targets that carry no signal (look at target_std), a "
-    "learning rate that is too high or so low that training has not begun. "
-    "Try another config.schedule.peak, a longer config.schedule.warmup_steps "
-    "or a lower config.objective.ema.start."
-  ),
-}
-
-
 _OF_STEPS = 1000
 _FINITE = ("loss", "grad_norm", "param_norm")
+# So often a run's parts are measured, unless it says so.
+_MEASURED = 50
+# Measurements in a row that show the same before it is told.
+_SHOWN = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,24 +41,35 @@ class Health:
   Attributes:
     min_target_std: smallest healthy std of the targets over masked tokens.
     min_prediction_std: the same for the student's predictions.
+    min_spread: smallest healthy spread of the feature encoder's tokens, see
+      `parts`.
+    every: updates between two measurements of the network's parts; 0: none is
+      made, None: fifty in the run.
     patience: how many consecutive steps below a threshold stop the run.
     start_step: steps before this one are not judged for collapse: fresh
       networks have small outputs.
-    on_bad_step: what a loss or a gradient that is not finite does: 'stop' the
-      run, or 'skip' the step, which then changes nothing.
+    on_bad_step: what a loss or a gradient that is not finite does, or one of a
+      norm that is too large: 'skip' the step, which then changes nothing, or
+      'stop' the run.
+    max_gradient_ratio: how many times the mean of those before, of `patience`
+      steps, the norm of a gradient may be; None: anything.
     max_loss_ratio: how many times its lowest mean over `patience` steps the
       loss may be, and above twice its first such mean, for `patience`
       consecutive steps; None: it may explode.
-    max_bad_steps: that are skipped of a thousand; one more stops the run.
+    max_bad_steps: that are skipped of a thousand, be it in a row; one more
+      stops the run.
     stall_minutes: without a step, or a batch of an evaluation, after which the
       run ends itself, to be started again; None: it waits.
   """
 
   min_target_std: float = 0.1
   min_prediction_std: float = 0.01
+  min_spread: float = 0.01
+  every: int | None = None
   patience: int = 100
   start_step: int = 1000
-  on_bad_step: Literal["stop", "skip"] = "stop"
+  on_bad_step: Literal["skip", "stop"] = "skip"
+  max_gradient_ratio: float | None = None
   max_loss_ratio: float | None = 100.0
   max_bad_steps: int = 10
   stall_minutes: float | None = 30.0
@@ -86,6 +78,7 @@ class Health:
     for name, least in (
       ("min_target_std", 0),
       ("min_prediction_std", 0),
+      ("min_spread", 0),
       ("patience", 1),
       ("start_step", 0),
       ("max_bad_steps", 1),
@@ -95,21 +88,55 @@ class Health:
           f"config.health.{name} must be {least} or more, got "
           f"{getattr(self, name)}."
         )
-    if self.max_loss_ratio is not None and not self.max_loss_ratio > 1:
+    if self.every is not None and self.every < 0:
       raise ValueError(
-        "config.health.max_loss_ratio must be above 1, or None for no bound, "
-        f"got {self.max_loss_ratio}."
+        "config.health.every must be 0 (never) or more, or None for fifty "
+        f"measurements in the run; got {self.every}."
       )
+    for name in ("max_loss_ratio", "max_gradient_ratio"):
+      ratio = getattr(self, name)
+      if ratio is not None and not ratio > 1:
+        raise ValueError(
+          f"config.health.{name} must be above 1, or None for no bound, got "
+          f"{ratio}."
+        )
     if self.stall_minutes is not None and not self.stall_minutes > 0:
       raise ValueError(
         "config.health.stall_minutes must be above 0, or None to wait however "
         f"long it takes; got {self.stall_minutes}."
       )
 
+  def measures(self, step: int, total_steps: int) -> bool:
+    """Whether parts are measured after so many of all updates."""
+    every = self.every
+    if every is None:
+      every = -(-total_steps // _MEASURED)
+    return every > 0 and (step % every == 0 or step == total_steps)
 
-def is_finite(metrics: Mapping[str, float]) -> bool:
-  """Whether a step's loss, and the norms of gradient and parameters, are."""
-  return all(math.isfinite(metrics.get(name, 0.0)) for name in _FINITE)
+  @property
+  def gradient_limit(self) -> GradientLimit | None:
+    """Of the norms of gradients; None: there is none."""
+    ratio = self.max_gradient_ratio
+    return None if ratio is None else GradientLimit(ratio, self.patience)
+
+
+def why_bad(metrics: Mapping[str, float]) -> str:
+  """What is wrong with a step, as of its metrics; '' if nothing is.
+
+  The loss is of the parameters before the step, the norms tell whether those
+  after it may be saved.
+  """
+  for name in _FINITE:
+    if not math.isfinite(metrics.get(name, 0.0)):
+      return f"{name} is {metrics[name]}"
+  norm = metrics.get("grad_norm", 0.0)
+  limit = metrics.get("grad_norm_limit", math.inf)
+  if norm > limit:
+    return (
+      f"grad_norm is {norm:.4g}, and {limit:.4g} is "
+      "config.health.max_gradient_ratio times its mean"
+    )
+  return ""
 
 
 @dataclasses.dataclass
@@ -166,6 +193,12 @@ class Monitor:
     self._healthy: int | None = state["healthy_checkpoint"]
     self._losses = _Losses(health.patience, *state["losses"])
     self._bad: list[int] = [step for step in state["bad"] if step > forgiven]
+    # Name -> step since which measurements show it, and how many do.
+    self._shown: dict[str, list[int]] = {
+      name: list(found)
+      for name, found in state.get("shown", {}).items()
+      if found[0] > forgiven
+    }
 
   @property
   def state(self) -> dict[str, Any]:
@@ -175,6 +208,7 @@ class Monitor:
       "healthy_checkpoint": self._healthy,
       "bad": list(self._bad),
       "losses": list(dataclasses.astuple(self._losses))[1:],
+      "shown": dict(self._shown),
     }
 
   @property
@@ -189,7 +223,9 @@ class Monitor:
 
   def saving(self, step: int) -> None:
     """Notes that a step which has been checked becomes a checkpoint."""
-    if not self._low_since:
+    stops = any(DIAGNOSES[name].stops for name in self._shown)
+    # What a step that was skipped follows may be why it had to be.
+    if not (self._low_since or stops or step in self._bad):
       self._healthy = step
 
   def check(self, step: int, metrics: dict[str, float]) -> None:
@@ -197,29 +233,24 @@ class Monitor:
 
     Args:
       step: completed updates.
-      metrics: values of this step, those of `loss`, `grad_norm`, `param_norm`
-        (none may be infinite or NaN), `target_std` and `prediction_std` that
-        there are.
+      metrics: values of this step: those that `why_bad` asks for, `skipped`,
+        `target_std` and `prediction_std`, as far as they are there.
     """
-    health = self._health
+    health, why = self._health, why_bad(metrics)
     if metrics.get("skipped"):
-      self._skipped(step, metrics)
+      self._skipped(step, why)
       return
-    # The loss is of the parameters before the step, the norms tell whether
-    # those after it may be saved.
-    for name in _FINITE:
-      if not math.isfinite(metrics.get(name, 0.0)):
-        raise UnhealthyRun(
-          f"{name} is {metrics[name]} at step {step}. {_CAUSES['divergence']}",
-          step,
-        )
+    if why:
+      raise UnhealthyRun(
+        f"{why} at step {step}. {DIAGNOSES['divergence']}", step
+      )
     if "loss" in metrics:
       self._check_explosion(step, metrics["loss"])
     if step < health.start_step:
       return
-    for name, threshold in (
-      ("target_std", health.min_target_std),
-      ("prediction_std", health.min_prediction_std),
+    for name, threshold, diagnosis in (
+      ("target_std", health.min_target_std, "teacher"),
+      ("prediction_std", health.min_prediction_std, "student"),
     ):
       # A NaN is not above the threshold either.
       if name not in metrics or metrics[name] >= threshold:
@@ -229,10 +260,53 @@ class Monitor:
       if step - since + 1 >= health.patience:
         raise UnhealthyRun(
           f"{name} is {metrics[name]:.4g} at step {step} and has been below "
-          f"{threshold} since step {since}. {_CAUSES[name]} (The threshold is "
-          f"config.health.min_{name}.)",
+          f"{threshold} since step {since}. {DIAGNOSES[diagnosis]} "
+          f"(The threshold is config.health.min_{name}.)",
           step,
         )
+
+  def measured(
+    self, step: int, values: Mapping[str, float]
+  ) -> tuple[dict[str, float], list[str]]:
+    """Judges what was measured of the network's parts after a step.
+
+    Args:
+      step: completed updates, which `check` has judged.
+      values: from `Parts`.
+
+    Returns:
+      `health/verdict/NAME` -> since which step, for the log, of what holds; and
+      what is to be told: each once when it begins, and when it is over.
+
+    Raises:
+      UnhealthyRun: it is something that stops a run.
+    """
+    health = self._health
+    found = seen(values, step, health.start_step, health.min_spread)
+    over = [k for k, (_, n) in self._shown.items() if n >= _SHOWN]
+    lines = [
+      f"verdict: no longer {DIAGNOSES[name].name}, at step {step}"
+      for name in over
+      if name not in found
+    ]
+    self._shown = {
+      name: [since, count + 1]
+      for name in found
+      for since, count in [self._shown.get(name, [step, 0])]
+    }
+    holds = {}
+    for name, (since, count) in self._shown.items():
+      if count < _SHOWN:
+        continue
+      holds[f"health/verdict/{name}"] = float(since)
+      told = (
+        f"{found[name]}, at step {step}, since step {since}. {DIAGNOSES[name]}"
+      )
+      if DIAGNOSES[name].stops:
+        raise UnhealthyRun(told, step)
+      if count == _SHOWN:
+        lines.append(f"verdict: {told}")
+    return holds, lines
 
   def _check_explosion(self, step: int, loss: float) -> None:
     losses, ratio = self._losses, self._health.max_loss_ratio
@@ -245,17 +319,18 @@ class Monitor:
       raise UnhealthyRun(
         f"loss is {loss:.4g} at step {step} and has been above {ratio:g} times "
         f"its lowest mean, {losses.lowest:.4g}, since step {since}. "
-        f"{_CAUSES['divergence']} (The ratio is config.health.max_loss_ratio.)",
+        f"{DIAGNOSES['divergence']} (The ratio is "
+        "config.health.max_loss_ratio.)",
         step,
       )
 
-  def _skipped(self, step: int, metrics: dict[str, float]) -> None:
+  def _skipped(self, step: int, why: str) -> None:
     self._bad = [x for x in self._bad if x > step - _OF_STEPS] + [step]
     if len(self._bad) > self._health.max_bad_steps:
       raise UnhealthyRun(
         f"{len(self._bad)} of the last {_OF_STEPS} steps had to be skipped, "
-        f"the last of them step {step} with a loss of {metrics['loss']}. "
-        f"{_CAUSES['divergence']} What they were made of is in bad_steps/. "
+        f"the last of them step {step}: {why}. "
+        f"{DIAGNOSES['divergence']} What they were made of is in bad_steps/. "
         "(The number is config.health.max_bad_steps.)",
         step,
       )

@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 
 from d2v_jax.training.checkpoints import checkpoint_files, stored_items
+from d2v_jax.training.checkpoints.checkpoint_files import LOOP
 from d2v_jax.training.compiled_run import CompiledRun
 from d2v_jax.training.experiment import Experiment
 from d2v_jax.training.state import TrainState
@@ -56,10 +57,9 @@ class Replay:
 
   def _findings(self) -> list[str]:
     if self.origin is None:
-      norm = self.metrics["param_norm"]
       return [
-        "loss and gradients are finite, operation by operation"
-        + ("" if np.isfinite(norm) else f"; the update makes a norm of {norm}"),
+        "loss and gradients are finite, operation by operation; in the run "
+        f"{self.bad.reason}",
         f"its examples: {_listed(self.bad.examples)}",
       ]
     return [
@@ -176,7 +176,9 @@ def _before(
     )[1]
     for name in _ITEMS
   }
-  return earlier[0], compiled.state_at(earlier[0], items)
+  loop = checkpoint_files.read_content(directory / str(earlier[0]))[LOOP]
+  norms = loop.get("gradient_norms")
+  return earlier[0], compiled.state_at(earlier[0], items, norms)
 
 
 def _begin(step: int) -> str:

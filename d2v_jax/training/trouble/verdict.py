@@ -75,6 +75,15 @@ def require_change(
   return answer
 
 
+def reason(workdir: epath.Path) -> str:
+  """Why a run was stopped last, with what it can do about it; '': it was not.
+
+  Args:
+    workdir: of the run.
+  """
+  return str(_read(workdir / FILE).get("reason", ""))
+
+
 def kept(checkpoints: Checkpoints, healthy: int | None) -> str:
   """Says where a run that was stopped can go on.
 

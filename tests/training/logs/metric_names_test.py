@@ -31,3 +31,13 @@ def test_results_come_with_accuracies_first():
     "effective_rank/test",
     "wer/wer",
   ]
+
+
+def test_what_is_measured_of_parts_is_no_result():
+  for name in ("health/rank/block_00", "health/verdict/memorising"):
+    assert not metric_names.is_result(name)
+    assert metric_names.of_layer(name) is None
+  assert metric_names.of_part("health/rank/block_00") == ("rank", "block_00")
+  # An evaluator may be called so.
+  assert metric_names.of_part("health/accuracy") is None
+  assert metric_names.is_result("health/accuracy")

@@ -8,6 +8,7 @@ import pytest
 from etils import epath
 
 from d2v_jax.training.logs import metrics
+from tests.training.fake_clock import fake_clock
 
 
 class Tty(io.StringIO):
@@ -19,7 +20,6 @@ def write(workdir, start_step, *steps, **values):
   writer = metrics.Writer(epath.Path(workdir), start_step)
   for step in steps:
     writer.write(step, values or {"loss": step / 2})
-  writer.close()
 
 
 def lines(workdir):
@@ -39,7 +39,6 @@ def test_one_json_object_a_line_on_disk_at_once(tmp_path):
   assert lines(tmp_path) == ['{"step": 5, "loss": 0.5, "knn/accuracy": 0.25}']
   writer.write(6, {"loss": 0.25})
   assert steps(tmp_path) == [5, 6]
-  writer.close()
 
 
 def test_a_resumed_run_drops_what_it_repeats_and_keeps_the_rest(tmp_path):
@@ -84,7 +83,6 @@ def test_broken_bytes_are_set_aside_and_said(tmp_path, damaged):
   told = []
   writer = metrics.Writer(epath.Path(tmp_path), 8, told.append)
   writer.write(9, {"loss": 0.5})
-  writer.close()
   assert steps(tmp_path) == [1, 2, 9]
   assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == content
   assert told == [
@@ -96,7 +94,7 @@ def test_broken_bytes_are_set_aside_and_said(tmp_path, damaged):
 def test_a_folder_in_its_place_is_set_aside_and_said(tmp_path):
   (tmp_path / "metrics.jsonl").mkdir()
   told = []
-  metrics.Writer(epath.Path(tmp_path), 8, told.append).close()
+  metrics.Writer(epath.Path(tmp_path), 8, told.append)
   assert lines(tmp_path) == []
   (text,) = told
   assert text.endswith("metrics.jsonl: metrics.jsonl.damaged")
@@ -107,7 +105,6 @@ def test_a_line_that_is_not_complete_is_reopened(tmp_path):
   writer = metrics.Writer(epath.Path(tmp_path), 6, reopen=True)
   assert writer.reopened == {"loss": 3.0}
   assert steps(tmp_path) == [4]
-  writer.close()
   assert metrics.at(epath.Path(tmp_path), 4) == {"step": 4, "loss": 2.0}
   assert metrics.at(epath.Path(tmp_path), 5) == {}
 
@@ -116,18 +113,6 @@ def test_a_line_that_is_not_complete_is_reopened(tmp_path):
 def test_values_that_json_has_no_number_for_are_left_out(tmp_path, value):
   write(tmp_path, 0, 1, loss=value, lr=0.5)
   assert lines(tmp_path) == ['{"step": 1, "lr": 0.5}']
-
-
-def test_tensorboard_has_its_own_folder(tmp_path):
-  pytest.importorskip("tensorboardX")
-  write(tmp_path, 0, 1)
-  assert list((tmp_path / "tensorboard").iterdir())
-
-
-def test_tensorboard_is_not_needed(tmp_path, monkeypatch):
-  monkeypatch.setattr(metrics, "tensorboardX", None)
-  write(tmp_path, 0, 1)
-  assert os.listdir(tmp_path) == ["metrics.jsonl"]
 
 
 # Terminal
@@ -193,12 +178,53 @@ def test_the_live_line_does_not_wrap(monkeypatch):
   assert shown.startswith("step 1/100  ETA 0:01:01  loss")
 
 
+def test_what_goes_on_is_gone_when_something_is_said(monkeypatch):
+  monkeypatch.setattr(
+    shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((30, 24))
+  )
+  out = Tty()
+  terminal = metrics.Terminal(100, out)
+  terminal.progress(1, {"loss": 1.0}, math.nan)
+  terminal.activity("evaluating: 0 of 1,000 examples of train")
+  terminal.activity("evaluating: knn")
+  terminal.evaluation(1, {"knn/accuracy": 0.5})
+  terminal.activity("evaluating: linear_probe")
+  terminal.progress(2, {"loss": 1.0}, math.nan)
+  terminal.activity("evaluating: wer")
+  terminal.close()
+  clear = "\r\x1b[2K"
+  assert out.getvalue() == (
+    f"{clear}step 1/100  loss 1\n"
+    f"{clear}evaluating: 0 of 1,000 exampl{clear}evaluating: knn"
+    f"{clear}evaluation at step 1:  knn/accuracy 0.5\n"
+    f"{clear}evaluating: linear_probe{clear}step 2/100  loss 1\n"
+    f"{clear}evaluating: wer{clear}"
+  )
+
+
+def test_without_a_terminal_what_goes_on_is_told_once_a_minute(monkeypatch):
+  clock = fake_clock(monkeypatch, metrics, "monotonic", 0.0)
+  out = io.StringIO()
+  terminal = metrics.Terminal(100, out)
+  for second in range(0, 200, 10):
+    clock.now = float(second)
+    terminal.activity(f"evaluating: {second}")
+    if second == 90:
+      terminal.message("a word")
+  assert out.getvalue().splitlines() == [
+    "evaluating: 60",
+    "a word",
+    "evaluating: 150",
+  ]
+
+
 @pytest.mark.parametrize("stream", [io.StringIO, Tty])
 def test_a_quiet_one_prints_nothing(stream):
   out = stream()
   terminal = metrics.Terminal(100, out, quiet=True)
   terminal.progress(1, VALUES, 61.0)
   terminal.message("a word")
+  terminal.activity("evaluating: knn")
   terminal.evaluation(2, {"knn/accuracy": 0.5})
   terminal.close()
   assert out.getvalue() == ""

@@ -19,7 +19,7 @@ def keep(tmp_path, monkeypatch):
     monkeypatch.setattr(bad_steps.jax, "process_index", lambda: process)
     monkeypatch.setattr(bad_steps.jax, "process_count", lambda: count)
     return bad_steps.keep(
-      epath.Path(tmp_path), step, batch, names, AROUND, CONFIG
+      epath.Path(tmp_path), step, batch, names, AROUND, CONFIG, "loss is nan"
     )
 
   return keep
@@ -35,6 +35,7 @@ def test_a_step_comes_back_as_it_was(keep, tmp_path):
       np.testing.assert_array_equal(arrays[name], array)
   assert json.loads((folder / "step.json").read_text()) == {
     "step": 7,
+    "reason": "loss is nan",
     "processes": 1,
     "examples": ["a/1.png", "a/2.png"],
     "metrics": [{"step": 6, "loss": 0.5}, {"step": 7, "loss": "nan"}],
@@ -43,6 +44,7 @@ def test_a_step_comes_back_as_it_was(keep, tmp_path):
   bad = bad_steps.read(folder)
   assert (bad.step, bad.examples) == (7, ["a/1.png", "a/2.png"])
   assert (bad.config, bad.metrics[0]) == (CONFIG, AROUND[0])
+  assert bad.reason == "loss is nan"
   for name, array in batch.items():
     np.testing.assert_array_equal(bad.batch[name], array)
 
