@@ -2,7 +2,11 @@
 
 import difflib
 import importlib
+import os
+import signal
 import sys
+
+from d2v_jax import exit_status
 
 # Name -> module and function, which takes arguments and returns the exit
 # status, and what it does.
@@ -60,5 +64,12 @@ def main(argv: list[str] | None = None) -> int:
     return 2
   # Only the module of this command: none waits for what another one needs.
   module, _, function = COMMANDS[name][0].partition(":")
-  command = getattr(importlib.import_module(f"d2v_jax.{module}"), function)
-  return command(arguments)
+  try:
+    command = getattr(importlib.import_module(f"d2v_jax.{module}"), function)
+    return command(arguments)
+  except KeyboardInterrupt:
+    # While libraries are imported, say: what has begun its work tells more.
+    if os.environ.get("D2V_TRACEBACK"):
+      raise
+    print(f"SIGINT: d2v {name} was stopped.", file=sys.stderr)
+    return exit_status.interrupted(signal.SIGINT)

@@ -76,7 +76,7 @@ def _judged(error: BaseException, workdir: str) -> tuple[int, str] | None:
       return exit_status.IN_USE, f"refused: {error}"
     case Lost() | SaveFailed() | WorkerDied():
       return _outage(f"{error}", workdir)
-    case OSError():
+    case _ if outages.is_of_storage(error):
       what = f"{type(error).__name__}: {error}"
       if outages.is_outage(error):
         return _outage(what, workdir)

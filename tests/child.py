@@ -1,20 +1,30 @@
-"""The command line, with a signal at a chosen moment.
+"""The command line, with something that happens at a chosen moment.
 
   python -m tests.child MOMENT COUNT SIGNAL REPORT ARGUMENTS...
 
 The process sends itself SIGNAL when it reaches MOMENT for the COUNT-th time:
 `batch` (a batch was taken), `save` (a checkpoint is being written in the
-background) or `evaluate` (evaluators are about to run); `never` sends none, and
-at `hang` the COUNT-th batch does not come. If
+background) or `evaluate` (evaluators are about to run); `never` sends none. If
 it survives, it takes half a second for each further batch, since several
-processes need about a second to agree where to stop. It appends to the file
-REPORT one JSON line for each batch and each evaluation.
+processes need about a second to agree where to stop.
+
+No signal comes with the COUNT-th batch where MOMENT is `hang` (it does not
+come), `poison` (its loss is no number), `worker` (a process that reads is
+killed, by SIGNAL; `workers`: with each later one, too) or `remove` (the file
+that D2V_TEST_REMOVED names is removed before it is taken).
+
+It appends to the file REPORT one JSON line for each batch and each evaluation,
+with what it then has of memory, files, threads and arrays.
 """
 
 import contextlib
+import gc
 import json
+import multiprocessing
 import os
+import pathlib
 import sys
+import threading
 import time
 import zlib
 
@@ -43,12 +53,16 @@ def run(moment, count, signum, report, arguments):
   measure = compiled_run.CompiledRun.evaluate
 
   def next_batch(self):
+    its_turn = reached["batch"] == count - 1
+    again = moment == "workers" and reached["batch"] >= count
+    if moment in BEFORE and (its_turn or again):
+      BEFORE[moment](signum)
     batch = take(self)
     parts = (batch[key].tobytes() for key in sorted(batch))
     note(batch=zlib.crc32(b"".join(parts)))
-    if moment == "hang" and reached["batch"] == count - 1:
-      time.sleep(3600)
     arrive("batch")
+    if its_turn and moment == "poison":
+      batch = batch | {"inputs": batch["inputs"] * 0}
     return batch
 
   def save_and_arrive(self, *args):
@@ -58,13 +72,67 @@ def run(moment, count, signum, report, arguments):
   def evaluate(self, *args):
     arrive("evaluate")
     results = measure(self, *args)
-    note(results=results)
+    note(results=results, held=held())
     return results
 
   pipeline.TrainBatches.__next__ = next_batch
   checkpoint.Checkpoints.save = save_and_arrive
   compiled_run.CompiledRun.evaluate = evaluate
+  if moment == "poison":
+    poison_what_is_empty()
   return main.main(arguments)
+
+
+def held():
+  """What this process has: bytes of memory, open files, threads, arrays."""
+  import jax
+
+  gc.collect()
+  pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+  return {
+    "memory": pages * os.sysconf("SC_PAGE_SIZE"),
+    "files": len(os.listdir("/proc/self/fd")),
+    "threads": threading.active_count(),
+    "arrays": len(jax.live_arrays()),
+  }
+
+
+def hang(_):
+  time.sleep(3600)
+
+
+def kill_a_worker(signum):
+  for worker in multiprocessing.active_children()[:1]:
+    os.kill(worker.pid, signum)
+    worker.join()
+
+
+def remove(_):
+  pathlib.Path(os.environ["D2V_TEST_REMOVED"]).unlink()
+
+
+BEFORE = {
+  "hang": hang,
+  "worker": kill_a_worker,
+  "workers": kill_a_worker,
+  "remove": remove,
+}
+
+
+def poison_what_is_empty():
+  """The loss of a batch of zeros is no number."""
+  import jax.numpy as jnp
+
+  from d2v_jax.objectives.data2vec import Data2Vec
+
+  loss = Data2Vec.loss
+
+  def poisoned(self, params, teacher_params, batch, rng):
+    found = loss(self, params, teacher_params, batch, rng)
+    empty = (batch["inputs"] == 0).all()
+    return found._replace(value=jnp.where(empty, jnp.nan, found.value))
+
+  Data2Vec.loss = poisoned
 
 
 @contextlib.contextmanager

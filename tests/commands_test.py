@@ -98,6 +98,18 @@ def test_what_is_no_command_line(arguments, message, capsys):
   assert message in capsys.readouterr().err
 
 
+def test_ctrl_c_before_anything_is_done(monkeypatch, capsys):
+  def stopped(module):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(commands.importlib, "import_module", stopped)
+  assert commands.main(["train", "digits"]) == 130
+  assert capsys.readouterr() == ("", "SIGINT: d2v train was stopped.\n")
+  monkeypatch.setenv("D2V_TRACEBACK", "1")
+  with pytest.raises(KeyboardInterrupt):
+    commands.main(["train", "digits"])
+
+
 @pytest.mark.slow
 def test_train_evaluate_and_probe(tmp_path, monkeypatch, done, refused):
   monkeypatch.chdir(tmp_path)

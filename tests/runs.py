@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -42,11 +43,12 @@ def start(
   signum=signal.SIGKILL,
   report=None,
   variables=None,
+  config=TINY,
 ):
-  """Starts `main --config=TINY --workdir=... ARGUMENTS` through tests.child."""
+  """Starts `main --config=... --workdir=... ARGUMENTS` through tests.child."""
   report = report or f"{workdir}.report"
   command = [sys.executable, "-m", "tests.child", moment, str(count)]
-  command += [str(int(signum)), str(report), f"--config={TINY}"]
+  command += [str(int(signum)), str(report), f"--config={config}"]
   return subprocess.Popen(
     [*command, f"--workdir={workdir}", *arguments],
     cwd=ROOT,
@@ -57,10 +59,10 @@ def start(
   )
 
 
-def finish(*processes):
+def finish(*processes, seconds=TIMEOUT):
   """Waits; returns (exit status, stdout, stderr) of each."""
   try:
-    outputs = [p.communicate(timeout=TIMEOUT) for p in processes]
+    outputs = [p.communicate(timeout=seconds) for p in processes]
   finally:
     for process in processes:
       process.kill()
@@ -70,9 +72,30 @@ def finish(*processes):
   ]
 
 
-def run(*arguments, **options):
+def run(*arguments, seconds=TIMEOUT, **options):
   """One process from start to end."""
-  return finish(start(*arguments, **options))[0]
+  return finish(start(*arguments, **options), seconds=seconds)[0]
+
+
+def pair(workdir, *arguments, moments=({}, {})):
+  """Two processes of one run, each with two simulated devices."""
+  with socket.socket() as s:
+    s.bind(("localhost", 0))
+    port = s.getsockname()[1]
+  processes = [
+    start(
+      *arguments,
+      f"--coordinator=localhost:{port}",
+      "--num_processes=2",
+      f"--process_id={i}",
+      workdir=workdir,
+      devices=2,
+      report=f"{workdir}.report{i}",
+      **moments[i],
+    )
+    for i in range(2)
+  ]
+  return finish(*processes)
 
 
 def metrics(workdir):

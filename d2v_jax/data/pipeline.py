@@ -108,6 +108,18 @@ def train_batches(
     .slice(slice(process_index, None, process_count))
     .batch(rows, drop_remainder=True)
   )
+
+  def names(number: int) -> list[str]:
+    first = number * batch_size
+    if order is not None:
+      records = order.batch(number)
+    else:  # in the same order, without being read
+      numbers = grain.MapDataset.range(len(timed)).seed(seed)
+      numbers = numbers.shuffle().repeat(None)
+      positions = range(first, first + batch_size)
+      records = np.array([numbers[i] for i in positions])
+    return corrupt.record_names(records[process_index::process_count])
+
   threads = max(1, num_threads // max(1, num_workers))
   stacks = Stacks() if num_workers else None
 
@@ -129,7 +141,7 @@ def train_batches(
     assert order is not None
     mixed = MixedShares(source, order)
   return TrainBatches(
-    ReplacedWorkers(begin, start_step), corrupt, mixed, stacks
+    ReplacedWorkers(begin, start_step, names), corrupt, mixed, stacks
   )
 
 

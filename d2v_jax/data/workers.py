@@ -8,12 +8,13 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 # How Grain says so.
 _DIED = "Worker process was terminated unexpectedly"
 _PATIENCE = 2.0  # seconds
+_LISTED = 16  # names
 
 
 class WorkerDied(RuntimeError):
@@ -26,10 +27,17 @@ class ReplacedWorkers:
   Args:
     begin: index of the first batch -> an iterator over batches from there on.
     start: index of the first batch.
+    names: index of a batch -> names of the examples that it is made of.
   """
 
-  def __init__(self, begin: Callable[[int], Any], start: int) -> None:
+  def __init__(
+    self,
+    begin: Callable[[int], Any],
+    start: int,
+    names: Callable[[int], Sequence[str]],
+  ) -> None:
     self._begin = begin
+    self._names = names
     self._next = start
     self._batches = begin(start)
     self._replaced = False
@@ -46,8 +54,10 @@ class ReplacedWorkers:
       if self._replaced:
         raise WorkerDied(
           f"a process that reads data was killed at batch {self._next} "
-          f"({_reason(e)}), as one was before; often it took too much memory: "
-          "lower config.data.num_workers or config.data.num_threads"
+          f"({_reason(e)}), as one was before. The examples of that batch are "
+          f"{_listed(self._names(self._next))}: one of them or of the next "
+          "ones, or all the readers together, may take too much memory; remove "
+          "it, or lower config.data.num_workers or config.data.num_threads"
         ) from e
       logging.warning(
         "a process that reads data was killed at batch %d (%s); others take "
@@ -97,6 +107,11 @@ class Stacks:
   def close(self) -> None:
     """Removes what was written."""
     shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _listed(names: Sequence[str]) -> str:
+  rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+  return ", ".join(names[:_LISTED]) + rest
 
 
 def _reason(error: RuntimeError) -> str:

@@ -36,7 +36,7 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     "--output",
     required=True,
     metavar="FILE",
-    help="a local file; its ending is the format",
+    help="a file, or gs://bucket/path; its ending is the format",
   )
   add("--format", help=f"{', '.join(FORMATS)}; default: by the ending")
   add(

@@ -8,8 +8,9 @@
 
 An example's features depend on nothing but itself. What cannot be read is named
 and left out. If the command is stopped, the same command goes on from there:
-what is done is kept in OUTPUT.parts until all is. docs/features.md says what is
-written, and how to read it.
+what is done is kept in OUTPUT.parts until all is, or, of an output in a bucket,
+in ~/.cache/d2v_jax/features. docs/features.md says what is written, and how to
+read it.
 
 One process uses all devices that it sees. Several processes do not share the
 work: give each its part of the files and its own output.
@@ -19,14 +20,13 @@ D2V_TRACEBACK=1 in the environment an error also shows where it came from.
 """
 
 import argparse
-import pathlib
 import sys
-import tempfile
 from collections.abc import Sequence
 
 from d2v_jax import bad_input
 from d2v_jax.data.files.unreadable import shown
-from d2v_jax.extraction import arguments
+from d2v_jax.extraction import arguments, destination
+from d2v_jax.extraction.destination import Destination
 from d2v_jax.extraction.formats import FORMATS
 
 _DTYPES = ("float32", "bfloat16")
@@ -38,8 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
   try:
     # Before anything slow is imported or read.
     _check_values(args)
-    output, kind = _check_output(args)
-    _run(args, output, kind)
+    output = destination.checked(
+      args.output, args.format, list(FORMATS), args.overwrite
+    )
+    _run(args, output)
   except KeyboardInterrupt:
     print("stopped; run the same command to go on.", file=sys.stderr)
     return 130
@@ -48,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   return 0
 
 
-def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
+def _run(args: argparse.Namespace, output: Destination) -> None:
   from d2v_jax import compilation_cache, pretrained
   from d2v_jax.extraction import compute, formats, inputs, request
   from d2v_jax.extraction.examples import Examples
@@ -94,12 +96,11 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
     num_devices=args.num_devices,
   )
   asked = request.describe(args, model, examples, wanted)
-  parts = output.with_name(f"{output.name}.parts")
-  with Log(parts, asked, args.overwrite) as log:
+  with Log(output.parts, asked, args.overwrite) as log:
     if log.done:
       compute.say(
         f"going on after {len(log.done)} of {len(examples)} examples, which "
-        f"are in {parts}"
+        f"are in {output.parts}"
       )
     compute.extract(
       model,
@@ -122,10 +123,10 @@ def _run(args: argparse.Namespace, output: pathlib.Path, kind: str) -> None:
       "versions": request.versions(),
     }
     table = log.table(examples.name, metadata)
-    formats.write(table, output, kind, log.unfinished())
+    formats.write(table, output, log.unfinished())
     log.remove()
   compute.say(
-    f"wrote {output}: {len(table.names)} examples, float32 "
+    f"wrote {output.file}: {len(table.names)} examples, float32 "
     f"{list(table.rows.shape)}; left out {len(skipped.names)}"
   )
   if examples.listing:
@@ -183,29 +184,3 @@ def _check_values(args):
       f"--compute_dtype: unknown {args.compute_dtype!r}; choose one of: "
       f"{', '.join(_DTYPES)}."
     )
-
-
-def _check_output(args):
-  """The file to write and its format, once it is sure that it can be made."""
-  output = pathlib.Path(args.output)
-  kind = args.format or output.suffix.removeprefix(".")
-  if kind not in FORMATS:
-    raise ValueError(
-      f"--output={output}: unknown format {kind!r}; choose one of: "
-      f"{', '.join(FORMATS)}, by the name's ending or with --format."
-    )
-  if output.is_dir():
-    raise ValueError(f"--output={output} is a folder; give the name of a file.")
-  if output.exists() and not args.overwrite:
-    raise ValueError(
-      f"--output={output} exists; choose another name, or add --overwrite."
-    )
-  try:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=output.parent):
-      pass
-  except OSError as e:
-    raise ValueError(
-      f"cannot write --output={output}: {e}; choose another folder."
-    ) from e
-  return output, kind

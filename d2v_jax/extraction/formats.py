@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 from array_record.python import array_record_module
 
+from d2v_jax.extraction.destination import Destination
 from d2v_jax.extraction.feature_table import FLOAT, FeatureTable
 from d2v_jax.extraction.parquet import write_parquet
 
@@ -103,18 +104,16 @@ FORMATS = {
 
 
 def write(
-  table: FeatureTable, output: pathlib.Path, kind: str, temporary: pathlib.Path
+  table: FeatureTable, output: Destination, temporary: pathlib.Path
 ) -> None:
   """Writes a file, which is there only when it is whole.
 
   Args:
     table: what to write.
-    output: the file; one that exists is replaced.
-    kind: a key of FORMATS.
-    temporary: on the same disk, where it is until then.
+    output: the file, of one of FORMATS; one that exists is replaced.
+    temporary: in the folder of parts, where it is until then.
   """
-  FORMATS[kind](temporary, table)
-  if kind == "array_record":
-    text = json.dumps(table.metadata, indent=2) + "\n"
-    output.with_name(f"{output.name}.json").write_text(text)
-  temporary.replace(output)
+  FORMATS[output.kind](temporary, table)
+  if output.kind == "array_record":
+    output.beside(".json", json.dumps(table.metadata, indent=2) + "\n")
+  output.put(temporary)

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
@@ -13,6 +14,8 @@ from typing import Any
 
 _CLOSED = "Event loop is closed"
 _LOGGERS = ("absl", "asyncio")
+# Seconds in which the threads of a failed save come to their end.
+_PATIENCE = 10.0
 
 
 @contextlib.contextmanager
@@ -52,12 +55,22 @@ def orbax() -> Iterator[None]:
   try:
     yield
   finally:
+    _wait_for_threads()
     # Tasks that nobody has asked about say so when they are collected.
     gc.collect()
     sys.excepthook, threading.excepthook = hook, thread_hook
     sys.unraisablehook = unraisable_hook
     for logger in loggers:
       logger.removeFilter(_without_orbaxs)
+
+
+def _wait_for_threads() -> None:
+  """Until Orbax's threads have ended, which may be after the exception."""
+  end = time.monotonic() + _PATIENCE
+  for thread in threading.enumerate():
+    if type(thread).__module__.partition(".")[0] == "orbax":
+      # Their own method raises what they have failed with.
+      threading.Thread.join(thread, max(0.0, end - time.monotonic()))
 
 
 def _without_orbaxs(record: logging.LogRecord) -> bool:

@@ -4,8 +4,8 @@
 
 Each run is started again by the same command until it is over; its final state
 must be that of a run which nobody disturbed. Moments and faults are drawn by
---seed. The log of all starts and result.json are written to --output, after each
-run.
+--seed. After each run the log of all starts and result.json are written to
+--output.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """A process that reads and is killed is replaced once."""
 
+import contextlib
 import logging
 import multiprocessing
 
@@ -41,7 +42,8 @@ def replaced(*deaths):
     made.append(Batches(start, deaths))
     return made[-1]
 
-  return workers.ReplacedWorkers(begin, 3), made
+  names = lambda number: [f"{number}/{i}.png" for i in range(20)]  # noqa: E731
+  return workers.ReplacedWorkers(begin, 3, names), made
 
 
 def test_nothing_is_lost_or_repeated(caplog):
@@ -58,7 +60,10 @@ def test_the_second_time_is_the_end(deaths):
   with pytest.raises(workers.WorkerDied) as e:
     for _ in range(20):
       next(batches)
-  assert f"was killed at batch {deaths[1]} (exit code -9)" in str(e.value)
+  number = deaths[1]
+  assert f"was killed at batch {number} (exit code -9)" in str(e.value)
+  assert f"that batch are {number}/0.png, {number}/1.png, " in str(e.value)
+  assert f", {number}/15.png and 4 more: one of them" in str(e.value)
   assert "config.data.num_workers" in str(e.value)
 
 
@@ -68,7 +73,7 @@ def test_other_errors_are_handed_on():
     yield
 
   with pytest.raises(RuntimeError, match="another"):
-    next(workers.ReplacedWorkers(begin, 0))
+    next(workers.ReplacedWorkers(begin, 0, str))
 
 
 @pytest.mark.slow
@@ -90,8 +95,19 @@ def test_real_processes_that_are_killed():
     got += [next(batches) for _ in range(39)]
     same(got, expected)
     kill()
-    with pytest.raises(workers.WorkerDied, match=r"\(exit code -9\)"):
+    number = 40
+    with pytest.raises(workers.WorkerDied, match=r"\(exit code -9\)") as e:
       for _ in range(100):
         next(batches)
+        number += 1
+    # Those of the batch that did not come.
+    with contextlib.closing(
+      pipeline.train_batches(
+        *(digits, TRANSFORM),
+        **{"seed": 1, "batch_size": 8, "start_step": number},
+      )
+    ) as alone:
+      next(alone)
+      assert f"are {', '.join(alone.names(alone.records))}: " in str(e.value)
   finally:
     batches.close()

@@ -60,13 +60,16 @@ class Bucket:
 
   def names(self):
     found = json.loads(self._ask("/bucket/o?maxResults=5000"))
-    return {item["name"] for item in found["items"]}
+    return {item["name"] for item in found.get("items", [])}
 
   def _path(self, name):
     return f"/bucket/o/{urllib.parse.quote(name, safe='')}"
 
+  def content(self, name):
+    return self._ask(f"{self._path(name)}?alt=media")
+
   def text(self, name):
-    return self._ask(f"{self._path(name)}?alt=media").decode()
+    return self.content(name).decode()
 
   def remove(self, name):
     self._ask(self._path(name), method="DELETE")

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 
 import pytest
 
@@ -18,32 +17,6 @@ WIDE = (
   "--config.checkpoints.keep_latest=3",
 )
 FSDP = "--config.sharding=fsdp"
-
-
-@pytest.fixture
-def pair():
-  """Runs the two processes; returns (status, stdout, stderr) of each."""
-
-  def pair(workdir, *arguments, moments=({}, {})):
-    with socket.socket() as s:
-      s.bind(("localhost", 0))
-      port = s.getsockname()[1]
-    processes = [
-      runs.start(
-        *arguments,
-        f"--coordinator=localhost:{port}",
-        "--num_processes=2",
-        f"--process_id={i}",
-        workdir=workdir,
-        devices=2,
-        report=f"{workdir}.report{i}",
-        **moments[i],
-      )
-      for i in range(2)
-    ]
-    return runs.finish(*processes)
-
-  return pair
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +44,10 @@ def at_batch(count, signum=signal.SIGTERM):
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_run(pair, tmp_path, single):
+def test_two_processes_are_one_run(tmp_path, single):
   workdir = tmp_path / "run"
   # One of them is told to stop; both do, after the same step.
-  stopped = pair(workdir, *WIDE, moments=({}, at_batch(3)))
+  stopped = runs.pair(workdir, *WIDE, moments=({}, at_batch(3)))
   steps = set()
   for status, _, err in stopped:
     assert status == 143, err
@@ -100,7 +73,7 @@ def test_two_processes_are_one_run(pair, tmp_path, single):
 
   # Two go on, with a split state, and measure what they compare with.
   compared = "--config.evaluation.references=20000"
-  finished = pair(workdir, *WIDE, FSDP, compared)
+  finished = runs.pair(workdir, *WIDE, FSDP, compared)
   for status, _, err in finished:
     assert status == 0, err
   assert finished[0][1].startswith(f"continuing {workdir} from step {step}\n")
@@ -125,13 +98,13 @@ def test_two_processes_are_one_run(pair, tmp_path, single):
 
 
 @pytest.mark.slow
-def test_one_processs_run_goes_on_in_two(pair, tmp_path, single):
+def test_one_processs_run_goes_on_in_two(tmp_path, single):
   workdir = tmp_path / "run"
   shutil.copytree(single, workdir)
   for step in (8, 12):
     shutil.rmtree(workdir / "checkpoints" / str(step))
   # Both are told to stop, as by Ctrl-C in a terminal that runs both.
-  stopped = pair(
+  stopped = runs.pair(
     workdir,
     *WIDE,
     FSDP,
@@ -148,8 +121,8 @@ def test_one_processs_run_goes_on_in_two(pair, tmp_path, single):
 
 
 @pytest.mark.slow
-def test_what_is_wrong_is_told_and_nobody_hangs(pair, tmp_path):
-  for status, _, err in pair(tmp_path / "run", "--config.num_devices=2"):
+def test_what_is_wrong_is_told_and_nobody_hangs(tmp_path):
+  for status, _, err in runs.pair(tmp_path / "run", "--config.num_devices=2"):
     assert status == 2
     assert "config.num_devices: several processes use all 4 devices" in err
 
@@ -178,15 +151,3 @@ def test_processes_find_each_other_by_slurms_variables(tmp_path):
   for status, _, err in both:
     assert status == 2, err
     assert "config.num_devices: several processes use all 4 devices" in err
-
-
-@pytest.mark.slow
-def test_what_is_left_when_one_is_killed_says_to_try_again(pair, tmp_path):
-  # With process 0 goes what all are connected to: JAX ends the other at once.
-  moments = at_batch(7, signal.SIGKILL), {}
-  ended = pair(tmp_path / "run", *WIDE, "--peer_timeout=10", moments=moments)
-  assert ended[0][0] == -signal.SIGKILL
-  status, _, err = ended[1]
-  assert status == 75, err
-  assert "another process of the run, or the connection to it, is gone" in err
-  assert runs.state(tmp_path / "run")[0] == 4

@@ -51,6 +51,29 @@ def test_orbaxs_threads_and_tasks_are_not_heard(said):
   assert said(raised("disk full", "/lib/orbax/checkpoint/x.py")) == []
 
 
+def test_nor_is_a_thread_that_outlives_the_exception(caplog):
+  error = raised("disk full", "/lib/orbax/checkpoint/x.py")
+  # Of a class of Orbax's, as those are that save.
+  go_on = threading.Event()
+
+  class Saving(threading.Thread):
+    __module__ = "orbax.x"
+
+    def join(self, timeout=None):
+      raise error
+
+  def fail():
+    go_on.wait()
+    logging.getLogger("absl").error("failed", exc_info=error)
+
+  with quiet.orbax():
+    thread = Saving(target=fail)
+    thread.start()
+    threading.Timer(0.2, go_on.set).start()
+  assert not thread.is_alive()
+  assert not caplog.records
+
+
 def test_nor_is_a_loop_that_tensorstore_finds_closed(said):
   assert said(RuntimeError("Event loop is closed")) == []
 

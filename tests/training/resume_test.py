@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 
-import cv2
-import numpy as np
 import pytest
 
 from d2v_jax import main
@@ -99,45 +97,6 @@ def starts(workdir):
   """Steps from which the run was started or continued."""
   record = json.loads((workdir / "run.json").read_text())
   return [start["step"] for start in record["starts"]]
-
-
-# Processes of their own, killed.
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment(tmp_path):
-  def start(name, **moment):
-    return runs.run(*RANDOM, workdir=tmp_path / name, **moment)
-
-  status, _, err = start("whole")
-  assert status == 0, err
-  for moment, count in (
-    ("batch", 3),  # nothing is saved, but something is logged
-    ("save", 1),  # a checkpoint is half written
-    ("evaluate", 2),  # between two checkpoints
-  ):
-    status, _, err = start("killed", moment=moment, count=count)
-    assert status == -signal.SIGKILL, err
-  status, _, err = start("killed")
-  assert status == 0, err
-  assert "Traceback" not in err
-
-  whole, killed = tmp_path / "whole", tmp_path / "killed"
-  assert_same_run(whole, killed)
-  assert len(starts(killed)) == 4
-  assert starts(killed)[:2] == [0, 0]
-  # Each attempt took the batches from its start on.
-  expected = runs.reported(f"{whole}.report", "batch")
-  assert len(expected) == 12
-  taken = runs.reported(f"{killed}.report", "batch")
-  ends = [3, 4]
-  for begin, end in zip(starts(killed), ends, strict=False):
-    assert taken[: end - begin] == expected[begin:end]
-    taken = taken[end - begin :]
-  third = len(taken) - (12 - starts(killed)[3])
-  begin = starts(killed)[2]
-  assert taken[:third] == expected[begin : begin + third]
-  assert taken[third:] == expected[starts(killed)[3] :]
 
 
 # Signals.
@@ -238,151 +197,6 @@ def test_signals_are_handled_as_before_after_a_run():
   with stop_signals.stop_signals():
     assert all(signal.getsignal(s) not in before for s in both)
   assert [signal.getsignal(s) for s in both] == before
-
-
-@pytest.mark.slow
-def test_ctrl_c_in_a_terminal(tmp_path):
-  process = runs.start(
-    "--config.total_steps=100000",
-    "--config.evaluation.evaluators=None",
-    workdir=tmp_path / "run",
-  )
-  try:
-    assert process.stdout.readline().startswith("looked at 64 of 1,297 ")
-    assert process.stdout.readline().startswith("compiling the step ")
-    first = process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    ((status, _, err),) = runs.finish(process)
-  finally:
-    process.kill()
-  assert first.startswith("step 1/100000  loss ")
-  assert status == 130, err
-  assert "SIGINT: stopped after step " in err
-  assert "Traceback" not in err
-  step, _ = runs.state(tmp_path / "run")
-  assert list(runs.losses(tmp_path / "run")) == list(range(1, step + 1))
-
-
-# Damage.
-
-
-@pytest.mark.slow
-def test_damaged_checkpoints_are_named_and_an_older_one_is_used(
-  run, tmp_path, uninterrupted, stopped
-):
-  workdir = copied(stopped, tmp_path)
-  checkpoints = workdir / "checkpoints"
-  shutil.rmtree(checkpoints / "10")
-  (checkpoints / "10").mkdir()
-  data = max(
-    (p for p in (checkpoints / "8" / "opt_state").rglob("d/*")),
-    key=lambda p: p.stat().st_size,
-  )
-  content = bytearray(data.read_bytes())
-  content[len(content) // 2] ^= 0x10
-  data.write_bytes(content)
-
-  status, out, _ = run(workdir, *RANDOM, ONE_DEVICE)
-  assert status == 0
-  for step in (10, 8):
-    assert f"set aside a damaged checkpoint, {checkpoints / str(step)}: " in out
-  assert f"continuing {workdir} from step 4\n" in out
-  assert {p.name for p in (workdir / "damaged").iterdir()} == {"8", "10"}
-  assert_same_run(workdir, uninterrupted)
-
-
-def test_no_valid_checkpoint_is_an_error_and_nothing_is_touched(
-  run, tmp_path, stopped
-):
-  workdir = copied(stopped, tmp_path)
-  for step in (4, 8, 10):
-    shutil.rmtree(workdir / "checkpoints" / str(step) / "loop")
-  before = (workdir / "metrics.jsonl").read_bytes()
-  status, _, err = run(workdir, *RANDOM, ONE_DEVICE)
-  assert status == 2
-  assert "no checkpoint can be used, all are damaged" in err
-  assert {p.name for p in (workdir / "checkpoints").iterdir()} == {
-    "4",
-    "8",
-    "10",
-  }
-  assert (workdir / "metrics.jsonl").read_bytes() == before
-
-
-def test_damaged_side_files_do_not_block_a_run(
-  run, tmp_path, uninterrupted, stopped
-):
-  workdir = copied(stopped, tmp_path)
-  lines = (workdir / "metrics.jsonl").read_bytes().splitlines(keepends=True)
-  lines[3] = b"\xff\xfe" + lines[3]
-  (workdir / "metrics.jsonl").write_bytes(b"".join(lines))
-  (workdir / "run.json").write_text("[")
-  (workdir / "corrupt_files.txt").write_bytes(b"\xff")
-  (workdir / "verdict.json").write_text("{")
-  status, out, err = run(workdir, *RANDOM, ONE_DEVICE)
-  assert (status, err) == (0, "")
-  assert "metrics.jsonl is damaged: 1 of 11 lines cannot be read" in out
-  assert "run.json is damaged: what it said of earlier starts is lost" in out
-  runs.assert_same_state(workdir, uninterrupted)
-  expected = runs.metrics(uninterrupted)
-  assert runs.metrics(workdir) == expected[:3] + expected[4:]
-
-
-# Other data.
-
-
-@pytest.fixture
-def photos(tmp_path):
-  folder, rng = tmp_path / "photos", np.random.default_rng(0)
-  folder.mkdir()
-  for n in range(24):
-    write_image(folder, n, rng)
-  return folder
-
-
-def write_image(folder, n, rng, size=8):
-  image = rng.integers(0, 256, (size, size), np.uint8)
-  assert cv2.imwrite(str(folder / f"{n:02}.png"), image)
-
-
-@pytest.mark.slow
-def test_other_data_are_noticed_and_what_is_left_will_do(run, tmp_path, photos):
-  def train(*arguments, path=photos, **moment):
-    source = {"name": "folder", "path": str(path)}
-    return run(
-      tmp_path / "run",
-      ONE_DEVICE,
-      "--config.evaluation.evaluators=None",
-      f"--config.data.source={source}",
-      *arguments,
-      **moment,
-    )
-
-  assert train(signum=signal.SIGTERM, batch=5)[0] == 143
-  # Where they lie is no matter.
-  moved = shutil.move(photos, tmp_path / "moved")
-  assert train(path=moved, signum=signal.SIGTERM, batch=2)[0] == 143
-
-  # All of them exchanged: as many, of the same names.
-  shutil.copytree(moved, tmp_path / "others")
-  for n in range(24):
-    write_image(tmp_path / "others", n, np.random.default_rng(n), size=9)
-  status, _, err = train(path=tmp_path / "others")
-  assert status == 2
-  assert "the run was trained on other data than there are now" in err
-  assert "fingerprint of the records' names and sizes" in err
-  assert "--changed_data" in err
-
-  (moved / "07.png").unlink()
-  status, _, err = train(path=moved)
-  assert status == 2
-  assert "number of training examples: 24 -> 23" in err
-  status, out, err = train("--changed_data", path=moved)
-  assert (status, err) == (0, "")
-  assert "number of training examples: 24 -> 23" in out
-  assert list(runs.losses(tmp_path / "run")) == list(range(1, 13))
-  start = json.loads((tmp_path / "run" / "run.json").read_text())["starts"][-1]
-  assert "number of training examples: 24 -> 23" in start["changed data"]
 
 
 # Another config.

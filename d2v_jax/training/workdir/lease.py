@@ -17,7 +17,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from d2v_jax.training.workdir import owner
+from d2v_jax.training.workdir import owner, side_files
 from d2v_jax.training.workdir.owner import Owner
 from d2v_jax.training.workdir.together import from_process_0
 
@@ -95,6 +95,10 @@ class Lease:
         self._path.unlink(missing_ok=True)
 
   def _claim(self, takeover: bool, tell: Callable[[str], None]) -> None:
+    # A folder is nobody's claim.
+    if not _in_a_bucket(self._path) and self._path.is_dir():
+      with contextlib.suppress(FileNotFoundError):  # another one was faster
+        tell(f"set aside a folder: {side_files.set_aside(self._path)}")
     while True:
       found = _read(self._path)
       if found is None and not _in_a_bucket(self._path):

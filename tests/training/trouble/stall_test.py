@@ -5,7 +5,6 @@ import pytest
 from etils import epath
 
 from d2v_jax.training.trouble import stall
-from tests import runs
 
 
 @pytest.fixture
@@ -69,21 +68,3 @@ def test_time_passes(tmp_path):
   assert ended.wait(60)
   watch.close()
   assert stall.StallWatch(None, epath.Path(tmp_path)).close() is None
-
-
-@pytest.mark.slow
-def test_a_run_ends_itself(tmp_path):
-  workdir = tmp_path / "run"
-  arguments = (
-    "--config.evaluation.evaluators=None",
-    "--config.health.stall_minutes=.05",
-    "--config.data.num_workers=1",
-  )
-  status, _, err = runs.run(*arguments, workdir=workdir, moment="hang", count=6)
-  assert status == 75, err
-  assert (
-    "stopped: no step for 0.05 minutes; process 0 waits for the next" in err
-  )
-  text = stacks(workdir)
-  assert "child.py" in text.partition("\nworker ")[0]
-  assert "grain" in text.partition("\nworker ")[2]

@@ -112,6 +112,17 @@ def test_a_damaged_claim_is_watched_like_another(tmp_path, content):
   assert not (tmp_path / lease.FILE).exists()
 
 
+def test_a_folder_in_its_place_is_set_aside(tmp_path):
+  (tmp_path / lease.FILE / "inside").mkdir(parents=True)
+  told = []
+  with owned(tmp_path, tell=told.append) as mine:
+    mine.require()
+    assert read(tmp_path)["process"] == os.getpid()
+  aside = tmp_path / "owner.json.damaged"
+  assert (aside / "inside").is_dir()
+  assert told == [f"set aside a folder: {aside}"]
+
+
 @pytest.mark.parametrize("bucket", [False, True])
 def test_of_many_at_once_one_owns(tmp_path, monkeypatch, bucket):
   monkeypatch.setattr(lease, "_in_a_bucket", lambda path: bucket)
@@ -249,12 +260,3 @@ def test_a_lease_has_bounds(tmp_path, capsys):
   assert main.main(command(tmp_path, "--lease=0.5")) == 2
   _, err = capsys.readouterr()
   assert err == "error: --lease must be 1 to 3600 seconds, got 0.5.\n"
-
-
-@pytest.mark.slow
-def test_two_runs_started_together(tmp_path):
-  processes = [runs.start(*ALONE, workdir=tmp_path / "run") for _ in range(2)]
-  ended = sorted(runs.finish(*processes), key=lambda end: end[0])
-  assert [status for status, _, _ in ended] == [0, 4], ended
-  assert ended[1][2].startswith("refused: the workdir ")
-  assert list(runs.losses(tmp_path / "run")) == list(range(1, 13))
