@@ -4,7 +4,6 @@ The emulator and gcsfs come with the extra `cloud-test`.
 """
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -96,7 +95,9 @@ def bucket(monkeypatch):
     stderr=subprocess.DEVNULL,
   )
   try:
-    yield Bucket(url)
+    bucket = Bucket(url)
+    bucket.server = server
+    yield bucket
   finally:
     server.kill()
     server.wait()
@@ -152,19 +153,54 @@ def test_a_run_lives_in_a_bucket(bucket, tmp_path):
   losses = {x["step"]: x["loss"] for x in map(json.loads, lines)}
   assert losses == pytest.approx(runs.losses(local), rel=1e-6)
 
-  # What it has learned is read from there.
-  cv2.imwrite(f"{tmp_path / 'digit.png'}", np.zeros((8, 8), np.uint8))
-  done = subprocess.run(
-    [
-      *(sys.executable, "-m", "d2v_jax", "features", f"--run={workdir}"),
-      *(f"--input={tmp_path / 'digit.png'}", "--num_devices=1"),
-      f"--output={tmp_path / 'features.npz'}",
-    ],
-    cwd=runs.ROOT,
-    env=runs.environment() | {"D2V_TRACEBACK": "1"},
-    capture_output=True,
-    text=True,
-    timeout=runs.TIMEOUT,
+  # What it has learned is measured and read from there, and stays there.
+  def d2v(*arguments):
+    done = subprocess.run(
+      [sys.executable, "-m", "d2v_jax", *arguments],
+      cwd=runs.ROOT,
+      env=runs.environment()
+      | {"D2V_TRACEBACK": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")},
+      capture_output=True,
+      text=True,
+      timeout=runs.TIMEOUT,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+  def json_in(name):
+    return json.loads(bucket.text(f"runs/{name}"))
+
+  knn = "--config.evaluation.evaluators={'knn': {}}"
+  probed = d2v(
+    *("probe", "probe_digits", f"--run={workdir}", knn),
+    *("--workdir=gs://bucket/runs/probe", "--config.num_devices=1"),
   )
-  assert done.returncode == 0, done.stderr
-  assert os.path.exists(tmp_path / "features.npz")
+  assert json_in("probe/evaluation.json") == {"step": 12} | json.loads(probed)
+  evaluated = d2v("evaluate", f"--run={workdir}", knn, "--config.num_devices=1")
+  assert json_in("one/evaluation.json") == json.loads(evaluated)
+  name = "knn/accuracy"
+  assert json_in("one/evaluation.json")[name] == pytest.approx(
+    json_in("probe/evaluation.json")[name], abs=0.02
+  )
+  d2v("report", workdir)
+  page = bucket.text("runs/one/report.html")
+  assert page.startswith("<!DOCTYPE html>") and "knn" in page
+
+  rng = np.random.default_rng(0)
+  (tmp_path / "digits").mkdir()
+  for n in range(5):
+    image = rng.integers(0, 256, (8, 8), np.uint8)
+    cv2.imwrite(f"{tmp_path}/digits/{n}.png", image)
+  features = ("features", f"--run={workdir}", f"--input={tmp_path / 'digits'}")
+  d2v(*features, "--num_devices=1", "--output=gs://bucket/features/x.npz")
+  d2v(*features, "--num_devices=1", f"--output={tmp_path / 'x.npz'}")
+  assert bucket.content("features/x.npz") == (tmp_path / "x.npz").read_bytes()
+  d2v(
+    *features, "--num_devices=1", "--output=gs://bucket/features/x.array_record"
+  )
+  assert {x for x in bucket.names() if x.startswith("features/")} == {
+    "features/x.npz",
+    "features/x.array_record",
+    "features/x.array_record.json",
+  }
+  assert not list((tmp_path / "cache" / "d2v_jax" / "features").iterdir())
