@@ -2,11 +2,10 @@
 
 import difflib
 import importlib
-import os
 import signal
 import sys
 
-from d2v_jax import exit_status
+from d2v_jax import bad_input, exit_status
 
 # Name -> module and function, which takes arguments and returns the exit
 # status, and what it does.
@@ -69,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     return command(arguments)
   except KeyboardInterrupt:
     # While libraries are imported, say: what has begun its work tells more.
-    if os.environ.get("D2V_TRACEBACK"):
+    if bad_input.shows_tracebacks():
       raise
     print(f"SIGINT: d2v {name} was stopped.", file=sys.stderr)
     return exit_status.interrupted(signal.SIGINT)

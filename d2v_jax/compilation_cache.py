@@ -4,11 +4,12 @@ import os
 import pathlib
 import sys
 
+from d2v_jax import storage
+
 
 def folder() -> pathlib.Path:
   """Where compiled programs are kept if nothing else is said."""
-  cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-  return pathlib.Path(cache) / "d2v_jax" / "compiled"
+  return storage.cache_folder("compiled")
 
 
 def enable() -> None:

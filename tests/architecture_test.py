@@ -97,7 +97,7 @@ def libraries(name):
 def test_direction(name):
   if room(name) in MAY_IMPORT:
     rooms = {room(x) for x in imported(name) if x in MODULES}
-    allowed = MAY_IMPORT[room(name)] | {room(name), "config", ""}
+    allowed = MAY_IMPORT[room(name)] | {room(name), "config", "storage", ""}
     assert rooms <= allowed
   assert not libraries(name) & WITHOUT.get(room(name), set())
 

@@ -416,7 +416,7 @@ def test_a_run_in_plain_lines(tmp_path):
   record = json.loads((tmp_path / "run" / "run.json").read_text())
   assert record["config"]["encoder"]["drop_path"] == 0.1
   assert record["config"]["accumulate"] == 2
-  assert record["config"]["health"] == {"patience": 50}
+  assert record["config"]["health"] == {"every": 0, "patience": 50}
   assert record["starts"][0]["devices"] == "1 x cpu"
 
 

@@ -17,6 +17,14 @@ from d2v_jax.training.checkpoints import stored_items
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = "tests/configs/tiny.py"
 TIMEOUT = 240
+# Dropout, flips and accumulation have randomness that must go on too.
+RANDOM = (
+  "--config.encoder.attention_dropout=0.1",
+  "--config.encoder.drop_path=0.1",
+  "--config.accumulate=2",
+  "--config.data.augment.flip=0.5",
+  "--config.checkpoints.keep_latest=3",
+)
 
 
 def environment(devices=1):

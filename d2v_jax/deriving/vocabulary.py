@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from d2v_jax import config as config_lib
+from d2v_jax import storage
 from d2v_jax.config import ConfigError
 from d2v_jax.data.text import tokenizer
 from d2v_jax.deriving import rules
@@ -37,7 +38,7 @@ def trained(
       f"{where}: a tokenizer cannot be trained on this source; train one on "
       "its text (d2v tokenizer) and give its path."
     )
-  if "://" in os.fspath(folder):
+  if storage.in_bucket(folder):
     raise ConfigError(
       f"{where}: a tokenizer cannot be kept in {os.fspath(folder)}; train one "
       "beforehand (d2v tokenizer) and give its path."

@@ -8,6 +8,8 @@ import shutil
 
 from etils import epath
 
+from d2v_jax import storage
+
 _BLOCK = 2**24
 
 
@@ -31,7 +33,7 @@ class Destination:
     Raises:
       ValueError: the bucket does not take it.
     """
-    if not _is_remote(self.file):
+    if not storage.in_bucket(self.file):
       temporary.replace(self.file)
       return
     try:
@@ -98,14 +100,9 @@ def _try(file: epath.Path) -> None:
 
 
 def _parts(file: epath.Path) -> pathlib.Path:
-  if not _is_remote(file):
+  if not storage.in_bucket(file):
     return pathlib.Path(f"{file}.parts")
   # Nothing can be appended to in a bucket.
-  cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
   digest = hashlib.sha256(str(file).encode()).hexdigest()[:16]
   name = f"{file.name}-{digest}.parts"
-  return pathlib.Path(cache) / "d2v_jax" / "features" / name
-
-
-def _is_remote(file: epath.Path) -> bool:
-  return "://" in str(file)
+  return storage.cache_folder("features") / name

@@ -16,6 +16,7 @@ import safetensors
 import safetensors.numpy
 from etils import epath
 
+from d2v_jax import storage
 from d2v_jax.interchange.torch_file import reader as torch_file
 from d2v_jax.interchange.weights import Arrays, InterchangeError
 
@@ -180,7 +181,7 @@ class Folder:
     path = self.path / name
     if not path.exists():
       raise InterchangeError(f"{self.path} has no file {name}.")
-    if "://" not in str(path):  # buckets have no links
+    if not storage.in_bucket(path):  # where there are no links
       home, real = (pathlib.Path(p).resolve() for p in (self.path, path))
       if real.parent not in (home, home.parent.parent / "blobs"):
         raise InterchangeError(

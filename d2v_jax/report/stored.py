@@ -9,6 +9,7 @@ from typing import Any
 
 from etils import epath
 
+from d2v_jax import storage
 from d2v_jax.training import references
 from d2v_jax.training.logs import metrics
 from d2v_jax.training.workdir import provenance
@@ -84,7 +85,7 @@ def read(workdir: epath.PathLike, label: str = "") -> Stored:
 
 def labels(workdirs: Sequence[str]) -> list[str]:
   """The shortest ends of paths by which they are told apart."""
-  whole = (x if "://" in x else os.path.abspath(x) for x in workdirs)
+  whole = (x if storage.in_bucket(x) else os.path.abspath(x) for x in workdirs)
   parts = [epath.Path(x).parts for x in whole]
   for size in range(1, max(map(len, parts)) + 1):
     found = ["/".join(x[-size:]) for x in parts]

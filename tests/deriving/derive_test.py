@@ -209,13 +209,15 @@ def test_check(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_run_from_start_to_end(tmp_path, capsys):
+def test_a_run_from_start_to_end(tmp_path, capsys, monkeypatch):
+  # The fewest updates, however many this machine has time for.
+  monkeypatch.setattr(run_length, "EPOCHS", 1)
   images = write_images(tmp_path / "photos", 40)
-  config = own(data__source__path=images, minutes=0.5, num_devices=1)
+  config = own(data__source__path=images, minutes=10.0, num_devices=1)
   d2v_jax.train(config, tmp_path / "run")
   record = json.loads((tmp_path / "run" / derive.FILE).read_text())
   steps = record["values"]["total_steps"]
-  assert steps >= 100
+  assert steps == 100
   kept = json.loads((tmp_path / "run/run.json").read_text())["config"]
   assert kept["total_steps"] == steps
   assert "derived" not in json.dumps(kept)

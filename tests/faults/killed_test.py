@@ -8,15 +8,6 @@ import pytest
 from tests import runs
 from tests.faults.conftest import CONFIGS, STEPS
 
-# Dropout, flips and accumulation have randomness that must go on too.
-RANDOM = (
-  "--config.encoder.attention_dropout=0.1",
-  "--config.encoder.drop_path=0.1",
-  "--config.accumulate=2",
-  "--config.data.augment.flip=0.5",
-  "--config.checkpoints.keep_latest=3",
-)
-
 
 def starts(workdir):
   """Steps from which the run was started or continued."""
@@ -43,7 +34,7 @@ def test_a_run_goes_on_as_if_nothing_had_been(
 @pytest.mark.slow
 def test_killed_again_and_again(tmp_path, draw):
   def start(name, **moment):
-    return runs.run(*RANDOM, workdir=tmp_path / name, **moment)
+    return runs.run(*runs.RANDOM, workdir=tmp_path / name, **moment)
 
   status, _, err = start("whole")
   assert status == 0, err

@@ -6,6 +6,7 @@ import numpy as np
 from d2v_jax.models.mlp_head import MlpHead
 from d2v_jax.models.vision import vit
 from d2v_jax.objectives.ema import Ema
+from tests.objectives import learning
 from tests.reference import data2vec as reference
 
 WIDTH, HEADS, PATCH = 8, 2, 4
@@ -70,3 +71,20 @@ def project(params, images):
 
 def unit(x):
   return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def learned(objective):
+  """Forty updates by views that differ by noise: metrics, and the state.
+
+  Args:
+    objective: a class of such objectives.
+  """
+  rng = np.random.default_rng(0)
+  images = rng.normal(size=(16, 8, 8, 1))
+  noisy = images + 0.1 * rng.normal(size=(2, *images.shape))
+  batch = {
+    "inputs": noisy[0].astype(np.float32),
+    "inputs_b": noisy[1].astype(np.float32),
+  }
+  teacher = Ema(0.9, 1.0, 40, "cosine")
+  return learning.train(make(objective, ema=teacher), batch, 40)

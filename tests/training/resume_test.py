@@ -13,14 +13,6 @@ from d2v_jax.training import compiled_run, sharding
 from d2v_jax.training.trouble import stop_signals
 from tests import runs
 
-# Dropout, flips and accumulation have randomness that must go on too.
-RANDOM = (
-  "--config.encoder.attention_dropout=0.1",
-  "--config.encoder.drop_path=0.1",
-  "--config.accumulate=2",
-  "--config.data.augment.flip=0.5",
-  "--config.checkpoints.keep_latest=3",
-)
 ONE_DEVICE = "--config.num_devices=1"
 
 # Orbax drops tasks when it meets a damaged array; see checkpoint_test.
@@ -60,7 +52,7 @@ def uninterrupted(tmp_path_factory):
   """The workdir of a run in this process that nothing has stopped."""
   workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
   arguments = [f"--config={runs.TINY}", f"--workdir={workdir}"]
-  assert main.main([*arguments, *RANDOM, ONE_DEVICE]) == 0
+  assert main.main([*arguments, *runs.RANDOM, ONE_DEVICE]) == 0
   assert [x["step"] for x in runs.metrics(workdir)] == list(range(13))
   return workdir
 
@@ -80,7 +72,7 @@ def stopped(tmp_path_factory, uninterrupted):
 
     patch.setattr(pipeline.TrainBatches, "__next__", next_batch)
     arguments = [f"--config={runs.TINY}", f"--workdir={workdir}"]
-    assert main.main([*arguments, *RANDOM, ONE_DEVICE]) == 143
+    assert main.main([*arguments, *runs.RANDOM, ONE_DEVICE]) == 143
   return workdir
 
 
@@ -108,7 +100,7 @@ def test_sigterm_and_sigint_save_and_tell_how_to_go_on(
 ):
   workdir = tmp_path / "run"
   status, out, err = run(
-    workdir, *RANDOM, ONE_DEVICE, signum=signal.SIGTERM, batch=3
+    workdir, *runs.RANDOM, ONE_DEVICE, signum=signal.SIGTERM, batch=3
   )
   assert status == 143
   assert err.startswith("SIGTERM: stopped after step 3")
@@ -116,13 +108,13 @@ def test_sigterm_and_sigint_save_and_tell_how_to_go_on(
   assert list(runs.losses(workdir)) == [1, 2, 3]
 
   status, out, err = run(
-    workdir, *RANDOM, ONE_DEVICE, signum=signal.SIGINT, batch=4
+    workdir, *runs.RANDOM, ONE_DEVICE, signum=signal.SIGINT, batch=4
   )
   assert status == 130
   assert f"continuing {workdir} from step 3\n" in out
   assert err.startswith("SIGINT: stopped after step 7")
 
-  status, out, _ = run(workdir, *RANDOM, ONE_DEVICE)
+  status, out, _ = run(workdir, *runs.RANDOM, ONE_DEVICE)
   assert status == 0
   assert f"continuing {workdir} from step 7\n" in out
   assert starts(workdir) == [0, 3, 7]
@@ -134,7 +126,12 @@ def test_a_signal_at_the_last_step_changes_nothing(run, tmp_path, stopped):
   workdir = copied(stopped, tmp_path)
   unmeasured = "--config.evaluation.evaluators=None"
   status, _, err = run(
-    workdir, *RANDOM, ONE_DEVICE, unmeasured, signum=signal.SIGTERM, batch=2
+    workdir,
+    *runs.RANDOM,
+    ONE_DEVICE,
+    unmeasured,
+    signum=signal.SIGTERM,
+    batch=2,
   )
   assert (status, err) == (0, "")
   assert runs.state(workdir)[0] == 12
@@ -156,7 +153,7 @@ def test_an_evaluation_that_is_cut_off_is_made_up_for(
 
   with monkeypatch.context() as patch:
     patch.setattr(compiled_run.CompiledRun, "_batches", interrupted)
-    status, _, err = run(workdir, *RANDOM, ONE_DEVICE)
+    status, _, err = run(workdir, *runs.RANDOM, ONE_DEVICE)
   assert status == 143
   assert err.startswith("SIGTERM: stopped after step 12, and saved it")
   assert len(measured) == 2  # of the three that there are
@@ -164,11 +161,11 @@ def test_an_evaluation_that_is_cut_off_is_made_up_for(
     name for name in runs.metrics(uninterrupted)[11] if "/" not in name
   }
 
-  status, out, err = run(workdir, *RANDOM, ONE_DEVICE)
+  status, out, err = run(workdir, *runs.RANDOM, ONE_DEVICE)
   assert (status, err) == (0, "")
   assert f"continuing {workdir} from step 12\n" in out
   assert_same_run(workdir, uninterrupted)
-  status, out, _ = run(workdir, *RANDOM, ONE_DEVICE)
+  status, out, _ = run(workdir, *runs.RANDOM, ONE_DEVICE)
   assert (status, out) == (0, f"{workdir} is finished: step 12 of 12\n")
 
 
@@ -207,7 +204,7 @@ def test_another_config_is_refused_with_what_differs(run, tmp_path, stopped):
   before = runs.metrics(workdir)
   status, _, err = run(
     workdir,
-    *RANDOM,
+    *runs.RANDOM,
     ONE_DEVICE,
     "--config.seed=1",
     "--config.schedule.peak=0.5",
@@ -233,7 +230,7 @@ def test_what_the_numbers_do_not_depend_on_may_change(
   workdir = copied(stopped, tmp_path)
   status, _, _ = run(
     workdir,
-    *RANDOM,
+    *runs.RANDOM,
     ONE_DEVICE,
     "--config.sharding=fsdp",
     "--config.log_every=12",
@@ -253,7 +250,7 @@ def test_what_the_numbers_do_not_depend_on_may_change(
 
 def test_a_finished_run_says_so(run, tmp_path, uninterrupted):
   workdir = copied(uninterrupted, tmp_path)
-  status, out, err = run(workdir, *RANDOM, ONE_DEVICE)
+  status, out, err = run(workdir, *runs.RANDOM, ONE_DEVICE)
   assert (status, err) == (0, "")
   assert out == f"{workdir} is finished: step 12 of 12\n"
   for name in ("metrics.jsonl", "run.json"):

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from d2v_jax import storage
 from d2v_jax.data.columns import TextColumn
 
 _FORMAT = 1
@@ -38,8 +39,7 @@ Stamps = Mapping[str, tuple[int, ...]]
 
 def folder() -> pathlib.Path:
   """Where lists are kept; it may be emptied at any time."""
-  cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-  return pathlib.Path(cache) / "d2v_jax" / "listings"
+  return storage.cache_folder("listings")
 
 
 def stamp(status: os.stat_result) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from d2v_jax.data.images.arrays import ImageArrayFiles
 from d2v_jax.data.images.hf import HfImages
 from d2v_jax.data.images.image_files import ImageFolder, ImageTable
+from d2v_jax.data.prepared_builder import PreparedBuilder
 from d2v_jax.data.source import Record, Source
 
 
@@ -73,24 +74,11 @@ class TfdsImages:
     image_key: str = "image",
     label_key: str = "label",
   ):
-    import tensorflow_datasets as tfds  # slow to import
-
-    try:
-      made = tfds.builder(builder, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError as error:
-      raise ValueError(_how_to_prepare(builder, data_dir)) from error
-    if image_key not in made.info.features:
-      raise ValueError(
-        f"TfdsImages: {builder!r} has no feature {image_key!r}; choose "
-        f"image_key from: {', '.join(sorted(made.info.features))}"
-      )
-    raw = {image_key: tfds.decode.SkipDecoding()}
-    try:
-      self._data = made.as_data_source(split, decoders=raw)
-    except (AssertionError, FileNotFoundError, NotImplementedError) as error:
-      raise ValueError(_how_to_prepare(builder, data_dir)) from error
+    prepared = PreparedBuilder("TfdsImages", builder, data_dir)
+    prepared.require("image_key", image_key)
+    self._data = prepared.records(split, as_stored=(image_key,))
     self._image_key = image_key
-    self._label_key = label_key if label_key in made.info.features else None
+    self._label_key = label_key if label_key in prepared.features else None
     self._name = f"{builder}/{split}"
 
   def __len__(self) -> int:
@@ -126,13 +114,3 @@ def _interleaved(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     rows = shuffled[labels[shuffled] == label]
     order[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
   return shuffled[np.argsort(order[shuffled], kind="stable")]
-
-
-def _how_to_prepare(builder: str, data_dir: str | None) -> str:
-  return (
-    f"TfdsImages: {builder!r} is not prepared in array_record format in "
-    f"{data_dir or 'the default data_dir'}; prepare it once with "
-    f"tfds.builder({builder!r}, data_dir={data_dir!r}, "
-    "file_format='array_record').download_and_prepare(), which for some "
-    "builders needs TensorFlow, or set data_dir"
-  )

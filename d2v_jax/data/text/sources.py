@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from d2v_jax.data import tables
+from d2v_jax.data.prepared_builder import PreparedBuilder
 from d2v_jax.data.source import Record, Source
 from d2v_jax.data.text.arrays import TextArrayFiles
 from d2v_jax.data.text.glue import Glue
@@ -148,31 +149,13 @@ class TfdsText:
     label_key: str = "label",
     text_b_key: str | None = None,
   ):
-    import tensorflow_datasets as tfds  # slow to import
-
-    try:
-      made = tfds.builder(builder, data_dir=data_dir)
-      self._data = made.as_data_source(split)
-    except (
-      AssertionError,
-      FileNotFoundError,
-      NotImplementedError,
-      tfds.core.DatasetNotFoundError,
-    ) as error:
-      raise ValueError(
-        f"TfdsText: {builder!r} is not prepared in array_record format in "
-        f"{data_dir or 'the default data_dir'}; set data_dir, or prepare it "
-        "with tfds.builder(..., file_format='array_record')"
-        ".download_and_prepare()"
-      ) from error
-    features = made.info.features
+    prepared = PreparedBuilder("TfdsText", builder, data_dir)
+    self._data = prepared.records(split)
+    features = prepared.features
     self._keys = {"text": text_key, "text_b": text_b_key}
     for argument, key in self._keys.items():
-      if key is not None and key not in features:
-        raise ValueError(
-          f"TfdsText: {builder!r} has no feature {key!r}; choose "
-          f"{argument}_key from: {', '.join(sorted(features))}"
-        )
+      if key is not None:
+        prepared.require(f"{argument}_key", key)
     self._label_key = label_key if label_key in features else None
     label = features[label_key] if self._label_key else None
     self.class_names: tuple[str, ...] = tuple(getattr(label, "names", ()))

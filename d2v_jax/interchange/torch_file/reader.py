@@ -6,6 +6,7 @@ from typing import Any
 
 from etils import epath
 
+from d2v_jax import storage
 from d2v_jax.interchange.torch_file import restricted_pickle, values
 from d2v_jax.interchange.torch_file.archive import Archive
 from d2v_jax.interchange.torch_file.restricted_pickle import Name, Window
@@ -64,7 +65,7 @@ def load(path: epath.PathLike) -> Any:
 def _contents(path):
   if not path.stat().length:
     raise InterchangeError("the file is empty; was its download cut off?")
-  if "://" in str(path):
+  if storage.in_bucket(path):
     return memoryview(path.read_bytes())
   with open(path, "rb") as file:
     return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

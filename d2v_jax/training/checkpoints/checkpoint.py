@@ -21,6 +21,7 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
 
+from d2v_jax import storage
 from d2v_jax.training.checkpoints import checkpoint_files as files
 from d2v_jax.training.checkpoints import checkpoint_leaves as leaves_lib
 from d2v_jax.training.checkpoints import outages
@@ -275,7 +276,7 @@ class Checkpoints:
       if jax.process_index() != 0:
         return
       folder.mkdir(parents=True, exist_ok=True)
-      if "://" in str(folder):
+      if storage.in_bucket(folder):
         # In a bucket there is no folder in which there is nothing, and nothing
         # can be moved there.
         (folder / ".folder").write_text("")

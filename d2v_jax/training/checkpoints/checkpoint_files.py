@@ -11,6 +11,7 @@ from absl import logging
 from etils import epath
 from jax.sharding import SingleDeviceSharding
 
+from d2v_jax import storage
 from d2v_jax.training.checkpoints.checkpoint_leaves import PyTree, descriptions
 from d2v_jax.training.workdir.together import Failed, from_process_0, together
 
@@ -78,7 +79,7 @@ def absolute(directory: epath.PathLike) -> epath.Path:
   """A folder by a path that holds wherever the process goes."""
   path = epath.Path(directory)
   # A bucket's name is no folder under the current one.
-  return path if "://" in str(path) else path.resolve()
+  return path if storage.in_bucket(path) else path.resolve()
 
 
 def steps_on_disk(directory: epath.Path) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from etils import epath
 
+from d2v_jax import storage
 from d2v_jax.config import ConfigError
 from d2v_jax.training.workdir import side_files
 
@@ -127,7 +128,7 @@ class _TensorBoard:
     import tensorboardX
 
     self._writer = None
-    if "://" not in str(workdir):
+    if not storage.in_bucket(workdir):
       self._writer = tensorboardX.SummaryWriter(
         str(workdir / "tensorboard"),
         purge_step=start_step + 1 if start_step else 0,
@@ -154,7 +155,7 @@ class _Wandb:
       name=workdir.name,
       id=_run_id(workdir, "wandb"),
       resume="allow",
-      dir=None if "://" in str(workdir) else str(workdir),
+      dir=None if storage.in_bucket(workdir) else str(workdir),
       config=json.loads(json.dumps(config)),
     )
     self._run.define_metric("step")

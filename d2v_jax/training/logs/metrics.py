@@ -10,6 +10,7 @@ from typing import TextIO
 
 from etils import epath
 
+from d2v_jax import storage
 from d2v_jax.training.logs import metric_names
 from d2v_jax.training.workdir import side_files
 
@@ -59,7 +60,7 @@ class Writer:
     self._lines = [_line(values) for values in kept]
     side_files.replace(self._path, "".join(self._lines))
     # Buckets cannot append: there the whole (small) file is written again.
-    self._local = "://" not in str(workdir)
+    self._local = not storage.in_bucket(workdir)
 
   def write(self, step: int, values: Values) -> None:
     """Appends {"step": step, **values}; the line is on disk on return.

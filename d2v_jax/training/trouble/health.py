@@ -29,7 +29,7 @@ class UnhealthyRun(RuntimeError):
 _OF_STEPS = 1000
 _FINITE = ("loss", "grad_norm", "param_norm")
 # So often a run's parts are measured, unless it says so.
-_MEASURED = 50
+_MEASURED = 20
 # Measurements in a row that show the same before it is told.
 _SHOWN = 2
 
@@ -44,7 +44,7 @@ class Health:
     min_spread: smallest healthy spread of the feature encoder's tokens, see
       `parts`.
     every: updates between two measurements of the network's parts; 0: none is
-      made, None: fifty in the run.
+      made, None: twenty in the run.
     patience: how many consecutive steps below a threshold stop the run.
     start_step: steps before this one are not judged for collapse: fresh
       networks have small outputs.
@@ -90,7 +90,7 @@ class Health:
         )
     if self.every is not None and self.every < 0:
       raise ValueError(
-        "config.health.every must be 0 (never) or more, or None for fifty "
+        "config.health.every must be 0 (never) or more, or None for twenty "
         f"measurements in the run; got {self.every}."
       )
     for name in ("max_loss_ratio", "max_gradient_ratio"):

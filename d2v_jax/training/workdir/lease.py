@@ -17,6 +17,7 @@ from typing import Any
 import jax
 from etils import epath
 
+from d2v_jax import storage
 from d2v_jax.training.workdir import owner, side_files
 from d2v_jax.training.workdir.owner import Owner
 from d2v_jax.training.workdir.together import from_process_0
@@ -96,12 +97,12 @@ class Lease:
 
   def _claim(self, takeover: bool, tell: Callable[[str], None]) -> None:
     # A folder is nobody's claim.
-    if not _in_a_bucket(self._path) and self._path.is_dir():
+    if not storage.in_bucket(self._path) and self._path.is_dir():
       with contextlib.suppress(FileNotFoundError):  # another one was faster
         tell(f"set aside a folder: {side_files.set_aside(self._path)}")
     while True:
       found = _read(self._path)
-      if found is None and not _in_a_bucket(self._path):
+      if found is None and not storage.in_bucket(self._path):
         try:
           with open(self._path, "xb") as f:
             f.write(self._text())
@@ -271,11 +272,6 @@ def _in_all(attempt: Callable[[], None]) -> None:
     raise error
   if first < len(kinds):
     raise (InUse if first == 0 else Lost)(_OTHERS_TURN)
-
-
-def _in_a_bucket(path: epath.Path) -> bool:
-  """Whether no call makes a file there only if there is none."""
-  return "://" in str(path)
 
 
 def _read(path: epath.Path) -> bytes | None:

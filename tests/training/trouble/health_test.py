@@ -354,7 +354,7 @@ def test_a_checkpoint_of_before_there_were_verdicts():
 @pytest.mark.parametrize(
   ("every", "total", "steps"),
   [
-    (None, 800, list(range(16, 801, 16))),
+    (None, 800, list(range(40, 801, 40))),
     (None, 12, list(range(1, 13))),
     (0, 12, []),
     (5, 12, [5, 10, 12]),

@@ -10,7 +10,7 @@ import time
 import pytest
 from etils import epath
 
-from d2v_jax import main
+from d2v_jax import main, storage
 from d2v_jax.data import pipeline
 from d2v_jax.training.workdir import lease, owner
 from tests import runs
@@ -125,7 +125,7 @@ def test_a_folder_in_its_place_is_set_aside(tmp_path):
 
 @pytest.mark.parametrize("bucket", [False, True])
 def test_of_many_at_once_one_owns(tmp_path, monkeypatch, bucket):
-  monkeypatch.setattr(lease, "_in_a_bucket", lambda path: bucket)
+  monkeypatch.setattr(storage, "in_bucket", lambda path: bucket)
   won, lost, done = [], [], threading.Event()
 
   def attempt():
