@@ -31,6 +31,7 @@ def adamw(
   b2: float = 0.999,
   eps: float = 1e-8,
   uncorrected_eps: bool = False,
+  muon: bool = False,
   clip_norm: float | None = None,
   layer_decay: float | None = None,
   no_decay: tuple[str, ...] = NO_DECAY,
@@ -48,6 +49,10 @@ def adamw(
     eps: added after bias correction, as in torch.optim.AdamW.
     uncorrected_eps: add it before, as in fairseq, which trained the released
       speech and text models: larger in effect in the first hundreds of updates.
+    muon: Muon for the matrices of the layers (Liu et al. 2025, arXiv
+      2502.16982: Nesterov momentum of 0.95, made orthogonal by five
+      Newton-Schulz steps, times 0.2 sqrt(the longer side), so that rates and
+      weight decay may stay those of AdamW), and the above for all else.
     clip_norm: largest global L2 norm of the gradient; None does not clip.
     layer_decay: r, rate of layer i = r**(L + 1 - i) for fine-tuning; None or 1
       gives all the same rate. See `layer_scales`.
@@ -55,7 +60,7 @@ def adamw(
       without weight decay; () decays everything, as speech and text do.
     frozen: top-level sub-trees that never change, e.g. ('feature_encoder',).
     freeze_steps: for so many first updates only `head` changes.
-    sub_trees: those of the network; layer_decay needs to know them.
+    sub_trees: those of the network; layer_decay and muon need to know them.
 
   Returns:
     The optax chain. Its `init` raises ValueError if a sub-tree that `frozen` or
@@ -86,7 +91,12 @@ def adamw(
   if clip_norm is not None:
     parts.append(optax.clip_by_global_norm(clip_norm))
   adam = _scale_by_fairseq_adam if uncorrected_eps else optax.scale_by_adam
-  parts.append(adam(b1, b2, eps))
+  scaled = adam(b1, b2, eps)
+  if muon:
+    if sub_trees is None:
+      raise ValueError("adamw: muon needs the network's sub_trees.")
+    scaled = _with_muon(scaled, sub_trees)
+  parts.append(scaled)
   parts.append(
     optax.add_decayed_weights(
       weight_decay, mask=lambda params: decay_mask(params, no_decay)
@@ -115,6 +125,35 @@ def _scale_by_fairseq_adam(b1, b2, eps):
     return updates, state
 
   return optax.GradientTransformation(adam.init, update)
+
+
+def _with_muon(
+  adam: optax.GradientTransformation, sub_trees: SubTrees
+) -> optax.GradientTransformation:
+  """Muon for the layers' kernels [L, in, out], each matrix by itself."""
+
+  def labels(params):
+    def label(path, leaf):
+      name = path_name(path)
+      stacked = name.split("/")[0] in sub_trees.stacked
+      matrix = name.endswith("kernel") and leaf.ndim == 3
+      return "muon" if stacked and matrix else "adam"
+
+    return jax.tree_util.tree_map_with_path(label, params)
+
+  def axes(params):
+    each = optax.contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
+    return jax.tree.map(lambda _: each, params)
+
+  def as_large_as_adam(updates, params):
+    del params
+    return jax.tree.map(lambda u: u * (0.2 * max(u.shape[1:]) ** 0.5), updates)
+
+  orthogonal = optax.chain(
+    optax.contrib.scale_by_muon(weight_dimension_numbers=axes),
+    optax.stateless(as_large_as_adam),
+  )
+  return optax.partition({"muon": orthogonal, "adam": adam}, labels)
 
 
 def decay_mask(params: Params, no_decay: tuple[str, ...] = NO_DECAY) -> Params:
