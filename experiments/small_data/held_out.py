@@ -1,15 +1,17 @@
 """How well a run's features do on training digits that are held out.
 
-  python -m experiments.small_data.held_out RUN... > held_out.json
-  python -m experiments.small_data.held_out --test RUN... > test.json
+  python -m experiments.small_data.held_out RUN... > result.json
+  python -m experiments.small_data.held_out --test RUN... > result.json
 
-Every layer is read with every pooling, by 20 nearest neighbours and by a
-linear classifier, of the teacher. The test digits are not opened but with
---test, and then each of the two is read once, as held-out digits choose.
+Every layer of the teacher is read with every pooling, by 20 nearest neighbours
+and by a linear classifier, ridge regression of the classes. The test digits are
+not opened but with --test; then each of the two is read once, as held-out
+digits choose.
 """
 
 import argparse
 import json
+import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,11 +21,9 @@ import numpy as np
 import d2v_jax
 from d2v_jax.data.images.sources import Digits
 from d2v_jax.evaluators.knn import Knn
-from d2v_jax.evaluators.linear_probe import LinearProbe
 
 POOLS = ("mean", "mean_std", "cells:2", "tokens")
 FOLDS = 5
-# Of the mean square of a direction among standardised features.
 PENALTIES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 
 Record = dict[str, Any]
@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument("runs", nargs="+", help="workdirs of finished runs")
   parser.add_argument("--test", action="store_true", help="read test digits")
   args = parser.parse_args(argv)
-  print(json.dumps({run: measure(run, args.test) for run in args.runs}))
+  names = {pathlib.Path(run).name: run for run in args.runs}
+  results = {name: measure(run, args.test) for name, run in names.items()}
+  print(json.dumps(results, indent=1))
   return 0
 
 
@@ -49,34 +51,41 @@ def measure(run: str, test: bool) -> Record:
     test: whether the test digits are read, too.
 
   Returns:
-    `held_out`: 'POOL/LAYER' -> `knn` and `linear`; of layers the last is the
-    final output. With `test` also `test`: `knn` and `linear`, each with the
+    `config`, `commit`, `python` and `versions` of the run; `held_out`:
+    'POOL/LAYER' -> `knn` and `linear`; of layers the last is the final output.
+    With `test` also `test`: `knn` and `linear`, each with the
     `reading` that is best on held-out digits (of equal ones the first) and its
     `accuracy`.
   """
   model = d2v_jax.load(run)
+  start = json.loads((model.run / "run.json").read_text())["starts"][-1]
+  facts = {key: start[key] for key in ("commit", "python", "versions")}
+  facts["config"] = model.config
   images, labels = digits("train")
   features = {
     f"{pool}/{layer}": x
     for pool in POOLS
     for layer, x in enumerate(_layers(model, images, pool))
   }
-  held_out = {
-    name: {"knn": neighbours(x, labels), "linear": least_squares(x, labels)}
-    for name, x in features.items()
-  }
+  penalties, held_out = {}, {}
+  for name, x in features.items():
+    linear, penalties[name] = least_squares(x, labels)
+    held_out[name] = {"knn": neighbours(x, labels), "linear": linear}
   if not test:
-    return {"held_out": held_out}
+    return {**facts, "held_out": held_out}
   test_images, test_labels = digits("test")
   read = {}
-  for evaluator, judge in (("knn", Knn()), ("linear", LinearProbe())):
-    best = max(held_out, key=lambda name: held_out[name][evaluator])
+  for kind in ("knn", "linear"):
+    best = max(held_out, key=lambda name, kind=kind: held_out[name][kind])
     pool, layer = best.split("/")
-    x = _layers(model, test_images, pool)[int(layer)]
-    splits = {"train": (features[best], labels), "test": (x, test_labels)}
-    accuracy = judge(splits)["accuracy"]
-    read[evaluator] = {"reading": best, "accuracy": accuracy}
-  return {"held_out": held_out, "test": read}
+    x, rest = features[best], _layers(model, test_images, pool)[int(layer)]
+    if kind == "knn":
+      predicted = Knn().predict(x, labels, rest)
+    else:
+      (predicted,) = ridge(x, labels, rest, [penalties[best]])
+    accuracy = float(np.mean(predicted == test_labels))
+    read[kind] = {"reading": best, "accuracy": accuracy}
+  return {**facts, "held_out": held_out, "test": read}
 
 
 def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -105,35 +114,58 @@ def neighbours(x: np.ndarray, y: np.ndarray) -> float:
   return right / len(x)
 
 
-def least_squares(x: np.ndarray, y: np.ndarray) -> float:
+def least_squares(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
   """Accuracy of ridge regression of the classes, fitted without each part.
 
-  Much faster than logistic regression by steps. The penalty is the best of
-  PENALTIES for all parts together, so that of two readings each has its best.
+  Much faster than logistic regression by steps.
 
   Args:
-    x: [n, E] float32; standardised by the rows that are fitted.
+    x: [n, E] float32.
     y: [n] int32, class numbers from 0.
+
+  Returns:
+    The accuracy of the best of PENALTIES for all parts together, and that.
   """
   part, right = folds(len(x)), np.zeros(len(PENALTIES))
-  classes = np.eye(y.max() + 1)[y]  # [n, C]
   for i in range(FOLDS):
     fitted, rest = part != i, part == i
-    mean, std = x[fitted].mean(0), x[fitted].std(0) + 1e-6
-    z = ((x - mean) / std).astype(np.float64)
-    offset = classes[fitted].mean(0)
-    # Of fewer features than rows their products, else those of the rows.
-    basis = z if x.shape[1] < fitted.sum() else z @ z[fitted].T
-    a = basis[fitted]
-    square = a.T @ a if basis is z else a
-    values, vectors = np.linalg.eigh(square / fitted.sum())
-    sides = classes[fitted] - offset
-    sides = (a.T @ sides if basis is z else sides) / fitted.sum()
-    for j, penalty in enumerate(PENALTIES):
-      inverse = (vectors / (values + penalty)) @ (vectors.T @ sides)
-      scores = basis[rest] @ inverse + offset
-      right[j] += np.sum(scores.argmax(-1) == y[rest])
-  return float(right.max() / len(x))
+    predicted = ridge(x[fitted], y[fitted], x[rest], PENALTIES)
+    right += (predicted == y[rest]).sum(1)
+  best = int(right.argmax())
+  return float(right[best] / len(x)), PENALTIES[best]
+
+
+def ridge(
+  x: np.ndarray, y: np.ndarray, rest: np.ndarray, penalties: Sequence[float]
+) -> np.ndarray:
+  """Classes by ridge regression of one-hot vectors on standardised features.
+
+  Args:
+    x: [n, E] float32, of which mean and standard deviation are taken, too.
+    y: [n] int32, class numbers from 0.
+    rest: [m, E], what is to be classified.
+    penalties: each is added to the mean square of every direction.
+
+  Returns:
+    [len(penalties), m] int.
+  """
+  mean, std = x.mean(0), x.std(0) + 1e-6
+  z, rest = ((v - mean).astype(np.float64) / std for v in (x, rest))
+  classes = np.eye(y.max() + 1)[y]  # [n, C]
+  offset = classes.mean(0)
+  sides = classes - offset
+  if x.shape[1] < len(x):
+    square, sides, basis = z.T @ z, z.T @ sides, rest
+  else:  # the same by products of rows, of which there are fewer
+    square, basis = z @ z.T, rest @ z.T
+  values, vectors = np.linalg.eigh(square / len(x))
+  sides, basis = vectors.T @ sides / len(x), basis @ vectors
+  return np.stack(
+    [
+      (basis / (values + penalty) @ sides + offset).argmax(-1)
+      for penalty in penalties
+    ]
+  )
 
 
 def _layers(model, images, pool):

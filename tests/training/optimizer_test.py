@@ -75,6 +75,63 @@ def test_layer_wise_rates_by_hand():
     np.testing.assert_allclose(update, expected, rtol=1e-5)
 
 
+def orthogonal(x):
+  """Muon's five Newton-Schulz steps of one matrix."""
+  x = x / np.linalg.norm(x)
+  for _ in range(5):
+    square = x @ x.T
+    x = 3.4445 * x + (-4.775 * square + 2.0315 * square @ square) @ x
+  return x
+
+
+def test_muon_by_hand():
+  rng = np.random.default_rng(0)
+  shapes = {
+    "blocks": {
+      "fc1": {"kernel": (2, 4, 6), "bias": (2, 6)},
+      "fc2": {"kernel": (2, 6, 4)},
+      "norm": {"scale": (2, 4)},
+    },
+    "head": {"kernel": (4, 4)},
+    "decoder": {"conv": {"kernel": (3, 4, 4)}},
+  }
+
+  def draw():
+    return jax.tree.map(
+      lambda shape: rng.normal(size=shape).astype(np.float32),
+      shapes,
+      is_leaf=lambda x: isinstance(x, tuple),
+    )
+
+  params = draw()
+  options = {"weight_decay": 0.3, "clip_norm": 1.0}
+  rate = constant(peak=0.1, total_steps=3)
+  sub_trees = SubTrees((), ("blocks",), ())
+  tx = optimizer.adamw(rate, muon=True, sub_trees=sub_trees, **options)
+  plain = optimizer.adamw(rate, **options)
+  state, plain_state = tx.init(params), plain.init(params)
+  momentum = {k: 0.0 for k in names(params)}
+  for step in range(1, 4):
+    grads = draw()
+    updates, state = tx.update(grads, state, params)
+    expected, plain_state = plain.update(grads, plain_state, params)
+    expected, updates = names(expected), names(updates)
+    norm = np.sqrt(sum((g**2).sum() for g in names(grads).values()))
+    for name in ("blocks/fc1/kernel", "blocks/fc2/kernel"):
+      # Of bias-corrected averages, as optax has Nesterov's momentum.
+      g = names(grads)[name] / norm
+      momentum[name] = m = 0.95 * momentum[name] + 0.05 * g
+      ahead = 0.95 * m / (1 - 0.95 ** (step + 1))
+      ahead = ahead + 0.05 * g / (1 - 0.95**step)
+      change = np.stack([orthogonal(layer) for layer in ahead])
+      change = 0.2 * 6**0.5 * change + 0.3 * names(params)[name]
+      expected[name] = -0.1 * change
+    for name, update in updates.items():
+      np.testing.assert_allclose(
+        update, expected[name], rtol=1e-4, atol=1e-6, err_msg=name
+      )
+
+
 def test_layer_wise_rates_with_a_prenet():
   shape = jax.ShapeDtypeStruct
   tree = {
@@ -221,6 +278,7 @@ def test_freeze_steps_need_a_head():
     (lambda: optimizer.adamw(None, clip_norm=0), "use None for no clipping"),
     (lambda: optimizer.adamw(None, layer_decay=2), "layer_decay must be in"),
     (lambda: optimizer.adamw(None, layer_decay=0.5), "needs the network's sub"),
+    (lambda: optimizer.adamw(None, muon=True), "muon needs the network's sub"),
     (lambda: optimizer.adamw(None, freeze_steps=-1), "freeze_steps must be >="),
   ],
 )
