@@ -18,6 +18,7 @@ with what it then has of memory, files, threads and arrays.
 """
 
 import contextlib
+import ctypes
 import gc
 import json
 import multiprocessing
@@ -88,13 +89,28 @@ def held():
   import jax
 
   gc.collect()
-  pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
   return {
-    "memory": pages * os.sysconf("SC_PAGE_SIZE"),
+    "memory": allocated(),
     "files": len(os.listdir("/proc/self/fd")),
     "threads": threading.active_count(),
     "arrays": len(jax.live_arrays()),
   }
+
+
+def allocated():
+  """Bytes that malloc has given out: what is resident, others decide, too."""
+  names = (
+    *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+    *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+  )
+
+  class Mallinfo2(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in names]
+
+  mallinfo2 = ctypes.CDLL(None).mallinfo2
+  mallinfo2.restype = Mallinfo2
+  found = mallinfo2()
+  return found.uordblks + found.hblkhd
 
 
 def hang(_):

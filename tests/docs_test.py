@@ -33,8 +33,8 @@ _ALONE = (
   "--config.num_devices=1",
   "--config.total_steps=2",
   "--config.batch_size=2",
-  # Some networks so small make the same of all that they are given.
-  "--config.health.start_step=100",
+  # Parts of networks so small are sick, and cost a program to look at.
+  "--config.health.every=0",
 )
 _RUN = (
   *_ALONE,

@@ -6,9 +6,10 @@
 
 SOURCE is a .pt or .pth file of data2vec 1.0 or 2.0 as fairseq writes it, or of
 data2vec's vision release, pretrained or fine-tuned; a folder of Hugging
-Face's Data2VecVision, Data2VecAudio or Data2VecText, of BERT, RoBERTa, ViT
-or BEiT; or an export of ours; or hf://OWNER/NAME, such a folder on the Hugging
-Face Hub (extra `hf`), which is downloaded unless it is in the Hub's cache.
+Face's Data2VecVision, Data2VecAudio or Data2VecText, of BERT, RoBERTa, ViT,
+BEiT, wav2vec 2.0 or HuBERT, or of timm's ViTs; an export of ours; or
+hf://OWNER/NAME, such a folder on the Hugging Face Hub (extra `hf`), which is
+downloaded unless it is in the Hub's cache.
 Nothing in it is executed.
 DEST becomes a run, which can be probed, fine-tuned and pretrained further:
 

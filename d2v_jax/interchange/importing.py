@@ -10,7 +10,7 @@ import tempfile
 from etils import epath
 
 from d2v_jax import bad_input
-from d2v_jax.interchange import hub, native
+from d2v_jax.interchange import hub, native, timm_vit
 from d2v_jax.interchange import run as runs
 from d2v_jax.interchange.fairseq import reader as fairseq
 from d2v_jax.interchange.huggingface import folder as huggingface
@@ -65,7 +65,7 @@ def located(source: str) -> tuple[epath.Path, str]:
 
 
 def kind_of(source: epath.Path) -> str:
-  """What a source is: 'fairseq', 'hf' or 'safetensors'.
+  """What a source is: 'fairseq', 'hf', 'timm' or 'safetensors'.
 
   Raises:
     ValueError: it does not exist, or is something else.
@@ -81,7 +81,7 @@ def kind_of(source: epath.Path) -> str:
     )
   # A folder for transformers may have a file of ours, too.
   if huggingface.CONFIG in have:
-    return "hf"
+    return "timm" if timm_vit.is_one(source) else "hf"
   if native.CONFIG in have:
     return "safetensors"
   raise ValueError(
@@ -109,7 +109,8 @@ def read(kind: str, source: epath.Path, args: argparse.Namespace) -> Model:
     raise ValueError(
       "--dictionary is for fairseq's files only: the folder has its own."
     )
-  model = {"hf": huggingface, "safetensors": native}[kind].read(source)
+  readers = {"hf": huggingface, "timm": timm_vit, "safetensors": native}
+  model = readers[kind].read(source)
   return _encoder_alone(model) if args.encoder_only else model
 
 

@@ -15,6 +15,7 @@ from d2v_jax.interchange.torch_file import reader as torch_file
 _KINDS = {
   "fairseq": "a file that torch.save wrote",
   "hf": "a Hugging Face folder",
+  "timm": "a folder of timm's",
   "safetensors": "an export of ours",
 }
 
@@ -59,8 +60,8 @@ def _content(kind: str, source: epath.Path) -> Iterator[str]:
     folder = Folder(source)
     names = sorted(p.name for p in source.iterdir() if not p.is_dir())
     yield f"files: {', '.join(names)}"
-    name = native.WEIGHTS
-    arrays = folder.weights() if kind == "hf" else folder.arrays(name)
+    ours = kind == "safetensors"
+    arrays = folder.arrays(native.WEIGHTS) if ours else folder.weights()
     yield f"holds {_counted(arrays)}"
     return
   content = torch_file.load(source)

@@ -65,9 +65,11 @@ _HARMLESS = (
 )
 
 
-def read(
-  folder: Folder, image_size: int, channels: int
-) -> tuple[dict[str, tuple[float, ...]], dict[str, Any], list[str]]:
+# Arguments of the encoder, config.data and notes: see `read`.
+Prepared = tuple[dict[str, tuple[float, ...]], dict[str, Any], list[str]]
+
+
+def read(folder: Folder, image_size: int, channels: int) -> Prepared:
   """How the folder's images are prepared.
 
   Theirs is (image * rescale_factor - mean) / std, ours (image / 255 - mean) /
@@ -87,15 +89,28 @@ def read(
   """
   file, config = preprocessor.find(folder, "image_processor")
   if config is None:
-    kind = (
-      "mean 0.5 and std 0.5" if channels != 3 else "ImageNet's mean and std"
-    )
-    note = (
-      f"there is no {file}: images are normalised by {kind}; their shorter "
-      f"side becomes {RESIZE_RATIO:.3f} of the input's, and the middle is taken"
-    )
-    half: dict[str, tuple[float, ...]] = dict(mean=(0.5,), std=(0.5,))
-    return {} if channels == 3 else half, {}, [note]
+    return unknown(file, channels)
+  return of(config, image_size, channels)
+
+
+def unknown(missing: str, channels: int) -> Prepared:
+  """The same where nothing is said of it.
+
+  Args:
+    missing: what would say it, for the note.
+    channels: of images.
+  """
+  kind = "mean 0.5 and std 0.5" if channels != 3 else "ImageNet's mean and std"
+  note = (
+    f"there is no {missing}: images are normalised by {kind}; their shorter "
+    f"side becomes {RESIZE_RATIO:.3f} of the input's, and the middle is taken"
+  )
+  half: dict[str, tuple[float, ...]] = dict(mean=(0.5,), std=(0.5,))
+  return {} if channels == 3 else half, {}, [note]
+
+
+def of(config: Options, image_size: int, channels: int) -> Prepared:
+  """The same of a processor's fields."""
   config = _with_defaults(config)
   mean: tuple[float, ...] = (0.0,)
   std: tuple[float, ...] = (1.0,)
