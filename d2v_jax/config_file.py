@@ -88,8 +88,8 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
     text: a Python literal, a section as dict(field=literal, ...), or a string.
 
   Raises:
-    ConfigError: for a path through something that is not a section, or a value
-      of another type.
+    ConfigError: for a path through something that is not a section, a value
+      of another type, or none.
   """
   *sections, field = path.split(".")
   where = "config"
@@ -101,6 +101,11 @@ def override(config: ml_collections.ConfigDict, path: str, text: str) -> None:
     node, where = node[section], f"{where}.{section}"
     if not isinstance(node, ml_collections.ConfigDict):
       raise ConfigError(f"{where}: it is {node!r}, and has no {field!r}.")
+  if not text.strip():
+    raise ConfigError(
+      f"{where}.{field}: got nothing, as from a shell's variable that is not "
+      "set; give a value, or '' with its quotes for an empty text."
+    )
   value = _value(text)
   old = node.get(field)
   if old == marks.DERIVED:

@@ -284,6 +284,8 @@ def test_override_with_a_section(path):
     ("encoder", "3", "config.encoder: got '3', but it is a section"),
     ("encoder.width", "(1,)", "config.encoder.width: got"),
     ("seed.width", "3", "config.seed: it is 0, and has no 'width'"),
+    ("init_from", "", "config.init_from: got nothing, as from a shell's"),
+    ("name", " ", "config.name: got nothing"),
   ],
 )
 def test_override_errors(path, text, message):

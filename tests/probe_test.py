@@ -129,7 +129,7 @@ def test_only_the_networks_that_are_asked_for(pretrained):
   ("overrides", "message"),
   [
     (
-      {"init_from": ""},
+      {"init_from": "''"},
       "config.init_from: give the workdir of the run to prob",
     ),
     (

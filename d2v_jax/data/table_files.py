@@ -14,7 +14,11 @@ from etils import epath
 
 from d2v_jax.data.columns import Rows, TextsBuilder
 from d2v_jax.data.files.bounded import unpacked
-from d2v_jax.data.files.unreadable import shown
+from d2v_jax.data.files.unreadable import (
+  Unreadable,
+  check_not_special,
+  shown,
+)
 
 Numbered = tuple[int, dict[str, str]]
 
@@ -51,6 +55,10 @@ def read(
     raise ValueError(f"Table: {path} must end in one of: {', '.join(ENDINGS)}")
   if not path.is_file():
     raise ValueError(f"Table: no such file: {path}")
+  try:
+    check_not_special(path)
+  except Unreadable as error:
+    raise ValueError(f"cannot read {path}: {error}") from error
   if kind == "parquet":
     rows = _parquet(path, lists)
   elif kind == "jsonl":

@@ -67,6 +67,24 @@ def test_names_of_no_files_do(tmp_path):
   assert contents.fingerprint(Named(["a\0b", "a\0c"]))
 
 
+@pytest.mark.parametrize(
+  ("place", "file"),
+  [
+    ("verses.tsv:{}", "verses.tsv"),
+    ("images.npz[{}]", "images.npz"),
+    ("tokens[{}]", "tokens/part.array_record"),
+  ],
+)
+def test_other_content_of_one_file_is_noticed(tmp_path, place, file):
+  names = [str(tmp_path / place.format(n)) for n in range(9)]
+  (tmp_path / file).parent.mkdir(exist_ok=True)
+  (tmp_path / file).write_text("some")
+  before = contents.fingerprint(Named(names))
+  assert contents.fingerprint(Named(names)) == before
+  (tmp_path / file).write_text("others")
+  assert contents.fingerprint(Named(names)) != before
+
+
 def test_of_many_some_are_looked_at():
   asked = []
 

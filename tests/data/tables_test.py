@@ -1,4 +1,5 @@
 import gzip
+import os
 import pickle
 
 import pytest
@@ -147,6 +148,9 @@ def test_errors_of_files(tmp_path, name, text, message):
 def test_other_errors_of_files(tmp_path):
   with pytest.raises(ValueError, match=r"no such file: .*missing.tsv"):
     Table(tmp_path / "missing.tsv")
+  os.mkfifo(tmp_path / "pipe.tsv")  # to open it would wait for ever
+  with pytest.raises(ValueError, match=r"cannot read .*: a pipe, no file"):
+    Table(tmp_path / "pipe.tsv")
   latin = tmp_path / "latin.tsv"
   latin.write_bytes("a\n\xe4\n".encode("latin-1"))
   with pytest.raises(

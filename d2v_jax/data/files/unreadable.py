@@ -55,6 +55,26 @@ def check_file(path: str | os.PathLike[str]) -> None:
     raise Unreadable(f"{kind}, no file")
 
 
+def check_opens(path: str | os.PathLike[str]) -> None:
+  """Raises Unreadable unless a path leads to a file that can be opened."""
+  check_file(path)
+  try:
+    with open(path, "rb"):
+      pass
+  except OSError as error:
+    raise Unreadable(_reason(path, error)) from error
+
+
+def check_not_special(path: str | os.PathLike[str]) -> None:
+  """Raises Unreadable if a path leads to a pipe, a device or a folder.
+
+  Args:
+    path: that may also be one in a bucket, of which nothing is said.
+  """
+  if os.path.exists(path):
+    check_file(path)
+
+
 def shown(name: str) -> str:
   """Returns a name as one line that any encoding can write.
 

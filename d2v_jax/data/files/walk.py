@@ -105,6 +105,7 @@ def walk(
   leave behind, such as lost+found. Each real file is listed once and each real
   folder walked once, by its own path if that is below the root, else by the
   first link to it; a link to a folder that holds the root is not followed.
+  An empty folder with one of the endings counts as a file, which it replaces.
   The list of a folder with many files is kept, see `kept_listings`.
 
   Args:
@@ -198,10 +199,10 @@ class _Walk:
         with os.scandir(path) as entries:
           here = sorted(entries, key=lambda entry: entry.name)
       except OSError as error:
-        raise ValueError(
-          f"{self._owner}: cannot list the folder {shown(str(path))}: "
-          f"{error.strerror}; let this user read it, or move it away"
-        ) from error
+        raise self._cannot_list(path, error) from error
+      if inside and not here and self._is_wanted(inside):
+        # In the place of a file, which whoever reads it will say.
+        self._file(inside, (device, number))
       for entry in here:
         below = f"{inside}/{entry.name}" if inside else entry.name
         if entry.name.startswith(".") or entry.name in _OF_SYSTEMS:
@@ -220,7 +221,9 @@ class _Walk:
     path = self._root / name
     try:
       status = os.stat(path)
-    except OSError:  # to nothing, or to what may not be seen
+    except OSError as error:  # to nothing, or to what may not be seen
+      if isinstance(error, PermissionError) and not path.suffix:
+        raise self._cannot_list(path, error) from error
       self._file(name, None)
       return
     if not stat.S_ISDIR(status.st_mode):
@@ -233,8 +236,17 @@ class _Walk:
   def _holds_root(self, path: pathlib.Path) -> bool:
     return pathlib.Path(self._real).is_relative_to(os.path.realpath(path))
 
+  def _cannot_list(self, path: pathlib.Path, error: OSError) -> ValueError:
+    return ValueError(
+      f"{self._owner}: cannot list the folder {shown(str(path))}: "
+      f"{error.strerror}; let this user read it, or move it away"
+    )
+
+  def _is_wanted(self, name: str) -> bool:
+    return name.lower().endswith(self._endings)
+
   def _file(self, name: str, identity: tuple[int, int] | None) -> None:
-    if not name.lower().endswith(self._endings):
+    if not self._is_wanted(name):
       self._left_out[other_ending(name)].append(name)
       return
     self._found.append(name)

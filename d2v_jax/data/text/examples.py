@@ -47,6 +47,7 @@ class Texts:
   Attributes:
     lengths: tokens of each sequence, int64 [n].
     left_out: number of records without text.
+    unreadable: of the source, name -> why it cannot be read.
     class_names: of the source; empty when it is unlabelled.
 
   Raises:
@@ -79,6 +80,7 @@ class Texts:
     self._tokens = packing_lib.TokenBlocks(sequences, vocab_size)
     self.lengths = self._tokens.lengths
     self.left_out = len(source) - len(self._records)
+    self.unreadable = _unreadable(source)
     self.class_names = source.class_names
     if not self._records:
       raise ValueError(f"Texts: none of the {len(source)} records has text")
@@ -146,13 +148,17 @@ class PackedTexts:
 
   Args:
     blocks: token sequences.
+    unreadable: what they could not be made of, name -> why it cannot be read.
 
   Attributes:
     lengths: tokens of each block, int64 [n].
   """
 
-  def __init__(self, blocks: packing_lib.TokenBlocks):
+  def __init__(
+    self, blocks: packing_lib.TokenBlocks, unreadable: Mapping[str, str]
+  ):
     self._blocks = blocks
+    self.unreadable = unreadable
     self.lengths = blocks.lengths
 
   def __len__(self) -> int:
@@ -208,7 +214,12 @@ def training_texts(
   blocks = packing_lib.pack(source.documents(), loaded, size, packing)
   if not len(blocks):
     raise ValueError("training_texts: the source has no text")
-  return PackedTexts(blocks)
+  return PackedTexts(blocks, _unreadable(source))
+
+
+def _unreadable(source: TextSource) -> Mapping[str, str]:
+  found: Mapping[str, str] = getattr(source, "unreadable", {})
+  return found
 
 
 def _load(tokenizer: Mapping[str, str], vocab_size: int) -> TextTokenizer:

@@ -1,5 +1,6 @@
 """Plain text files as records and as documents."""
 
+import array
 import functools
 import glob
 import io
@@ -8,8 +9,11 @@ import os
 import zlib
 from collections.abc import Iterator
 
+import numpy as np
+
+from d2v_jax.data.columns import TextColumn
 from d2v_jax.data.files.bounded import unpacked
-from d2v_jax.data.files.unreadable import Unreadable, check_file, shown
+from d2v_jax.data.files.unreadable import Unreadable, check_opens, shown
 from d2v_jax.data.files.walk import SAME_FILE, Listing, summary, walk
 from d2v_jax.data.table_files import ENDINGS as TABLES
 
@@ -33,6 +37,10 @@ class TextFiles:
       'wiki/*/wiki_*', which may match files of any ending but a table's. Files
       ending in .gz are decompressed. Order is sorted.
 
+  Attributes:
+    listing: of a folder, what is read, and what is left out.
+    unreadable: path of a file that cannot be opened -> why that is.
+
   Raises:
     ValueError: no such files, or a table; or, when they are read, not UTF-8, no
       text, or a damaged .gz.
@@ -51,7 +59,7 @@ class TextFiles:
     else:
       found = sorted(f for f in glob.glob(os.fspath(path), recursive=True))
       found = [f for f in found if not os.path.isdir(f)]
-    self._files = _readable(found)
+    self._files, self.unreadable = _readable(found)
     if not self._files:
       more = self.listing.summary() if self.listing is not None else ""
       raise ValueError(
@@ -61,14 +69,14 @@ class TextFiles:
       )
 
   def __len__(self) -> int:
-    return len(self._records)
+    return len(self._records[1])
 
   def __getitem__(self, index: int) -> dict[str, str]:
-    return {"text": self._records[index][2]}
+    return {"text": self._records[1][index]}
 
   def record_name(self, index: int) -> str:
     """Returns for example 'books/a.txt:12', counting lines from 1."""
-    file, line, _ = self._records[index]
+    file, line = self._records[0][index].tolist()
     return f"{self._files[file]}:{line}"
 
   def documents(self) -> Iterator[list[str]]:
@@ -85,19 +93,26 @@ class TextFiles:
         yield document
 
   @functools.cached_property
-  def _records(self) -> list[tuple[int, int, str]]:
-    return [
-      (k, number, line)
-      for k, file in enumerate(self._files)
-      for number, line in enumerate(_lines(file), 1)
-      if line
-    ]
+  def _records(self) -> tuple[np.ndarray, TextColumn]:
+    """Number of the file and of the line of each, [n, 2], and the texts."""
+    places = array.array("Q")
+
+    def texts() -> Iterator[str]:
+      for k, file in enumerate(self._files):
+        for number, line in enumerate(_lines(file), 1):
+          if line:
+            places.extend((k, number))
+            yield line
+
+    column = TextColumn(texts())
+    return np.asarray(places).reshape(-1, 2), column
 
 
-def _readable(files: list[str]) -> list[str]:
-  """Returns the files that are files, each once; names the others."""
+def _readable(files: list[str]) -> tuple[list[str], dict[str, str]]:
+  """Returns the files that can be opened, each once, and why others cannot."""
   kept: dict[tuple[int, int], str] = {}
   left_out: dict[str, list[str]] = {}
+  unreadable: dict[str, str] = {}
   for file in files:
     if file.lower().endswith(_NOT_PROSE):
       raise ValueError(
@@ -106,8 +121,9 @@ def _readable(files: list[str]) -> list[str]:
         "text names the column"
       )
     try:
-      check_file(file)
+      check_opens(file)
     except Unreadable as error:
+      unreadable[file] = str(error)
       left_out.setdefault(str(error), []).append(file)
       continue
     status = os.stat(file)
@@ -115,7 +131,7 @@ def _readable(files: list[str]) -> list[str]:
       left_out.setdefault(SAME_FILE, []).append(file)
   if left_out:
     logging.warning("TextFiles: %s", summary(left_out, len(kept)))
-  return sorted(kept.values())
+  return sorted(kept.values()), unreadable
 
 
 def _lines(file: str) -> Iterator[str]:

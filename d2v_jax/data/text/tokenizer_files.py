@@ -176,13 +176,20 @@ def _checked(merges: list[Any], path: pathlib.Path) -> list[Merge]:
   _check_count(len(merges), "merges", path)
   for merge in merges:
     pieces = merge if isinstance(merge, list | tuple) else ()
-    if len(pieces) != 2 or not all(isinstance(x, str) for x in pieces):
+    if len(pieces) != 2 or not all(map(_is_text, pieces)):
       shown = " ".join(map(str, pieces)) if pieces else merge
       raise ValueError(
         f"tokenizer: {path}: a merge must be two pieces with a space between "
         f"them, got {shown!r}"
       )
   return [(left, right) for left, right in merges]
+
+
+def _is_text(piece: Any) -> bool:
+  """Whether it can be written; JSON can hold halves of characters."""
+  return isinstance(piece, str) and not any(
+    "\ud800" <= x <= "\udfff" for x in piece
+  )
 
 
 def _read_lines(path: pathlib.Path) -> list[str]:

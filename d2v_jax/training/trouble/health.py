@@ -30,6 +30,8 @@ _OF_STEPS = 1000
 _FINITE = ("loss", "grad_norm", "param_norm")
 # So often a run's parts are measured, unless it says so.
 _MEASURED = 20
+# Steps in which a network knows nothing yet, whatever its objective.
+_UNTAUGHT = 10
 # Measurements in a row that show the same before it is told.
 _SHOWN = 2
 
@@ -55,7 +57,8 @@ class Health:
       steps, the norm of a gradient may be; None: anything.
     max_loss_ratio: how many times its lowest mean over `patience` steps the
       loss may be, and above twice its first such mean, for `patience`
-      consecutive steps; None: it may explode.
+      consecutive steps, or how many times what it was in the first steps, when
+      nothing was learned; None: it may explode.
     max_bad_steps: that are skipped of a thousand, be it in a row; one more
       stops the run.
     stall_minutes: without a step, or a batch of an evaluation, after which the
@@ -141,28 +144,41 @@ def why_bad(metrics: Mapping[str, float]) -> str:
 
 @dataclasses.dataclass
 class _Losses:
-  """What the losses of a run have been: means over so many steps."""
+  """What the losses of a run have been: means over so many steps.
+
+  `untaught` is the mean of its first ones, and `spread` that of the targets'
+  standard deviation then: larger targets have larger losses.
+  """
 
   window: int
   count: int = 0
   mean: float = 0.0
   first: float | None = None
   lowest: float | None = None
+  untaught: float | None = None
+  spread: float = 0.0
 
-  def add(self, loss: float) -> None:
+  def add(self, loss: float, target_std: float) -> None:
     """Counts one more: a plain mean at first, and then one that forgets."""
     self.count = min(self.count + 1, self.window)
     self.mean += (loss - self.mean) / self.count
+    if self.first is None and self.count <= _UNTAUGHT:
+      self.untaught = self.mean
+      self.spread += (target_std - self.spread) / self.count
     if self.count == self.window:
       if self.first is None or self.lowest is None:
         self.first = self.lowest = self.mean
       self.lowest = min(self.lowest, self.mean)
 
-  def above(self, loss: float, ratio: float) -> bool:
-    """Whether a loss is out of all proportion to those before."""
-    if self.first is None or self.lowest is None or self.lowest <= 0:
-      return False
-    return loss > max(ratio * self.lowest, 2 * self.first)
+  def above(self, loss: float, target_std: float, ratio: float) -> str:
+    """What a loss is out of all proportion to; '' if to nothing."""
+    lowest, untaught = self.lowest or 0.0, self.untaught or 0.0
+    if lowest > 0 and loss > max(ratio * lowest, 2 * (self.first or 0.0)):
+      return f"its lowest mean, {lowest:.4g}"
+    grown = target_std / self.spread if self.spread > 0 else 1.0
+    if untaught > 0 and loss > ratio * untaught * max(1.0, grown) ** 2:
+      return f"what it was in the first steps, {untaught:.4g}"
+    return ""
 
 
 class Monitor:
@@ -245,7 +261,9 @@ class Monitor:
         f"{why} at step {step}. {DIAGNOSES['divergence']}", step
       )
     if "loss" in metrics:
-      self._check_explosion(step, metrics["loss"])
+      self._check_explosion(
+        step, metrics["loss"], metrics.get("target_std", 0.0)
+      )
     if step < health.start_step:
       return
     for name, threshold, diagnosis in (
@@ -308,17 +326,18 @@ class Monitor:
         lines.append(f"verdict: {told}")
     return holds, lines
 
-  def _check_explosion(self, step: int, loss: float) -> None:
+  def _check_explosion(self, step: int, loss: float, target_std: float) -> None:
     losses, ratio = self._losses, self._health.max_loss_ratio
-    losses.add(loss)
-    if ratio is None or not losses.above(loss, ratio):
+    losses.add(loss, target_std)
+    above = "" if ratio is None else losses.above(loss, target_std, ratio)
+    if not above:
       self._low_since.pop("loss", None)
       return
     since = self._low_since.setdefault("loss", step)
     if step - since + 1 >= self._health.patience:
       raise UnhealthyRun(
         f"loss is {loss:.4g} at step {step} and has been above {ratio:g} times "
-        f"its lowest mean, {losses.lowest:.4g}, since step {since}. "
+        f"{above}, since step {since}. "
         f"{DIAGNOSES['divergence']} (The ratio is "
         "config.health.max_loss_ratio.)",
         step,

@@ -72,6 +72,7 @@ def written(folder, **changes):
     ({"model": {"merges": {"a": "b"}}}, "model.merges must be a list"),
     ({"model": {"merges": [7]}}, "a merge must be two pieces .*, got 7"),
     ({"model": {"merges": [["a", 7]]}}, "two pieces .*, got 'a 7'"),
+    ({"model": {"merges": [["a", "\ud800"]]}}, "a merge must be two pieces"),
     ({"model": {"vocab": ["a"]}}, "must hold an object token -> id"),
     ({"model": {"vocab": {"a": "0"}}}, "the id of 'a' must be a whole number"),
     ({"model": {"vocab": {"a": True}}}, "the id of 'a' must be a whole number"),

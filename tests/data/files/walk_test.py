@@ -106,6 +106,8 @@ def test_links_to_nothing_and_what_is_no_file_are_for_the_reader(tmp_path):
   os.symlink("nowhere", tmp_path / "3.gif")
   os.mkfifo(tmp_path / "4.jpg")
   os.mkfifo(tmp_path / "5.pipe")
+  (tmp_path / "7.jpg").mkdir()
+  (tmp_path / "8").mkdir()
   with socket.socket(socket.AF_UNIX) as server:
     here = os.getcwd()
     os.chdir(tmp_path)  # a socket's path may not be long
@@ -114,7 +116,7 @@ def test_links_to_nothing_and_what_is_no_file_are_for_the_reader(tmp_path):
     finally:
       os.chdir(here)
     files, left_out = listed(tmp_path)
-  assert files == ["1.jpg", "2.jpg", "4.jpg", "6.jpg"]
+  assert files == ["1.jpg", "2.jpg", "4.jpg", "6.jpg", "7.jpg"]
   assert left_out == {
     "with the ending .gif": ["3.gif"],
     "with the ending .pipe": ["5.pipe"],
@@ -147,6 +149,24 @@ def test_errors(tmp_path, monkeypatch):
 
   # Root, who may run tests, is forbidden nothing.
   monkeypatch.setattr(walk_lib.os, "scandir", forbidding)
+  with pytest.raises(
+    ValueError, match=r"Test: cannot list the folder .*/b: Permission denied"
+  ):
+    walk(tmp_path, ENDINGS, "Test")
+
+
+def test_a_link_to_a_folder_that_may_not_be_seen(tmp_path, monkeypatch):
+  """It may be all of a class."""
+  make(tmp_path, "a/1.jpg")
+  os.symlink("secret", tmp_path / "b")
+  stat = os.stat
+
+  def forbidding(path, **options):
+    if os.fspath(path).endswith("b"):
+      raise PermissionError(13, "Permission denied")
+    return stat(path, **options)
+
+  monkeypatch.setattr(walk_lib.os, "stat", forbidding)
   with pytest.raises(
     ValueError, match=r"Test: cannot list the folder .*/b: Permission denied"
   ):

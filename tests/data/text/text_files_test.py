@@ -1,8 +1,12 @@
+import errno
 import gzip
+import os
 import pickle
 
 import pytest
 
+from d2v_jax.data.corrupt import CorruptRecords
+from d2v_jax.data.text import examples
 from d2v_jax.data.text.text_files import TextFiles
 
 
@@ -56,3 +60,29 @@ def test_text_file_errors(folder):
     (folder / "sub" / "b.txt.gz").write_bytes(damaged)
     with pytest.raises(ValueError, match=r"cannot read .*b.txt.gz"):
       list(TextFiles(folder / "sub").documents())
+
+
+def test_files_that_cannot_be_opened_are_counted(folder, tmp_path, monkeypatch):
+  os.mkfifo(folder / "pipe.txt")
+  os.symlink("nowhere", folder / "gone.txt")
+  opened = open
+
+  def forbidding(path, *args, **options):
+    if os.fspath(path).endswith("a.txt"):
+      raise PermissionError(errno.EACCES, "Permission denied")
+    return opened(path, *args, **options)
+
+  # Root, who may run tests, is forbidden nothing.
+  monkeypatch.setattr("builtins.open", forbidding)
+  source = TextFiles(folder)
+  expected = {
+    str(folder / "a.txt"): "it is forbidden to this user",
+    str(folder / "gone.txt"): "a link to nothing",
+    str(folder / "pipe.txt"): "a pipe, no file",
+  }
+  assert source.unreadable == expected
+  for packing in (None, "none"):
+    made = examples.training_texts(source, {"name": "kjv"}, 2000, 64, packing)
+    assert made.unreadable == expected
+  with pytest.raises(ValueError, match=r"3 corrupt records are more than max"):
+    CorruptRecords(made, 2, tmp_path / "corrupt_files.txt")

@@ -167,13 +167,35 @@ def test_an_explosion_is_seen_and_a_spike_is_none():
   )
 
 
+def test_an_explosion_before_anything_was_learned_is_seen():
+  judge = monitor(patience=20, start_step=10**6)
+  check(judge, range(1, 15), loss=0.3, target_std=1.0)
+  check(judge, range(15, 25), loss=721.0, target_std=1.0)
+  judge = monitor_of(judge.state, patience=20, start_step=10**6)
+  check(judge, range(25, 34), loss=3874.0, target_std=1.0)
+  with pytest.raises(health.UnhealthyRun) as e:
+    check(judge, [34], loss=721.0, target_std=1.0)
+  assert str(e.value).startswith(
+    "loss is 721 at step 34 and has been above 100 times what it was in the "
+    "first steps, 0.3, since step 15. Divergence: the run has diverged."
+  )
+
+
+def test_a_loss_that_grows_with_its_targets_is_no_explosion():
+  judge = monitor(patience=20, start_step=10**6)
+  check(judge, range(1, 15), loss=0.001, target_std=0.05)
+  # 400 times the variance, and 400 times the loss.
+  check(judge, range(15, 90), loss=0.4, target_std=1.0)
+
+
 @pytest.mark.parametrize(
   ("settings", "before", "after"),
   [
     ({"max_loss_ratio": None}, 0.03, 721.0),
     # No worse than at the beginning: the loss of what was learned by heart.
     ({}, 0.03, 0.7),
-    ({}, -0.03, 721.0),
+    # Of a loss below 0 a multiple says nothing; 100 times the first is 40.
+    ({}, -0.03, 39.0),
   ],
 )
 def test_what_is_no_explosion(settings, before, after):
