@@ -27,6 +27,8 @@ os.environ["XLA_FLAGS"] = (
   + " --xla_force_host_platform_device_count=8"
   # Cut into parts for threads, a small program takes longer to compile.
   + " --xla_cpu_parallel_codegen_split_count=1"
+  # On a busy machine the threads of these devices wait long for each other.
+  + " --xla_cpu_collective_call_terminate_timeout_seconds=600"
 )
 # A folder for each worker: one process may read what another is writing.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(

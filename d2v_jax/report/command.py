@@ -47,11 +47,13 @@ def _parser() -> argparse.ArgumentParser:
   )
   parser.add_argument(
     "--output",
+    type=_path,
     metavar="FILE",
     help="the page; by default report.html in the first RUN",
   )
   parser.add_argument(
     "--pictures",
+    type=_path,
     metavar="DIR",
     help="write the pictures as SVG files, too",
   )
@@ -70,6 +72,14 @@ def _positive(text: str) -> int:
   if not text.isdecimal() or int(text) < 1:
     raise argparse.ArgumentTypeError(f"must be 1 or more, got {text!r}")
   return int(text)
+
+
+def _path(text: str) -> str:
+  if not text.strip():
+    raise argparse.ArgumentTypeError(
+      "it is empty, as that of a shell's variable that is not set"
+    )
+  return text
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -147,7 +147,8 @@ class _Losses:
   """What the losses of a run have been: means over so many steps.
 
   `untaught` is the mean of its first ones, and `spread` that of the targets'
-  standard deviation then: larger targets have larger losses.
+  standard deviation then: larger targets have larger losses. `high` of them have
+  been out of proportion since that began, and `calm` that are not came last.
   """
 
   window: int
@@ -157,6 +158,8 @@ class _Losses:
   lowest: float | None = None
   untaught: float | None = None
   spread: float = 0.0
+  high: int = 0
+  calm: int = 0
 
   def add(self, loss: float, target_std: float) -> None:
     """Counts one more: a plain mean at first, and then one that forgets."""
@@ -331,10 +334,16 @@ class Monitor:
     losses.add(loss, target_std)
     above = "" if ratio is None else losses.above(loss, target_std, ratio)
     if not above:
-      self._low_since.pop("loss", None)
+      losses.calm += 1
+      # A few lower ones on the way are no recovery.
+      if losses.calm > self._health.patience // 10:
+        self._low_since.pop("loss", None)
       return
-    since = self._low_since.setdefault("loss", step)
-    if step - since + 1 >= self._health.patience:
+    if "loss" not in self._low_since:
+      self._low_since["loss"], losses.high = step, 0
+    losses.high, losses.calm = losses.high + 1, 0
+    if losses.high >= self._health.patience:
+      since = self._low_since["loss"]
       raise UnhealthyRun(
         f"loss is {loss:.4g} at step {step} and has been above {ratio:g} times "
         f"{above}, since step {since}. "

@@ -167,6 +167,27 @@ def test_an_explosion_is_seen_and_a_spike_is_none():
   )
 
 
+def test_lower_losses_on_the_way_end_no_explosion():
+  judge = monitor(patience=20, start_step=10**6)
+  check(judge, range(1, 100), loss=0.03)
+  for step in range(100, 156, 3):  # 19 of them
+    check(judge, [step], loss=721.0)
+    judge = monitor_of(judge.state, patience=20, start_step=10**6)
+    check(judge, [step + 1, step + 2], loss=0.03)
+  with pytest.raises(
+    health.UnhealthyRun, match=r"at step 157 .*since step 100"
+  ):
+    check(judge, [157], loss=721.0)
+
+
+def test_after_enough_lower_losses_an_explosion_is_over():
+  judge = monitor(patience=20, start_step=10**6)
+  check(judge, range(1, 100), loss=0.03)
+  for step in range(100, 700, 12):
+    check(judge, range(step, step + 9), loss=721.0)
+    check(judge, range(step + 9, step + 12), loss=0.03)
+
+
 def test_an_explosion_before_anything_was_learned_is_seen():
   judge = monitor(patience=20, start_step=10**6)
   check(judge, range(1, 15), loss=0.3, target_std=1.0)
