@@ -182,6 +182,15 @@ def test_a_run_is_needed(capsys):
   assert "RUN" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["output", "pictures"])
+def test_a_path_is_not_empty(flag, capsys):
+  with pytest.raises(SystemExit):
+    command.main(["a", f"--{flag}="])
+  assert (
+    f"--{flag}: it is empty, as that of a shell's" in capsys.readouterr().err
+  )
+
+
 def test_data_that_are_gone_are_named_and_the_rest_is_written(tmp_path):
   config = {
     **workdirs.CONFIG,
