@@ -147,8 +147,8 @@ class _Losses:
   """What the losses of a run have been: means over so many steps.
 
   `untaught` is the mean of its first ones, and `spread` that of the targets'
-  standard deviation then: larger targets have larger losses. `high` of them have
-  been out of proportion since that began, and `calm` that are not came last.
+  standard deviation then: larger targets have larger losses. `high` of them
+  have been out of proportion since that began; `calm` that are not came last.
   """
 
   window: int
