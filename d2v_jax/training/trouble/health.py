@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from d2v_jax.training.trouble.diagnoses import DIAGNOSES, seen
 from d2v_jax.training.trouble.gradient_norms import GradientLimit
+from d2v_jax.training.trouble.losses import Losses
 
 
 class UnhealthyRun(RuntimeError):
@@ -30,8 +31,6 @@ _OF_STEPS = 1000
 _FINITE = ("loss", "grad_norm", "param_norm")
 # So often a run's parts are measured, unless it says so.
 _MEASURED = 20
-# Steps in which a network knows nothing yet, whatever its objective.
-_UNTAUGHT = 10
 # Measurements in a row that show the same before it is told.
 _SHOWN = 2
 
@@ -142,48 +141,6 @@ def why_bad(metrics: Mapping[str, float]) -> str:
   return ""
 
 
-@dataclasses.dataclass
-class _Losses:
-  """What the losses of a run have been: means over so many steps.
-
-  `untaught` is the mean of its first ones, and `spread` that of the targets'
-  standard deviation then: larger targets have larger losses. `high` of them
-  have been out of proportion since that began; `calm` that are not came last.
-  """
-
-  window: int
-  count: int = 0
-  mean: float = 0.0
-  first: float | None = None
-  lowest: float | None = None
-  untaught: float | None = None
-  spread: float = 0.0
-  high: int = 0
-  calm: int = 0
-
-  def add(self, loss: float, target_std: float) -> None:
-    """Counts one more: a plain mean at first, and then one that forgets."""
-    self.count = min(self.count + 1, self.window)
-    self.mean += (loss - self.mean) / self.count
-    if self.first is None and self.count <= _UNTAUGHT:
-      self.untaught = self.mean
-      self.spread += (target_std - self.spread) / self.count
-    if self.count == self.window:
-      if self.first is None or self.lowest is None:
-        self.first = self.lowest = self.mean
-      self.lowest = min(self.lowest, self.mean)
-
-  def above(self, loss: float, target_std: float, ratio: float) -> str:
-    """What a loss is out of all proportion to; '' if to nothing."""
-    lowest, untaught = self.lowest or 0.0, self.untaught or 0.0
-    if lowest > 0 and loss > max(ratio * lowest, 2 * (self.first or 0.0)):
-      return f"its lowest mean, {lowest:.4g}"
-    grown = target_std / self.spread if self.spread > 0 else 1.0
-    if untaught > 0 and loss > ratio * untaught * max(1.0, grown) ** 2:
-      return f"what it was in the first steps, {untaught:.4g}"
-    return ""
-
-
 class Monitor:
   """Judges the metrics of every step.
 
@@ -210,7 +167,7 @@ class Monitor:
       name: step for name, step in state["low_since"].items() if step > forgiven
     }
     self._healthy: int | None = state["healthy_checkpoint"]
-    self._losses = _Losses(health.patience, *state["losses"])
+    self._losses = Losses(health.patience, *state["losses"])
     self._bad: list[int] = [step for step in state["bad"] if step > forgiven]
     # Name -> step since which measurements show it, and how many do.
     self._shown: dict[str, list[int]] = {
