@@ -32,6 +32,10 @@ _HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16}
 _EPSILON = 1e-6  # of all norms
 _POSITIONS = "pos_embed"
 _PATCHES = "patch_embed.proj.weight"
+_HIDDEN = "blocks.0.mlp.fc1.weight"
+# Of weights that sizes are read from -> axes.
+_AXES = {_PATCHES: 4, _POSITIONS: 3, _HIDDEN: 2}
+_MOST_LAYERS = 1000
 # Weights that make another network -> what it does.
 _OTHERS = {
   r"fc_norm\..*": "has its last norm after the mean over tokens",
@@ -133,31 +137,39 @@ def _sizes(
   arrays: Arrays, patch: int, config: Options
 ) -> tuple[dict[str, Any], int]:
   """Arguments of our `vit` that the weights tell, and channels of images."""
-  for name in (_POSITIONS, _PATCHES, "blocks.0.mlp.fc1.weight"):
+  for name, axes in _AXES.items():
     if name not in arrays:
       raise config.error("architecture", f"the weights have no {name}")
+    shape = arrays[name].shape
+    if len(shape) != axes or 0 in shape:
+      raise config.error("architecture", f"{name} has the shape {list(shape)}")
   kernel, table = arrays[_PATCHES], arrays[_POSITIONS]
-  if kernel.ndim != 4 or kernel.shape[2:] != (patch, patch):
+  if kernel.shape[2:] != (patch, patch):
     raise config.error(
       "architecture", f"{_PATCHES} has the shape {list(kernel.shape)}"
     )
-  grid = math.isqrt(max(table.shape[1] - 1, 0)) if table.ndim == 3 else 0
+  grid = math.isqrt(table.shape[1] - 1)
   if grid == 0 or grid**2 + 1 != table.shape[1]:
     raise config.error(
       "architecture",
       f"{_POSITIONS} has the shape {list(table.shape)}; it must be of a CLS "
       "token and a square of patches",
     )
+  layers = [re.match(r"blocks\.(\d{1,9})\.", name) for name in arrays]
+  depth = 1 + max(int(m[1]) for m in layers if m)
+  if depth > _MOST_LAYERS:
+    raise config.error(
+      "architecture", f"{depth} layers, more than {_MOST_LAYERS}"
+    )
   width = table.shape[2]
-  layers = [re.match(r"blocks\.(\d+)\.", name) for name in arrays]
   scales = arrays.get("blocks.0.ls1.gamma")
   encoder = dict(
     name="vit",
     image_size=grid * patch,
     patch_size=patch,
     width=width,
-    depth=1 + max(int(m[1]) for m in layers if m),
-    mlp_ratio=len(arrays["blocks.0.mlp.fc1.weight"]) / width,
+    depth=depth,
+    mlp_ratio=len(arrays[_HIDDEN]) / width,
     norm_eps=_EPSILON,
     positions="absolute",
     final_norm=True,
@@ -177,7 +189,7 @@ def _images(
   if not given.values:
     return image_processor.unknown(f"pretrained_cfg in {CONFIG}", channels)
   expected = [channels, side, side]
-  if list(given["input_size"] or expected) != expected:
+  if given["input_size"] not in (None, expected):
     raise given.error("input_size", f"by the weights it would be {expected}")
   squash = given.choice(
     "crop_mode", "center", {"center": False, "squash": True}
@@ -186,13 +198,15 @@ def _images(
   larger = math.floor(side / part)
   square = {"height": larger, "width": larger}
   filter_ = given.choice("interpolation", "bicubic", _RESAMPLING)
+  half = {"mean": 0.5, "std": 0.5}
+  given = Options({**half, **given.values}, given.where)
   processor = {
     "image_processor_type": "CLIPImageProcessor",
     "size": square if squash else {"shortest_edge": larger},
     "crop_size": side,
     "resample": int(filter_),
-    "image_mean": given["mean"] or [0.5],
-    "image_std": given["std"] or [0.5],
+    "image_mean": list(given.numbers("mean", channels)),
+    "image_std": list(given.numbers("std", channels, above=0.0)),
   }
   return image_processor.of(Options(processor, given.where), side, channels)
 

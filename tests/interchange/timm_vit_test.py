@@ -230,6 +230,11 @@ def test_a_name_and_weights_are_enough(folder):
       r"by the weights it would be \[3, 32, 32\]",
     ),
     ({"pretrained_cfg": 3}, "pretrained_cfg=3: it must be a section"),
+    ({"pretrained_cfg": {"input_size": 3}}, "input_size=3: by the weights"),
+    ({"pretrained_cfg": {"crop_pct": "a"}}, "crop_pct='a': it must be a num"),
+    ({"pretrained_cfg": {"mean": ["a"]}}, r"cfg\.mean=.*it must be 1 or 3"),
+    ({"pretrained_cfg": {"std": [0, 1, 1]}}, r"cfg\.std=.*numbers above 0"),
+    ({"architecture": 3}, "architecture=3: it must be a string"),
   ],
 )
 def test_fields_that_are_refused(folder, fields, message):
@@ -263,6 +268,23 @@ def test_missing_weights_are_named(folder, name):
   del arrays[name]
   write(folder, arrays)
   with pytest.raises(InterchangeError, match=r"have no|missing"):
+    timm_vit.read(folder)
+
+
+@pytest.mark.parametrize(
+  ("name", "shape", "message"),
+  [
+    ("pos_embed", (), r"pos_embed has the shape \[\]"),
+    ("pos_embed", (1, 17, 0), r"pos_embed has the shape \[1, 17, 0\]"),
+    ("pos_embed", (1, 16, 48), "of a CLS token and a square of patches"),
+    ("blocks.0.mlp.fc1.weight", (), r"fc1\.weight has the shape \[\]"),
+    ("blocks.999999999.norm1.weight", (48,), "more than 1000"),
+    ("blocks.0.attn.qkv.bias", (), "qkv.bias"),
+  ],
+)
+def test_hostile_shapes_are_refused(folder, name, shape, message):
+  write(folder, weights(folder) | {name: np.ones(shape, np.float32)})
+  with pytest.raises(InterchangeError, match=message):
     timm_vit.read(folder)
 
 
