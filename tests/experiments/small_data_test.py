@@ -1,7 +1,9 @@
-"""How experiments/small_data reads features, against scikit-learn."""
+"""The candidates of experiments/small_data, and how features are read there."""
 
+import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
@@ -9,7 +11,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from d2v_jax import commands
-from experiments.small_data import held_out
+from d2v_jax.models.heads import LinearHead
+from experiments.small_data import candidates, held_out
+from tests.objectives import data2vec_test
 
 
 def _examples(features):
@@ -89,3 +93,99 @@ def test_test_digits_are_read_on_demand_alone(tmp_path, monkeypatch, capsys):
     accuracies = {k: v[evaluator] for k, v in first["held_out"].items()}
     assert accuracies[read["reading"]] == max(accuracies.values())
     assert 0.1 < read["accuracy"] <= 1
+
+
+@pytest.fixture
+def x64():
+  with jax.enable_x64(True):
+    yield
+
+
+def _candidate(kind=candidates.Candidate, **changes):
+  """A candidate, with parameters, a teacher and a batch in float64."""
+  objective, params, teacher, batch = data2vec_test.make(
+    dtype="float64", targets={"output": "ffn", "layer_norms": ("instance",)}
+  )
+  fields = {x.name for x in dataclasses.fields(objective)}
+  kept = {name: getattr(objective, name) for name in fields}
+  return kind(**kept | changes), params, teacher, batch
+
+
+def _value(candidate, params, teacher, batch):
+  rng = jax.random.key(0)
+  loss = jax.jit(candidate.loss)(params, teacher, batch, rng)
+  return float(loss.value)
+
+
+@pytest.mark.usefixtures("x64")
+class TestCandidates:
+  def test_without_a_change_it_is_data2vec(self):
+    plain, *given = _candidate(data2vec_test.Data2Vec)
+    candidate, *_ = _candidate()
+    assert _value(candidate, *given) == pytest.approx(_value(plain, *given))
+
+  def test_more_masks_are_as_many_losses(self):
+    plain, params, teacher, batch = _candidate()
+    losses = [
+      _value(
+        plain, params, teacher, {**batch, "mask": np.roll(batch["mask"], i, 0)}
+      )
+      for i in range(2)
+    ]
+    assert losses[0] != pytest.approx(losses[1])
+    two, *_ = _candidate(masks=2)
+    value = _value(two, params, teacher, batch)
+    assert value == pytest.approx(np.mean(losses))
+
+  def test_variance_and_covariance(self):
+    plain, params, teacher, batch = _candidate()
+    output = plain.encoder(params, batch, mask=batch["mask"]).tokens
+    rest = np.asarray(output - output.mean(0)).reshape(-1, output.shape[-1])
+    covariance = rest.T @ rest / len(rest)
+    std = np.sqrt(np.diag(covariance) + 1e-4)
+    assert (std < 0.5).any()
+    small = np.maximum(0, 0.5 - std).mean()
+    others = covariance - np.diag(np.diag(covariance))
+    expected = 0.3 * small + 0.2 * (others**2).sum() / len(std)
+    changed, *_ = _candidate(variance=0.3, covariance=0.2)
+    given = params, teacher, batch
+    added = _value(changed, *given) - _value(plain, *given)
+    assert added == pytest.approx(expected)
+
+  def test_only_the_students_image_moves(self):
+    images = np.arange(2 * 4 * 4, dtype=np.float64).reshape(2, 4, 4, 1) + 1
+    for seed in range(6):
+      moved = candidates.shifted(images, jax.random.key(seed), 1)
+      for image, found in zip(images[..., 0], moved[..., 0], strict=True):
+        around = np.pad(image, 1)
+        places = [
+          around[y : y + 4, x : x + 4] for y in range(3) for x in range(3)
+        ]
+        assert sum(np.array_equal(found, place) for place in places) == 1
+    plain, params, teacher, batch = _candidate()
+    candidate, *_ = _candidate(shift=1)
+    rng = jax.random.key(0)
+    found = jax.jit(candidate.loss)(params, teacher, batch, rng)
+    expected = jax.jit(plain.loss)(params, teacher, batch, rng)
+    assert found.metrics["target_std"] == expected.metrics["target_std"]
+    assert found.value != pytest.approx(float(expected.value))
+
+  def test_layers_side_by_side(self):
+    plain, params, teacher, batch = _candidate()
+    width = data2vec_test.WIDTH
+    stacked, *_ = _candidate(
+      candidates.Stacked, head=LinearHead(2 * width, "float64")
+    )
+    y = np.asarray(jax.jit(stacked.teacher_targets)(params, teacher, batch))
+    assert y.shape == (3, 9, 2 * width)
+    np.testing.assert_allclose(y.mean(1), 0, atol=1e-12)
+    mean = y.reshape(3, 9, 2, width).mean(2)
+    average = jax.jit(plain.teacher_targets)(params, teacher, batch)
+    np.testing.assert_allclose(mean, average, rtol=1e-9)
+    head = stacked.init(jax.random.key(0), batch)["head"]
+    value = _value(stacked, {**params, "head": head}, teacher, batch)
+    f = stacked.predictions({**params, "head": head}, batch, None)
+    error = np.abs(np.asarray(f) - y)[batch["mask"]]
+    beta = stacked.loss_beta
+    each = np.where(error < beta, error**2 / 2 / beta, error - beta / 2)
+    assert value == pytest.approx(each.mean())
