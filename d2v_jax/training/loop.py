@@ -289,6 +289,8 @@ def _loop(
       unread = None
       with log.pause():
         if measure:
+          # The first time it is compiled, too.
+          terminal.activity("measuring the parts of the network")
           with watch.paused():
             trees = state.params, state.teacher_params
             log.parts(step, compiled.parts(*trees, host_batch))

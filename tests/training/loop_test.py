@@ -11,7 +11,7 @@ from d2v_jax import config_file, main
 from d2v_jax.data import pipeline
 from d2v_jax.training import build, feed, loop, operations
 from d2v_jax.training.compiled_run import CompiledRun
-from d2v_jax.training.logs import device_peaks, throughput
+from d2v_jax.training.logs import device_peaks, metrics, throughput
 from tests import runs
 
 ALONE = ("--config.num_devices=2", "--config.evaluation.evaluators=None")
@@ -122,6 +122,15 @@ def test_a_run_looks_at_its_data_when_it_begins(train, tmp_path):
   (checkpoints / "12").rename(tmp_path / "12")
   out, _ = train()
   assert "from step 8\n" in out and "looked at" not in out
+
+
+def test_that_parts_are_measured_is_shown(train, monkeypatch):
+  told = []
+  monkeypatch.setattr(
+    metrics.Terminal, "activity", lambda self, text: told.append(text)
+  )
+  train("--config.total_steps=2", "--config.health.every=1")
+  assert told == 2 * ["measuring the parts of the network"]
 
 
 def test_an_evaluation_beside_a_run_takes_the_next_checkpoint(monkeypatch):
