@@ -69,8 +69,8 @@ def get_config() -> ml_collections.ConfigDict:
     head=dict(layers=1),
     ema=dict(start=0.99, end=0.999, anneal_steps="100%"),
   )
-  c.schedule = dict(name="cosine", peak=2e-3, warmup_steps="10%", final=1e-5)
-  c.optimizer = dict(weight_decay=0.05, clip_norm=3.0)
+  c.schedule = dict(name="cosine", peak=8e-3, warmup_steps="10%", final=1e-5)
+  c.optimizer = dict(weight_decay=0.05, clip_norm=3.0, muon=True)
   # The default judges from step 1000 on, which is after the end.
   c.health = dict(start_step="25%")
 
@@ -81,8 +81,8 @@ def get_config() -> ml_collections.ConfigDict:
     batch_size=500,
     evaluators=dict(
       # 10 % would be 130 digits, few to choose the probe's settings by.
-      linear_probe=dict(holdout=0.3, features=dict(pool="mean_std")),
-      knn=dict(features=dict(pool="mean_std")),
+      linear_probe=dict(holdout=0.3, features=dict(pool="cells:2")),
+      knn=dict(features=dict(pool="cells:2")),
       effective_rank=dict(),
       position_share=dict(),
     ),

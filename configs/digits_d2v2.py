@@ -58,4 +58,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.schedule = dict(name="cosine", peak=1e-3, warmup_steps="10%", final=1e-5)
   c.optimizer = dict(b2=0.95, weight_decay=0.05, clip_norm=4.0)
+  # As it was measured.
+  for name in ("linear_probe", "knn"):
+    c.evaluation.evaluators[name].features.pool = "mean_std"
   return c

@@ -78,12 +78,15 @@ def get_config(name: str = "base") -> ml_collections.ConfigDict:
   c = digits.get_config()
   c.total_steps = c.checkpoint_every = STEPS
   c.encoder.update(width=64, depth=6)
+  # As the digits were learned when all of this was measured.
+  c.schedule.peak = 2e-3
+  c.optimizer.muon = False
   with c.ignore_type():
     c.objective.update(CHANGES.get(name, {}))
   # A collapse is a result here, so nothing stops a run.
   c.health = dict(start_step="100%")
   c.evaluation.every = "50%"
-  # Means over patches, as when all of this was measured.
+  # Means over patches, likewise.
   c.evaluation.evaluators = dict(
     linear_probe=dict(holdout=0.3), knn=dict(), effective_rank=dict()
   )

@@ -103,10 +103,6 @@ def shifted(images: jax.Array, rng: jax.Array, most: int) -> jax.Array:
   return jax.vmap(cut)(jnp.pad(images, around), starts)
 
 
-OBJECTIVES["candidate"] = Candidate
-OBJECTIVES["stacked"] = Stacked
-TARGET_NORMS["tanh"] = lambda x, padding: jnp.tanh(x)
-
 CHANGES = {
   "shift": dict(shift=1),
   "stacked": dict(
@@ -131,6 +127,8 @@ def get_config(name: str) -> ml_collections.ConfigDict:
     raise ValueError(
       f"unknown candidate {name!r}; choose one of: {', '.join(CHANGES)}."
     )
+  OBJECTIVES.update(candidate=Candidate, stacked=Stacked)
+  TARGET_NORMS["tanh"] = lambda x, padding: jnp.tanh(x)
   c = digits.get_config()
   c.objective = {**c.objective.to_dict(), "name": "candidate", **CHANGES[name]}
   return c

@@ -12,6 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from d2v_jax import commands
 from d2v_jax.models.heads import LinearHead
+from d2v_jax.objectives import OBJECTIVES
+from d2v_jax.objectives.targets import TARGET_NORMS
+from d2v_jax.training import build
 from experiments.small_data import candidates, held_out
 from tests.objectives import data2vec_test
 
@@ -99,6 +102,42 @@ def test_test_digits_are_read_on_demand_alone(tmp_path, monkeypatch, capsys):
 def x64():
   with jax.enable_x64(True):
     yield
+
+
+@pytest.fixture
+def tables():
+  """What the configs add is taken out again."""
+  yield
+  for name in ("candidate", "stacked"):
+    OBJECTIVES.pop(name)
+  TARGET_NORMS.pop("tanh")
+
+
+@pytest.mark.parametrize("name", candidates.CHANGES)
+def test_candidates_have_what_they_are_called_by(tables, name):
+  config = candidates.get_config(name)
+  config.num_devices = 1
+  objective = build.from_config(config).objective
+  added = ("shift", "masks", "variance", "covariance")
+  defaults = {name: getattr(candidates.Candidate, name) for name in added}
+  found = {name: getattr(objective, name) for name in added}
+  changed = dict(found.items() - defaults.items())
+  norms = objective.targets.layer_norms
+  expected = {
+    "shift": {"shift": 1},
+    "masks_2": {"masks": 2},
+    "masks_4": {"masks": 4},
+    "variance": {"variance": 0.1, "covariance": 0.01},
+    "variance_10": {"variance": 1.0, "covariance": 0.1},
+  }
+  assert changed == expected.get(name, {})
+  assert ("tanh" in norms) == name.startswith("tanh")
+  assert (type(objective) is candidates.Stacked) == (name == "stacked")
+
+
+def test_an_unknown_candidate_is_an_error():
+  with pytest.raises(ValueError, match="choose one of: shift, stacked"):
+    candidates.get_config("shifted")
 
 
 def _candidate(kind=candidates.Candidate, **changes):
