@@ -64,7 +64,9 @@ def choose(
   shared.network(chosen, *((96, 3) if small else (128, 4)), what)
   positions = "sincos" if small else "absolute"
   chosen.take("encoder.positions", positions, what)
-  chosen.take("schedule.peak", 2e-3 if small else 1.5e-3, what)
+  # digits.py itself has Muon, which was not tried on other images.
+  rate = f"by Adam, {found.count} images" if small else what
+  chosen.take("schedule.peak", 2e-3 if small else 1.5e-3, rate)
   shared.batch_size(chosen, found.count, 64, devices)
   return small
 
