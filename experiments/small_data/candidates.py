@@ -4,8 +4,8 @@
     --workdir=runs/stacked-0
 
 After the colon is one of: shift, stacked, masks_2, masks_4, tanh, tanh_alone,
-variance, variance_10. README.md says which of them have been run, and
-what came out.
+variance, variance_10. README.md says which of them have been run, and what came
+out.
 """
 
 import dataclasses

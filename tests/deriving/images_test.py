@@ -43,8 +43,7 @@ def test_many_photographs_of_32_pixels_are_those_of_image_folder():
   for name, value in theirs.data.augment.items():
     assert values[f"data.augment.{name}"] == value
   assert values["batch_size"] == theirs.batch_size
-  # Theirs is of Muon.
-  assert values["schedule.peak"] == 2e-3
+  assert values["schedule.peak"] == theirs.schedule.peak
   assert values["data.mask.min_block"] == theirs.data.mask.min_block
   ema = theirs.objective.ema
   assert images.averages(theirs.total_steps) == (ema.start, ema.end)
