@@ -181,10 +181,10 @@ def table(rows: list[dict]) -> str:
       lines.append(f"| {' | '.join(cells)} |")
       continue
     cells += [
-      f"{row['flops'] / 1e12:.2f}",
+      _rounded(row["flops"] / 1e12, 2),
       f"{row['traffic_bytes'] / 1e9:.1f}",
       f"{row['collective_bytes'] / 1e9:.2f}",
-      f"{row['step_seconds'] * 1e3:.0f}",
+      _rounded(row["step_seconds"] * 1e3, 0),
       f"{row['peak_fraction']:.2f}",
       f"{row['examples_per_second']:,.0f}",
       row["commit"],
@@ -193,6 +193,11 @@ def table(rows: list[dict]) -> str:
       cells[3] += ", does not fit"
     lines.append(f"| {' | '.join(cells)} |")
   return "\n".join(lines)
+
+
+def _rounded(value: float, places: int) -> str:
+  """With so many decimals, or two significant digits if that is more."""
+  return f"{value:.{places}f}" if value * 10**places >= 10 else f"{value:.2g}"
 
 
 def main() -> None:
