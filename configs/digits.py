@@ -69,7 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
     ema=dict(start=0.99, end=0.999, anneal_steps="100%"),
   )
   c.schedule = dict(name="cosine", peak=8e-3, warmup_steps="10%", final=1e-5)
-  c.optimizer = dict(weight_decay=0.05, clip_norm=3.0, muon=True)
+  c.optimizer = dict(weight_decay=0.05, clip_norm=3.0, muon=1.0)
   # The default judges from step 1000 on, which is after the end.
   c.health = dict(start_step="25%")
 

@@ -31,7 +31,7 @@ def adamw(
   b2: float = 0.999,
   eps: float = 1e-8,
   uncorrected_eps: bool = False,
-  muon: bool = False,
+  muon: float | None = None,
   clip_norm: float | None = None,
   layer_decay: float | None = None,
   no_decay: tuple[str, ...] = NO_DECAY,
@@ -51,8 +51,10 @@ def adamw(
       speech and text models: larger in effect in the first hundreds of updates.
     muon: Muon for the matrices of the layers (Liu et al. 2025, arXiv
       2502.16982: Nesterov momentum of 0.95, made orthogonal by five
-      Newton-Schulz steps, times 0.2 sqrt(the longer side), so that rates and
-      weight decay may stay those of AdamW), and the above for all else.
+      Newton-Schulz steps, times 0.2 sqrt(the longer side)), at so many times
+      the schedule's rate, and the above for all else; None: for nothing. With
+      1 their changes are as large as AdamW's; often more is better, and the
+      convolutions of speech, say, don't bear more.
     clip_norm: largest global L2 norm of the gradient; None does not clip.
     layer_decay: r, rate of layer i = r**(L + 1 - i) for fine-tuning; None or 1
       gives all the same rate. See `layer_scales`.
@@ -87,26 +89,29 @@ def adamw(
     )
   if freeze_steps < 0:
     raise ValueError(f"adamw: freeze_steps must be >= 0, got {freeze_steps}.")
-  parts = []
-  if clip_norm is not None:
-    parts.append(optax.clip_by_global_norm(clip_norm))
   adam = _scale_by_fairseq_adam if uncorrected_eps else optax.scale_by_adam
   scaled = adam(b1, b2, eps)
-  if muon:
+  rates = []
+  if muon is not None:
+    if isinstance(muon, bool) or not muon > 0:
+      raise ValueError(
+        "adamw: muon must be a positive factor of the rate, e.g. 1.0, got "
+        f"{muon}; use None for AdamW alone."
+      )
     if sub_trees is None:
       raise ValueError("adamw: muon needs the network's sub_trees.")
     scaled = _with_muon(scaled, sub_trees)
-  parts.append(scaled)
-  parts.append(
-    optax.add_decayed_weights(
-      weight_decay, mask=lambda params: decay_mask(params, no_decay)
-    )
-  )
+    rates.append(_scale_by_muon(muon, sub_trees))
   if layer_decay is not None and layer_decay < 1:
     if sub_trees is None:
       raise ValueError("adamw: layer_decay needs the network's sub_trees.")
-    parts.append(_scale_by_layer(layer_decay, sub_trees))
-  parts.append(optax.scale_by_learning_rate(schedule))
+    rates.append(_scale_by_layer(layer_decay, sub_trees))
+  decay = optax.add_decayed_weights(
+    weight_decay, mask=lambda params: decay_mask(params, no_decay)
+  )
+  parts = [scaled, decay, *rates, optax.scale_by_learning_rate(schedule)]
+  if clip_norm is not None:
+    parts.insert(0, optax.clip_by_global_norm(clip_norm))
   tx = optax.chain(*parts)
   if frozen or freeze_steps:
     return _freezing(tx, frozen, freeze_steps)
@@ -132,15 +137,6 @@ def _with_muon(
 ) -> optax.GradientTransformation:
   """Muon for the layers' kernels [L, in, out], each matrix by itself."""
 
-  def labels(params):
-    def label(path, leaf):
-      name = path_name(path)
-      stacked = name.split("/")[0] in sub_trees.stacked
-      matrix = name.endswith("kernel") and leaf.ndim == 3
-      return "muon" if stacked and matrix else "adam"
-
-    return jax.tree_util.tree_map_with_path(label, params)
-
   def axes(params):
     each = optax.contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
     return jax.tree.map(lambda _: each, params)
@@ -153,7 +149,37 @@ def _with_muon(
     optax.contrib.scale_by_muon(weight_dimension_numbers=axes),
     optax.stateless(as_large_as_adam),
   )
+
+  def labels(params):
+    matrices = _matrices(params, sub_trees)
+    return jax.tree.map(lambda is_one: "muon" if is_one else "adam", matrices)
+
   return optax.partition({"muon": orthogonal, "adam": adam}, labels)
+
+
+def _scale_by_muon(
+  factor: float, sub_trees: SubTrees
+) -> optax.GradientTransformation:
+  def scale(updates, params):
+    del params
+    return jax.tree.map(
+      lambda u, is_matrix: u * factor if is_matrix else u,
+      updates,
+      _matrices(updates, sub_trees),
+    )
+
+  return optax.stateless(scale)
+
+
+def _matrices(params: Params, sub_trees: SubTrees) -> Params:
+  """Tree of bools: True for what Muon changes, stacked layers' kernels."""
+
+  def is_matrix(path, leaf):
+    name = path_name(path)
+    stacked = name.split("/")[0] in sub_trees.stacked
+    return stacked and name.endswith("kernel") and leaf.ndim == 3
+
+  return jax.tree_util.tree_map_with_path(is_matrix, params)
 
 
 def decay_mask(params: Params, no_decay: tuple[str, ...] = NO_DECAY) -> Params:

@@ -80,7 +80,7 @@ def get_config(name: str = "base") -> ml_collections.ConfigDict:
   c.encoder.update(width=64, depth=6)
   # As the digits were learned when all of this was measured.
   c.schedule.peak = 2e-3
-  c.optimizer.muon = False
+  c.optimizer.muon = None
   with c.ignore_type():
     c.objective.update(CHANGES.get(name, {}))
   # A collapse is a result here, so nothing stops a run.

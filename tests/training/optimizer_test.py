@@ -84,7 +84,8 @@ def orthogonal(x):
   return x
 
 
-def test_muon_by_hand():
+@pytest.mark.parametrize("factor", [1.0, 4.0])
+def test_muon_by_hand(factor):
   rng = np.random.default_rng(0)
   shapes = {
     "blocks": {
@@ -107,7 +108,7 @@ def test_muon_by_hand():
   options = {"weight_decay": 0.3, "clip_norm": 1.0}
   rate = constant(peak=0.1, total_steps=3)
   sub_trees = SubTrees((), ("blocks",), ())
-  tx = optimizer.adamw(rate, muon=True, sub_trees=sub_trees, **options)
+  tx = optimizer.adamw(rate, muon=factor, sub_trees=sub_trees, **options)
   plain = optimizer.adamw(rate, **options)
   state, plain_state = tx.init(params), plain.init(params)
   momentum = {k: 0.0 for k in names(params)}
@@ -125,7 +126,7 @@ def test_muon_by_hand():
       ahead = ahead + 0.05 * g / (1 - 0.95**step)
       change = np.stack([orthogonal(layer) for layer in ahead])
       change = 0.2 * 6**0.5 * change + 0.3 * names(params)[name]
-      expected[name] = -0.1 * change
+      expected[name] = -0.1 * factor * change
     for name, update in updates.items():
       np.testing.assert_allclose(
         update, expected[name], rtol=1e-4, atol=1e-6, err_msg=name
@@ -278,7 +279,9 @@ def test_freeze_steps_need_a_head():
     (lambda: optimizer.adamw(None, clip_norm=0), "use None for no clipping"),
     (lambda: optimizer.adamw(None, layer_decay=2), "layer_decay must be in"),
     (lambda: optimizer.adamw(None, layer_decay=0.5), "needs the network's sub"),
-    (lambda: optimizer.adamw(None, muon=True), "muon needs the network's sub"),
+    (lambda: optimizer.adamw(None, muon=1.0), "muon needs the network's sub"),
+    (lambda: optimizer.adamw(None, muon=0), "a positive factor of the rate"),
+    (lambda: optimizer.adamw(None, muon=True), "factor .* 1.0, got True; use"),
     (lambda: optimizer.adamw(None, freeze_steps=-1), "freeze_steps must be >="),
   ],
 )
