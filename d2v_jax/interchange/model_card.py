@@ -10,6 +10,7 @@ from etils import epath
 from d2v_jax.data.files import bounded
 from d2v_jax.interchange.model import Model, resolved
 from d2v_jax.interchange.weights import flatten
+from d2v_jax.training.logs import metric_names
 from d2v_jax.training.workdir import provenance
 
 _PAPERS = (
@@ -204,10 +205,9 @@ def _evaluation(workdir: epath.Path) -> dict[str, Any]:
   path, last = workdir / "metrics.jsonl", {}
   for line in path.read_text().splitlines() if path.exists() else ():
     values = json.loads(line)
-    # Names of evaluators' metrics: evaluator/metric.
-    values = {k: v for k, v in values.items() if k == "step" or "/" in k}
-    if len(values) > 1:
-      last = values
+    found = {k: v for k, v in values.items() if metric_names.is_result(k)}
+    if found:
+      last = {"step": values["step"], **found}
   return last
 
 

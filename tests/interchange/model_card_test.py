@@ -17,8 +17,8 @@ def workdir(tmp_path):
   run = {"config": config, "starts": starts}
   (tmp_path / "run.json").write_text(json.dumps(run))
   lines = [
-    {"step": 5, "loss": 1.0, "knn/accuracy": 0.25},
-    {"step": 9, "loss": 0.5},
+    {"step": 5, "knn/accuracy": 0.25, "health/rank/output": 3.0},
+    {"step": 9, "loss": 0.5, "health/rank/output": 4.0},
   ]
   text = "".join(json.dumps(line) + "\n" for line in lines)
   (tmp_path / "metrics.jsonl").write_text(text)
