@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit
 
 
 def summary(name: str, values: Sequence[float]) -> dict[str, float]:
@@ -20,6 +19,8 @@ def summary(name: str, values: Sequence[float]) -> dict[str, float]:
     `<name>_high`, the 95 % interval of the mean by Student's t distribution.
     It takes repetitions as independent and is not cut at 0 or 1.
   """
+  from scipy.special import stdtrit  # slow to import
+
   n, mean = len(values), np.mean(values)
   results = {name: float(mean)}
   if n > 1:
