@@ -1,4 +1,4 @@
-"""Plans every shipped recipe that trains, and prints the table of docs/plan.md.
+"""Plans every shipped recipe that trains; prints the tables of docs/plan.md.
 
   python -m benchmarks.plans
   python -m benchmarks.plans --only vit_base,text_base --device v5e
@@ -170,10 +170,7 @@ def table(rows: list[dict]) -> str:
     "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
   ]
   for row in rows:
-    size = f"{row['per_device']}"
-    if row["length"]:
-      size += f" of {row['length']:,}"
-    cells = [row["config"], row["device"], size]
+    cells = _case(row)
     cells.append(f"{row['memory_bytes'] / 1e9:.2f}")
     if row["flops"] is None:
       cells[-1] += ", does not fit"
@@ -193,6 +190,32 @@ def table(rows: list[dict]) -> str:
       cells[3] += ", does not fit"
     lines.append(f"| {' | '.join(cells)} |")
   return "\n".join(lines)
+
+
+def shares_table(rows: list[dict]) -> str:
+  """Where the time of those that fit goes, in ms, as Markdown."""
+  kinds = ("products", "kernels", "other")
+  parts = ("teacher", "forward", "backward", "update", "rest")
+  case = ("config", "devices", "examples on each")
+  names = (*case, "computing", *kinds, *parts, "commit")
+  lines = [f"| {' | '.join(names)} |", "| --- " * len(names) + "|"]
+  for row in rows:
+    if not row.get("work_seconds"):
+      continue
+    work, part = row["work_seconds"], row["part_seconds"]
+    times = [
+      sum(work.values()),
+      *(work[k] for k in kinds),
+      *(part[k] for k in parts),
+    ]
+    cells = [*_case(row), *(f"{x * 1e3:.1f}" for x in times), row["commit"]]
+    lines.append(f"| {' | '.join(cells)} |")
+  return "\n".join(lines)
+
+
+def _case(row: dict) -> list[str]:
+  of_length = f" of {row['length']:,}" if row["length"] else ""
+  return [row["config"], row["device"], f"{row['per_device']}{of_length}"]
 
 
 def _rounded(value: float, places: int) -> str:
@@ -228,7 +251,8 @@ def main() -> None:
     done[command] = measure(arguments, commit)
     RESULTS.write_text("".join(json.dumps(x) + "\n" for x in done.values()))
   ordered = [" ".join(["d2v", *x]) for x in commands(set(), "")]
-  print(table([done[command] for command in ordered if command in done]))
+  rows = [done[command] for command in ordered if command in done]
+  print(table(rows), shares_table(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

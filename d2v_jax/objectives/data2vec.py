@@ -57,6 +57,7 @@ class Data2Vec(Objective):
     """The teacher starts as a copy of the student's tracked sub-trees."""
     return self.ema.init(params)
 
+  @jax.named_scope("teacher")
   def teacher_targets(
     self,
     params: Params,

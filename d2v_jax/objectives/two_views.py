@@ -109,7 +109,8 @@ class TwoViews(Objective):
       z = self.project(params, view, view_rng)  # [B, P]
       q = self.predictor(params["predictor"], z)  # [B, P]
       predicted.append(_unit(q))
-      z = jax.lax.stop_gradient(self.project(teacher, view, None))
+      with jax.named_scope("teacher"):
+        z = jax.lax.stop_gradient(self.project(teacher, view, None))
       projected.append(_unit(z))
     q = jnp.stack(predicted, 1)  # [B, 2, P]
     z = jnp.stack(projected[::-1], 1)

@@ -1,7 +1,8 @@
 """How long a program takes, from what its instructions cost."""
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from d2v_jax.planning.costs import Cost
 from d2v_jax.planning.devices import Target
@@ -12,6 +13,16 @@ from d2v_jax.training.logs.device_peaks import Peaks
 # 1024 logits takes ten cycles for bias, maximum, exponential, sum and dropout.
 _KERNEL_PEAK = 0.5
 _EXPONENTIALS = 100
+
+# Of a step, by the names that its instructions come from; the first that fits.
+# What is traced and not differentiated is the update; the compiler's own
+# instructions are of no path.
+_PARTS = {
+  "teacher": re.compile(r"\bteacher\b"),
+  "backward": re.compile(r"\btranspose\("),
+  "forward": re.compile(r"\bjvp\("),
+  "update": re.compile("/"),
+}
 
 CALIBRATION = {
   "tpu": "Time is an estimate: the compiler's own cycles of each instruction, "
@@ -36,13 +47,19 @@ class Estimate:
     seconds: of all.
     computing: of the instructions one after the other, without collectives.
     sending: of collectives one after the other.
-    kernels: of hand-written kernels, a part of `computing`.
+    work: of what is in `computing`: matrix 'products' and what is fused with
+      them, hand-written 'kernels', and what is 'other': element-wise work,
+      sums and copies.
+    parts: the same by parts of the step: 'teacher', the student's 'forward' and
+      'backward' pass, 'update' of optimizer and teacher with its norms, and the
+      'rest', what the compiler made and does not say for what.
   """
 
   seconds: float
   computing: float
   sending: float
-  kernels: float
+  work: Mapping[str, float]
+  parts: Mapping[str, float]
 
 
 def estimate(costs: Sequence[Cost], target: Target) -> Estimate | None:
@@ -57,7 +74,11 @@ def estimate(costs: Sequence[Cost], target: Target) -> Estimate | None:
   """
   if target.peaks is None:
     return None
-  computing = kernels = waiting = beside = 0.0
+  waiting = beside = 0.0
+  work = dict.fromkeys(("products", "kernels", "other"), 0.0)
+  parts = dict.fromkeys(
+    ("teacher", "forward", "backward", "update", "rest"), 0.0
+  )
   for cost in costs:
     if cost.collective:
       seconds = cost.times * _sending(cost, target)
@@ -67,14 +88,26 @@ def estimate(costs: Sequence[Cost], target: Target) -> Estimate | None:
         waiting += seconds
     elif not _runs_beside(cost):
       seconds = cost.times * _computing(cost, target)
-      computing += seconds
-      kernels += seconds if cost.kernel else 0.0
+      work[_work(cost)] += seconds
+      parts[_part(cost.instruction.place)] += seconds
+  computing = sum(work.values())
   return Estimate(
     seconds=max(computing, beside) + waiting,
     computing=computing,
     sending=beside + waiting,
-    kernels=kernels,
+    work=work,
+    parts=parts,
   )
+
+
+def _work(cost: Cost) -> str:
+  if cost.kernel:
+    return "kernels"
+  return "products" if cost.operations else "other"
+
+
+def _part(place: str) -> str:
+  return next((k for k, v in _PARTS.items() if v.search(place)), "rest")
 
 
 def _runs_beside(cost: Cost) -> bool:

@@ -1,7 +1,7 @@
 """What is printed of a planned step: for people, and as JSON."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from d2v_jax.planning.devices import versions
@@ -26,6 +26,8 @@ def as_json(name: str, row: Row, **more: Any) -> str:
       "step_seconds": row.time and row.time.seconds,
       "peak_fraction": row.peak_fraction,
       "examples_per_second": row.examples_per_second,
+      "work_seconds": row.time and row.time.work,
+      "part_seconds": row.time and row.time.parts,
       "fits": row.fits,
       **more,
     }
@@ -155,9 +157,13 @@ def _time(row: Row, price: float | None) -> Iterator[tuple[str, str]]:
   detail = f"computing {_seconds(time.computing)}"
   if time.sending:
     detail += f", collectives {_seconds(time.sending)}"
-  if time.kernels:
-    detail += f", kernels {_seconds(time.kernels)} by a formula"
   yield "step", f"{word} {_seconds(time.seconds)} ({detail})"
+  work = dict(time.work)
+  kernels = work.pop("kernels")
+  if kernels:
+    work["kernels (by a formula)"] = kernels
+  yield "computing", _shares(work)
+  yield "by part", _shares(time.parts)
   most = "at most " if row.target.platform == "gpu" else ""
   yield "peak", f"{most}{row.peak_fraction:.1%} of the matrix peak"
   yield "speed", f"{row.examples_per_second:,.0f} examples/s on all devices"
@@ -195,6 +201,10 @@ def _demands(row: Row) -> Iterator[tuple[str, str]]:
     f"{size} updates = {_seconds(between)}: {checkpoint / between / 1e6:,.1f} "
     "MB/s",
   )
+
+
+def _shares(seconds: Mapping[str, float]) -> str:
+  return ", ".join(f"{name} {_seconds(x)}" for name, x in seconds.items())
 
 
 def _seconds(value: float) -> str:

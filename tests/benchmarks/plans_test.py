@@ -36,5 +36,21 @@ def test_the_page_has_the_table_of_the_results():
   done = {row["command"]: row for row in rows}
   commands = [" ".join(["d2v", *x]) for x in plans.commands(set(), "")]
   assert set(done) <= set(commands)
-  table = plans.table([done[x] for x in commands if x in done])
-  assert table in (runs.ROOT / "docs/plan.md").read_text()
+  rows = [done[x] for x in commands if x in done]
+  page = (runs.ROOT / "docs/plan.md").read_text()
+  assert plans.table(rows) in page
+  assert plans.shares_table(rows) in page
+
+
+def test_where_time_goes_by_hand():
+  work = {"products": 0.003, "kernels": 0.0, "other": 0.0021}
+  names = ("teacher", "forward", "backward", "update", "rest")
+  part = dict.fromkeys(names, 0.001) | {"rest": 0.0011}
+  row = {"config": "a", "device": "b", "commit": "c"}
+  row |= {"per_device": 4, "length": 5000}
+  row |= {"work_seconds": work, "part_seconds": part}
+  *_, line = plans.shares_table([{"config": "old"}, row]).splitlines()
+  assert line == (
+    "| a | b | 4 of 5,000 | 5.1 | 3.0 | 0.0 | 2.1 | 1.0 | 1.0 | 1.0 | 1.0 "
+    "| 1.1 | c |"
+  )

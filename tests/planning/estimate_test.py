@@ -16,8 +16,10 @@ def target(platform="tpu", devices=4, **changes):
   return Target("x:4", (None,) * devices, platform, "X", **fields)
 
 
-def cost(op="fusion", times=1, **fields):
-  return Cost(times, Instruction("i", op, (), ()), **fields)
+def cost(op="fusion", times=1, place="", **fields):
+  attributes = f'metadata={{op_name="{place}"}}'
+  instruction = Instruction("i", op, (), (), attributes=attributes)
+  return Cost(times, instruction, **fields)
 
 
 @pytest.mark.parametrize(
@@ -64,11 +66,37 @@ def test_kernels_are_a_part():
   # Products at half of the peak, and 100 exponentials in a cycle.
   kernel = cost(operations=2000.0, exponentials=3000.0, kernel=True)
   found = estimate([kernel, cost(cycles=10)], target())
-  assert (found.computing, found.kernels) == (4.0 + 3.0 + 1.0, 4.0 + 3.0)
+  assert (found.computing, found.work["kernels"]) == (
+    4.0 + 3.0 + 1.0,
+    4.0 + 3.0,
+  )
   moving = cost(operations=2000.0, moved=900.0, kernel=True)
-  assert estimate([moving], target()).kernels == 9.0
+  assert estimate([moving], target()).work["kernels"] == 9.0
   # On a GPU a floor.
-  assert estimate([kernel], target("gpu", clock=None)).kernels == 2.0
+  assert estimate([kernel], target("gpu", clock=None)).work["kernels"] == 2.0
+
+
+def test_where_the_time_goes():
+  step = "jit(train_step)"
+  costs = [
+    cost(cycles=10, place=f"{step}/jvp(teacher)/_Vit/while/body/blocks/mul"),
+    cost(cycles=20, place=f"{step}/jvp(_Vit)/blocks/dot", operations=1.0),
+    cost(cycles=30, place=f"{step}/transpose(jvp(_Vit))/blocks/mul", times=2),
+    cost(cycles=40, place=f"{step}/jit(_where)/select_n"),
+    cost(cycles=50, place="broadcast.7"),
+    cost("copy-start", moved=900.0),
+    cost(collective="all-reduce", received=100.0, place=f"{step}/jvp(x)/add"),
+  ]
+  found = estimate(costs, target())
+  assert found.work == {"products": 2.0, "kernels": 0.0, "other": 16.0}
+  assert found.parts == {
+    "teacher": 1.0,
+    "forward": 2.0,
+    "backward": 6.0,
+    "update": 4.0,
+    "rest": 5.0,
+  }
+  assert found.computing == 18.0
 
 
 def test_what_is_not_known():

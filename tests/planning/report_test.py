@@ -24,6 +24,8 @@ FIELDS = {
   "step_seconds": 0.2,
   "peak_fraction": 0.1,
   "examples_per_second": 640.0,
+  "work_seconds": {"products": 0.12, "kernels": 0.01, "other": 0.06},
+  "part_seconds": {"teacher": 0.05, "backward": 0.14},
   "fits": True,
 }
 
@@ -36,8 +38,10 @@ TEXT = {
   "kernels, by a formula",
   "traffic": "30.00 GB",
   "collectives": "0.700 GB: all-gather 0.500, reduce-scatter 0.200",
-  "step": "about 200.0 ms (computing 190.0 ms, collectives 50.0 ms, kernels "
-  "10.0 ms by a formula)",
+  "step": "about 200.0 ms (computing 190.0 ms, collectives 50.0 ms)",
+  "computing": "products 120.0 ms, other 60.0 ms, kernels (by a formula) 10.0 "
+  "ms",
+  "by part": "teacher 50.0 ms, backward 140.0 ms",
   "peak": "10.0% of the matrix peak",
   "speed": "640 examples/s on all devices",
   "whole run": "10.0 h for 180,000 updates of 128",
@@ -73,7 +77,9 @@ def row():
     kernel_flops=0.5e12,
     traffic_bytes=30e9,
     collectives={"all-gather": 0.5e9, "reduce-scatter": 0.2e9},
-    time=Estimate(0.2, 0.19, 0.05, 0.01),
+    time=Estimate(
+      0.2, 0.19, 0.05, FIELDS["work_seconds"], FIELDS["part_seconds"]
+    ),
   )
 
 
@@ -97,6 +103,8 @@ def test_json_of_what_does_not_fit(row):
     "step_seconds",
     "peak_fraction",
     "examples_per_second",
+    "work_seconds",
+    "part_seconds",
   }
   assert made["settings"] == {"accumulate": 2}
 
@@ -112,7 +120,7 @@ def test_text(row):
 
 
 def test_ways(row):
-  slow = dataclasses.replace(row, time=Estimate(0.3, 0.3, 0, 0))
+  slow = dataclasses.replace(row, time=Estimate(0.3, 0.3, 0, {}, {}))
   large = dataclasses.replace(row, fits=False, memory_bytes=40e9, time=None)
   ways = [
     Way({}, large),
