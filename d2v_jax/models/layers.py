@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from d2v_jax.models import hashed_dropout
+
 
 def layer_norm(eps: float, name: str) -> nn.LayerNorm:
   """LayerNorm with two-pass variance, computed in the dtype of its input."""
@@ -31,9 +33,15 @@ def gelu(x: jax.Array) -> jax.Array:
 
 
 def dropout(module: nn.Module, x: jax.Array, rate: float) -> jax.Array:
-  """Inverted dropout of elements, if the module runs with a key for it."""
+  """Inverted dropout of elements, if the module runs with a key for it.
+
+  Args:
+    module: whose key it takes.
+    x: [B, ..., D].
+    rate: probability that an element is dropped.
+  """
   if not rate or not module.has_rng("dropout"):
     return x
-  keep = 1.0 - rate
-  kept = jax.random.bernoulli(module.make_rng("dropout"), keep, x.shape)
-  return jnp.where(kept, x / keep, 0.0)
+  rng = module.make_rng("dropout")
+  kept = hashed_dropout.kept_elements(rng, x.shape, rate)
+  return jnp.where(kept, x / hashed_dropout.kept_share(rate), 0.0)

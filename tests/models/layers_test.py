@@ -1,12 +1,13 @@
-"""GELU against the normal distribution of scipy, in each precision."""
+"""GELU against the normal distribution of scipy, in each precision; dropout."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import special
 
-from d2v_jax.models.layers import gelu
+from d2v_jax.models.layers import dropout, gelu
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,28 @@ def test_the_left_tail_of_float32_keeps_its_digits():
   x = np.float32(-8.0)
   want = float(x) * special.ndtr(float(x))  # -5e-15
   assert gelu(jnp.asarray(x)) == pytest.approx(want, rel=1e-4)
+
+
+class Dropped(nn.Module):
+  """Dropout twice."""
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, x):
+    return dropout(self, x, self.rate), dropout(self, x, self.rate)
+
+
+def test_dropout_of_elements():
+  x = jnp.linspace(1, 2, 4 * 64 * 96).reshape(4, 64, 96)
+  np.testing.assert_array_equal(Dropped(0.25).apply({}, x)[0], x)
+  key = {"dropout": jax.random.key(0)}
+  np.testing.assert_array_equal(Dropped(0.0).apply({}, x, rngs=key)[0], x)
+  one, other = map(np.asarray, Dropped(0.25).apply({}, x, rngs=key))
+  kept = one != 0
+  assert kept.mean() == pytest.approx(0.75, abs=0.01)
+  assert (kept != (other != 0)).mean() == pytest.approx(0.375, abs=0.02)
+  np.testing.assert_allclose(one[kept], np.asarray(x)[kept] / 0.75, rtol=1e-6)
+  half = Dropped(0.25).apply({}, x.astype(jnp.bfloat16), rngs=key)[0]
+  assert half.dtype == jnp.bfloat16
+  np.testing.assert_array_equal(np.asarray(half) != 0, kept)

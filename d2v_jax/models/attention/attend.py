@@ -8,7 +8,7 @@ import jax
 from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
-from d2v_jax.models.attention import weight_dropout
+from d2v_jax.models import hashed_dropout
 from d2v_jax.models.attention.attention_bias import AttentionBias
 from d2v_jax.models.attention.product import attention_product
 from d2v_jax.models.hardware import by_platform, placement
@@ -52,8 +52,8 @@ def attend(
     [B, N, D] in the dtype of qkv.
   """
   keys = None
-  if rng is not None and weight_dropout.dropped_levels(dropout):
-    keys = weight_dropout.dropout_keys(rng, len(qkv), num_heads)
+  if rng is not None and hashed_dropout.dropped_levels(dropout):
+    keys = hashed_dropout.dropout_keys(rng, len(qkv), num_heads)
   if implementation == "plain":
     return attention_product(
       qkv, bias, keys, num_heads=num_heads, dropout=dropout

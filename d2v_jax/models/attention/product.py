@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from d2v_jax.models.attention import weight_dropout
+from d2v_jax.models import hashed_dropout
 from d2v_jax.models.attention.attention_bias import AttentionBias
 
 
@@ -47,9 +47,9 @@ def attention_product(
   weights = jnp.exp(logits - peak)
   total = weights.sum(-1, keepdims=True)  # [B, heads, N, 1]
   if keys is not None:
-    mask = weight_dropout.kept_weights(keys, num_heads, length, dropout)
+    mask = hashed_dropout.kept_weights(keys, num_heads, length, dropout)
     weights = jnp.where(mask, weights, 0.0)
-    total *= weight_dropout.kept_share(dropout)
+    total *= hashed_dropout.kept_share(dropout)
   mixed = jnp.einsum(
     "bhnm,bhmd->bhnd",
     weights.astype(qkv.dtype),

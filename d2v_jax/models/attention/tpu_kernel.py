@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from d2v_jax.models.attention import tpu_program, weight_dropout
+from d2v_jax.models import hashed_dropout
+from d2v_jax.models.attention import tpu_program
 from d2v_jax.models.attention.attention_bias import PADDED, AttentionBias
 from d2v_jax.models.attention.tpu_sizes import TpuSizes
 
@@ -93,7 +94,7 @@ def backward(
     sums.append(call.whole((num_heads, shape.length)))
   outputs = [call.rows(3 * shape.padded, qkv.dtype), *sums]
   d_qkv, *d_bias = call(tpu_program.backward, [gradient], outputs, passes=5)
-  kept = weight_dropout.kept_share(call.shape.dropout)
+  kept = hashed_dropout.kept_share(call.shape.dropout)
   d_pairs = d_slopes = None
   if bias.pairs is not None:
     d_pairs = d_bias.pop(0).transpose(0, 2, 1) / kept

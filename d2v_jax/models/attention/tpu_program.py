@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from d2v_jax.models.attention import weight_dropout
+from d2v_jax.models import hashed_dropout
 from d2v_jax.models.attention.kernel_products import dot, dot_nt
 from d2v_jax.models.attention.tpu_sizes import LANES, QUERIES, TpuSizes
 
@@ -48,7 +48,7 @@ def forward(shape: TpuSizes, refs: dict[str, Any], out_ref: Any) -> None:
         total = weights.sum(0, keepdims=True)  # [1, queries]
         if shape.dropout:
           weights = jnp.where(kept(head), weights, 0.0)
-          total *= weight_dropout.kept_share(shape.dropout)
+          total *= hashed_dropout.kept_share(shape.dropout)
         own = value_t[head * shape.head : (head + 1) * shape.head]
         mixed = dot(own, weights.astype(value_t.dtype))  # [d, queries]
         parts.append(mixed / total)
@@ -187,7 +187,7 @@ def _scaled(shape, query):
 
 
 def _share(shape):
-  return weight_dropout.kept_share(shape.dropout)
+  return hashed_dropout.kept_share(shape.dropout)
 
 
 def _turned(shape, parts, dtype):
@@ -244,12 +244,12 @@ def _dropout(shape, refs, g, start, size):
     key = jax.lax.broadcasted_iota(jnp.int32, sizes, 0)
     query = jax.lax.broadcasted_iota(jnp.int32, sizes, 1) + start
     keys = refs["keys"]
-    return weight_dropout.hashed(keys[at], keys[at + 1], query, key)
+    return hashed_dropout.hashed(keys[at], keys[at + 1], query, key)
 
   def kept(head):
     if together:
-      return weight_dropout.kept(bits(head // 2), head % 2, shape.dropout)
+      return hashed_dropout.kept(bits(head // 2), head % 2, shape.dropout)
     which = (g * in_group + head) & 1
-    return weight_dropout.kept(bits(head), which, shape.dropout)
+    return hashed_dropout.kept(bits(head), which, shape.dropout)
 
   return kept

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plt
 
-from d2v_jax.models.attention import weight_dropout
+from d2v_jax.models import hashed_dropout
 from d2v_jax.models.attention.kernel_products import dot, dot_nt
 
 LOG2_E = math.log2(math.e)
@@ -69,7 +69,7 @@ class GpuSizes:
   @property
   def kept_share(self) -> float:
     """Probability that a weight is kept."""
-    return weight_dropout.kept_share(self.dropout)
+    return hashed_dropout.kept_share(self.dropout)
 
 
 def forward(sizes: GpuSizes, tiles: Tiles, refs: _Refs, *outputs: Any) -> None:
@@ -298,8 +298,8 @@ def _kept(sizes, refs, example, head, query, key, shape, keys_first=False):
     begin + jax.lax.broadcasted_iota(jnp.int32, shape, axis)
     for begin, axis in zip((query, key), axes, strict=True)
   )
-  bits = weight_dropout.hashed(first, second, query, key)
-  return weight_dropout.kept(bits, head & 1, sizes.dropout)
+  bits = hashed_dropout.hashed(first, second, query, key)
+  return hashed_dropout.kept(bits, head & 1, sizes.dropout)
 
 
 def _rows(sizes, ref, example, start, size):

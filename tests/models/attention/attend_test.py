@@ -9,8 +9,9 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from d2v_jax.models import hashed_dropout
 from d2v_jax.models.attention import attend as attend_lib
-from d2v_jax.models.attention import tpu_kernel, triton_kernel, weight_dropout
+from d2v_jax.models.attention import tpu_kernel, triton_kernel
 from d2v_jax.models.attention.attend import attend
 from d2v_jax.models.attention.attention_bias import (
   AttentionBias,
@@ -71,8 +72,8 @@ def expected(qkv, bias, keys, gradient, heads, dropout):
   weights /= weights.sum(-1, keepdims=True)
   kept = np.ones(())
   if keys is not None:
-    kept = weight_dropout.kept_weights(keys, heads, length, dropout)
-    kept = np.asarray(kept) / weight_dropout.kept_share(dropout)
+    kept = hashed_dropout.kept_weights(keys, heads, length, dropout)
+    kept = np.asarray(kept) / hashed_dropout.kept_share(dropout)
   d_weights = gradient @ v.swapaxes(2, 3) * kept
   d_logits = d_weights - (weights * d_weights).sum(-1, keepdims=True)
   d_logits *= weights
@@ -162,7 +163,7 @@ def test_values_and_gradients(implementation, dtype, sizes):
   )
   keys = None
   if dropout:
-    keys = weight_dropout.dropout_keys(jax.random.key(1), 2, heads)
+    keys = hashed_dropout.dropout_keys(jax.random.key(1), 2, heads)
   rest = qkv, bias, keys, gradient, heads, dropout
   got = through(implementation, *rest)
   assert got[0].dtype == got[1].dtype == dtype

@@ -9,8 +9,9 @@ import pytest
 from jax.experimental.pallas import triton as plt
 from jax.sharding import AbstractDevice, AbstractMesh
 
+from d2v_jax.models import hashed_dropout
 from d2v_jax.models.attention import attend as attend_lib
-from d2v_jax.models.attention import triton_call, triton_kernel, weight_dropout
+from d2v_jax.models.attention import triton_call, triton_kernel
 from d2v_jax.models.attention.attention_bias import AttentionBias
 from d2v_jax.models.attention.triton_program import Tiles
 from tests.models.attention.attend_test import (
@@ -54,7 +55,7 @@ def test_sums_over_examples_and_any_tiles(monkeypatch):
   qkv, bias, gradient = case("pairs", "line", length=70, heads=2, head=16)
   qkv, gradient = (jnp.concatenate([x, x[:1] / 2]) for x in (qkv, gradient))
   bias = bias._replace(coordinates=bias.coordinates[:1])
-  keys = weight_dropout.dropout_keys(jax.random.key(1), 3, 2)
+  keys = hashed_dropout.dropout_keys(jax.random.key(1), 3, 2)
   rest = qkv, bias, keys, gradient, 2, 0.2
   assert_close(through("triton", *rest), expected(*rest), 1e-5)
 
@@ -135,7 +136,7 @@ def test_on_a_gpu_values_and_gradients_are_those_of_the_definition(
   )
   keys = None
   if dropout:
-    keys = weight_dropout.dropout_keys(jax.random.key(1), 2, 2)
+    keys = hashed_dropout.dropout_keys(jax.random.key(1), 2, 2)
   got = on_gpu(qkv, bias, keys, gradient, dropout)
   want = expected(qkv, bias, keys, gradient, 2, dropout)
   assert_close(got, want, 1e-5 if dtype == jnp.float32 else 2e-2)

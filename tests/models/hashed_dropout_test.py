@@ -1,4 +1,4 @@
-"""Dropout of attention weights."""
+"""Dropout of attention weights and of elements."""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,10 @@ from jax.test_util import check_grads
 
 from d2v_jax.models.attention.attend import attend
 from d2v_jax.models.attention.attention_bias import AttentionBias
-from d2v_jax.models.attention.weight_dropout import (
+from d2v_jax.models.hashed_dropout import (
   dropout_keys,
   hashed,
+  kept_elements,
   kept_share,
   kept_weights,
 )
@@ -53,6 +54,40 @@ def test_each_example_head_and_step_has_a_mask_of_its_own():
   others = correlation[~np.eye(len(rows), dtype=bool)]
   assert np.abs(others).max() < 0.1
   np.testing.assert_array_equal(masks(), masks())
+
+
+def elements(seed=0, shape=(16, 48, 64), rate=0.1):
+  return np.asarray(kept_elements(jax.random.key(seed), shape, rate))
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.5])
+def test_the_rate_of_elements(rate):
+  kept = elements(rate=rate)
+  assert kept.shape == (16, 48, 64)
+  sigma = (rate * (1 - rate) / kept.size) ** 0.5
+  assert abs(kept.mean() - kept_share(rate)) < 4 * sigma
+  # Tokens, channels, examples and their neighbours are independent.
+  for axis, size in enumerate(kept.shape):
+    spread = kept.mean(axis).std()
+    assert spread == pytest.approx((rate * (1 - rate) / size) ** 0.5, rel=0.1)
+    both = (kept & np.roll(kept, 1, axis)).mean()
+    assert abs(both - kept_share(rate) ** 2) < 6 * sigma
+
+
+def test_elements_of_each_example_and_step_are_dropped_anew():
+  kept = np.concatenate([elements(seed) for seed in range(2)])
+  rows = kept.reshape(len(kept), -1) - kept_share(0.1)
+  correlation = rows @ rows.T / (rows.shape[1] * 0.09)
+  others = correlation[~np.eye(len(rows), dtype=bool)]
+  assert np.abs(others).max() < 0.1
+  np.testing.assert_array_equal(elements(), elements())
+
+
+def test_axes_between_examples_and_channels_are_one():
+  flat = elements(shape=(3, 4 * 5, 6))
+  np.testing.assert_array_equal(elements(shape=(3, 4, 5, 6)).reshape(3, 20, 6),
+                                flat)  # fmt: skip
+  assert elements(shape=(3, 6)).shape == (3, 6)
 
 
 def test_an_odd_number_of_heads():
