@@ -49,7 +49,7 @@ class ConvFeatures(nn.Module):
         name=f"conv{i}",
       )(x)  # [B, (T - kernel) // stride + 1, channels]
       if self.norm == "layer":
-        x = layer_norm(_EPS, f"norm{i}")(x).astype(x.dtype)
+        x = layer_norm(_EPS, f"norm{i}", x.dtype)(x).astype(x.dtype)
       elif i == 0:
         # As many groups as channels: statistics over time alone.
         x = nn.GroupNorm(

@@ -6,11 +6,53 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from d2v_jax.models import hashed_dropout
+from d2v_jax.models.kept import kept
 
 
-def layer_norm(eps: float, name: str) -> nn.LayerNorm:
-  """LayerNorm with two-pass variance, computed in the dtype of its input."""
-  return nn.LayerNorm(epsilon=eps, use_fast_variance=False, name=name)
+class LayerNorm(nn.Module):
+  """LayerNorm, in float32 or more.
+
+  Attributes:
+    eps: added to the variance.
+    one_pass: the variance is that of the squares less the mean's square: half
+      the work, and digits are lost where the mean is large, far less than half
+      precision loses.
+  """
+
+  eps: float
+  one_pass: bool = False
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Normalises x [..., D] over D; the dtype is that of x and of scale."""
+    shape = x.shape[-1:]
+    scale = self.param("scale", nn.initializers.ones, shape)
+    bias = self.param("bias", nn.initializers.zeros, shape)
+    exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = kept(exact.mean(-1))  # [...]
+    centred = exact - mean[..., None]
+    if self.one_pass:
+      variance = jnp.square(exact).mean(-1) - jnp.square(mean)
+      variance = jnp.maximum(variance, 0.0)
+    else:
+      variance = jnp.square(centred).mean(-1)
+    variance = kept(variance)[..., None]
+    y = centred * (jax.lax.rsqrt(variance + self.eps) * scale) + bias
+    return y.astype(jnp.result_type(x, scale, bias))
+
+
+def layer_norm(
+  eps: float, name: str, dtype: DTypeLike = jnp.float32
+) -> LayerNorm:
+  """LayerNorm of a name.
+
+  Args:
+    eps: added to the variance.
+    name: of its parameters.
+    dtype: that of the products around it; if it is of half precision, the
+      variance takes one pass.
+  """
+  return LayerNorm(eps, one_pass=is_half(dtype), name=name)
 
 
 def is_half(dtype: DTypeLike) -> bool:
@@ -43,5 +85,5 @@ def dropout(module: nn.Module, x: jax.Array, rate: float) -> jax.Array:
   if not rate or not module.has_rng("dropout"):
     return x
   rng = module.make_rng("dropout")
-  kept = hashed_dropout.kept_elements(rng, x.shape, rate)
-  return jnp.where(kept, x / hashed_dropout.kept_share(rate), 0.0)
+  mask = hashed_dropout.kept_elements(rng, x.shape, rate)
+  return jnp.where(mask, x / hashed_dropout.kept_share(rate), 0.0)

@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.models.hardware import placement
 from d2v_jax.models.initializers import Initializer
+from d2v_jax.models.kept import kept
 
 
 @jax.custom_vjp
@@ -37,7 +38,6 @@ def _cast(kernel, x):
 
 
 def _forward(x, kernel):
-  # Not `product`, in which no policy of rematerialisation sees the product.
   return _product(x, kernel), (x, kernel)
 
 
@@ -80,4 +80,4 @@ class Linear(nn.Module):
     if self.use_bias:
       bias = self.param("bias", self.bias_init, (self.width,), jnp.float32)
       y += bias.astype(y.dtype)
-    return y
+    return kept(y)

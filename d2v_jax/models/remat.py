@@ -7,21 +7,16 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
+from d2v_jax.models import kept
 from d2v_jax.models.layers import is_half
 
-# What attention hands to its last product, under this name.
-MIXED = "mixed"
-
 _policies = jax.checkpoint_policies
-# none: everything is kept. dots: the outputs of products with weights, and of
-# attention; norms, activations and dropout are computed again. full: nothing
-# but the layer's input is kept.
+# none: everything is kept. dots: the outputs of linear maps and of attention,
+# and of norms mean and variance, two numbers a token; norms, activations and
+# dropout are computed again. full: nothing but the layer's input is kept.
 POLICIES: dict[str, Callable[..., Any] | None] = {
   "none": None,
-  "dots": _policies.save_from_both_policies(
-    _policies.dots_with_no_batch_dims_saveable,
-    _policies.save_only_these_names(MIXED),
-  ),
+  "dots": _policies.save_only_these_names(kept.NAME),
   "full": _policies.nothing_saveable,
 }
 

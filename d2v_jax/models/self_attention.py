@@ -3,15 +3,14 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
 from d2v_jax.models.attention.attend import attend
 from d2v_jax.models.attention.attention_bias import AttentionBias
 from d2v_jax.models.bias import add_bias
 from d2v_jax.models.initializers import Initializer, beit_init
+from d2v_jax.models.kept import kept
 from d2v_jax.models.linear import Linear
-from d2v_jax.models.remat import MIXED
 
 
 class SelfAttention(nn.Module):
@@ -54,7 +53,7 @@ class SelfAttention(nn.Module):
       compute_dtype=self.compute_dtype,
       name="qkv",
     )(x)  # [B, N, 3 D]
-    qkv = add_bias(qkv, jnp.concatenate([q_bias, k_bias, v_bias]))
+    qkv = kept(add_bias(qkv, jnp.concatenate([q_bias, k_bias, v_bias])))
     # Without a key there is no dropout.
     drops = self.dropout and self.has_rng("dropout")
     mixed = attend(
@@ -65,10 +64,9 @@ class SelfAttention(nn.Module):
       dropout=self.dropout,
       implementation=self.implementation,
     )  # [B, N, D]
-    mixed = checkpoint_name(mixed, MIXED)
     return Linear(
       width,
       self.kernel_init,
       compute_dtype=self.compute_dtype,
       name="out",
-    )(mixed)
+    )(kept(mixed))

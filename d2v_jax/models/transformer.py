@@ -138,11 +138,16 @@ class Block(nn.Module):
     skipped = x
     x, attention = branch(
       lambda y: self_attention(y, bias),
-      layer_norm(self.norm_eps, "norm1"),
+      layer_norm(self.norm_eps, "norm1", self.compute_dtype),
       "gamma_attention",
       x,
     )
-    x, ffn = branch(mlp, layer_norm(self.norm_eps, "norm2"), "gamma_ffn", x)
+    x, ffn = branch(
+      mlp,
+      layer_norm(self.norm_eps, "norm2", self.compute_dtype),
+      "gamma_ffn",
+      x,
+    )
     if self.layer_drop and self.has_rng("dropout"):
       drop = jax.random.bernoulli(self.make_rng("dropout"), self.layer_drop)
       x = jnp.where(drop, skipped, x)

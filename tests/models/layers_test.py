@@ -1,4 +1,4 @@
-"""GELU against the normal distribution of scipy, in each precision; dropout."""
+"""Norms against float64, GELU against scipy in each precision; dropout."""
 
 import flax.linen as nn
 import jax
@@ -7,7 +7,56 @@ import numpy as np
 import pytest
 from scipy import special
 
-from d2v_jax.models.layers import dropout, gelu
+from d2v_jax.models.layers import dropout, gelu, layer_norm
+
+
+@pytest.mark.parametrize(
+  ("dtype", "mean", "error"),
+  [("float32", 100.0, 1e-4), ("bfloat16", 3.0, 1e-5), ("bfloat16", 0.0, 1e-6)],
+)
+def test_layer_norm(dtype, mean, error):
+  rng = np.random.default_rng(0)
+  x = (mean + rng.normal(size=(5, 7, 96))).astype(np.float32)
+  scale, bias, dy = rng.normal(size=(3, 96)).astype(np.float32)
+  x[0, 0] = 2.0  # all the same: a variance of zero
+
+  def by_hand(x, scale, bias, xp):
+    centred = x - x.mean(-1, keepdims=True)
+    variance = xp.square(centred).mean(-1, keepdims=True)
+    return centred / xp.sqrt(variance + 1e-5) * scale + bias
+
+  norm = layer_norm(1e-5, "norm", dtype)
+  got, pull = jax.vjp(
+    lambda x, scale, bias: norm.apply(
+      {"params": {"scale": scale, "bias": bias}}, x
+    ),
+    *(x, scale, bias),
+  )
+  with jax.enable_x64(True):
+    exact = [a.astype(np.float64) for a in (x, scale, bias)]
+    want, pull_exact = jax.vjp(lambda *a: by_hand(*a, jnp), *exact)
+    slopes = pull_exact(np.broadcast_to(dy, x.shape).astype(np.float64))
+  np.testing.assert_allclose(want, by_hand(*exact, np), atol=1e-12)
+  assert got.dtype == jnp.float32
+  np.testing.assert_allclose(got, want, atol=error, rtol=error)
+  for mine, slope in zip(
+    pull(jnp.broadcast_to(dy, x.shape)), slopes, strict=True
+  ):
+    np.testing.assert_allclose(
+      mine[1:] if mine.ndim > 1 else mine,
+      slope[1:] if slope.ndim > 1 else slope,
+      atol=100 * error,
+      rtol=10 * error,
+    )
+
+
+def test_parameters_and_dtype_of_layer_norm():
+  x = jnp.ones((2, 8), jnp.bfloat16)
+  norm = layer_norm(1e-6, "norm", "bfloat16")
+  params = norm.init(jax.random.key(0), x)["params"]
+  like = nn.LayerNorm().init(jax.random.key(0), x)["params"]
+  jax.tree.map(np.testing.assert_array_equal, params, like)
+  assert norm.apply({"params": params}, x).dtype == jnp.float32
 
 
 @pytest.mark.parametrize(
