@@ -28,8 +28,8 @@ BOUNDS = {
     "collective_bytes": 0,
   },
   ("vit_large", "v5e:2x2", 32): {
-    "memory_bytes": 4.0e9,
-    "traffic_bytes": 59e9,
+    "memory_bytes": 3.65e9,
+    "traffic_bytes": 45.5e9,
     "collective_bytes": 3.5e9,
   },
 }
