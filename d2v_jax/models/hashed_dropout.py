@@ -2,10 +2,10 @@
 
 Neither has the forward pass to keep a mask, nor needs the backward pass a
 generator in the state that it was in, and it is the same in every
-implementation of attention and on any number of devices. The hash takes a tenth
-of the operations of JAX's generator, which took a tenth of a step of
-text_base on a TPU. Rates are rounded to 1 / 65536. One hash of 32 bits decides
-for the same weight of two heads.
+implementation of attention and on any number of devices. It takes far fewer
+operations than JAX's generator (docs/speed.md has what that was of a step).
+Rates are rounded to 1 / 65536. One hash of 32 bits decides for the same weight
+of two heads.
 """
 
 import math

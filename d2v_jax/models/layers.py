@@ -6,17 +6,22 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from d2v_jax.models import hashed_dropout
-from d2v_jax.models.kept import kept
+from d2v_jax.models.plain_norms import full_precision
+from d2v_jax.models.saved import saved
 
 
 class LayerNorm(nn.Module):
-  """LayerNorm, in float32 or more.
+  """LayerNorm (Ba et al. 2016, arXiv 1607.06450), in float32 or more.
+
+  Its parameters are those of flax's; unlike that one it saves mean and variance
+  of each token for the backward pass, see `remat`.
 
   Attributes:
     eps: added to the variance.
-    one_pass: the variance is that of the squares less the mean's square: half
-      the work, and digits are lost where the mean is large, far less than half
-      precision loses.
+    one_pass: the variance is the mean of the squares less the square of the
+      mean: half the work. Its relative error grows from that of float32 by the
+      factor 1 + mean**2 / variance, so bfloat16 loses more unless a token's
+      mean is a hundred standard deviations.
   """
 
   eps: float
@@ -28,15 +33,15 @@ class LayerNorm(nn.Module):
     shape = x.shape[-1:]
     scale = self.param("scale", nn.initializers.ones, shape)
     bias = self.param("bias", nn.initializers.zeros, shape)
-    exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean = kept(exact.mean(-1))  # [...]
+    exact = full_precision(x)
+    mean = saved(exact.mean(-1))  # [...]
     centred = exact - mean[..., None]
     if self.one_pass:
       variance = jnp.square(exact).mean(-1) - jnp.square(mean)
       variance = jnp.maximum(variance, 0.0)
     else:
       variance = jnp.square(centred).mean(-1)
-    variance = kept(variance)[..., None]
+    variance = saved(variance)[..., None]
     y = centred * (jax.lax.rsqrt(variance + self.eps) * scale) + bias
     return y.astype(jnp.result_type(x, scale, bias))
 

@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 
 from d2v_jax.models.hardware import placement
 from d2v_jax.models.initializers import Initializer
-from d2v_jax.models.kept import kept
+from d2v_jax.models.saved import saved
 
 
 @jax.custom_vjp
@@ -80,4 +80,4 @@ class Linear(nn.Module):
     if self.use_bias:
       bias = self.param("bias", self.bias_init, (self.width,), jnp.float32)
       y += bias.astype(y.dtype)
-    return kept(y)
+    return saved(y)

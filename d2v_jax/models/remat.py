@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 from jax.typing import DTypeLike
 
-from d2v_jax.models import kept
+from d2v_jax.models import saved
 from d2v_jax.models.layers import is_half
 
 _policies = jax.checkpoint_policies
@@ -16,7 +16,7 @@ _policies = jax.checkpoint_policies
 # dropout are computed again. full: nothing but the layer's input is kept.
 POLICIES: dict[str, Callable[..., Any] | None] = {
   "none": None,
-  "dots": _policies.save_only_these_names(kept.NAME),
+  "dots": _policies.save_only_these_names(saved.NAME),
   "full": _policies.nothing_saveable,
 }
 

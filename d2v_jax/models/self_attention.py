@@ -9,8 +9,8 @@ from d2v_jax.models.attention.attend import attend
 from d2v_jax.models.attention.attention_bias import AttentionBias
 from d2v_jax.models.bias import add_bias
 from d2v_jax.models.initializers import Initializer, beit_init
-from d2v_jax.models.kept import kept
 from d2v_jax.models.linear import Linear
+from d2v_jax.models.saved import saved
 
 
 class SelfAttention(nn.Module):
@@ -53,7 +53,7 @@ class SelfAttention(nn.Module):
       compute_dtype=self.compute_dtype,
       name="qkv",
     )(x)  # [B, N, 3 D]
-    qkv = kept(add_bias(qkv, jnp.concatenate([q_bias, k_bias, v_bias])))
+    qkv = saved(add_bias(qkv, jnp.concatenate([q_bias, k_bias, v_bias])))
     # Without a key there is no dropout.
     drops = self.dropout and self.has_rng("dropout")
     mixed = attend(
@@ -69,4 +69,4 @@ class SelfAttention(nn.Module):
       self.kernel_init,
       compute_dtype=self.compute_dtype,
       name="out",
-    )(kept(mixed))
+    )(saved(mixed))

@@ -53,8 +53,8 @@ def adamw(
       2502.16982: Nesterov momentum of 0.95, made orthogonal by five
       Newton-Schulz steps, times 0.2 sqrt(the longer side)), at so many times
       the schedule's rate, and the above for all else; None: for nothing. With
-      1 their changes are as large as AdamW's; often more is better, and the
-      convolutions of speech, say, don't bear more.
+      1 their changes are as large as AdamW's. experiments/small_data has what
+      helped.
     clip_norm: largest global L2 norm of the gradient; None does not clip.
     layer_decay: r, rate of layer i = r**(L + 1 - i) for fine-tuning; None or 1
       gives all the same rate. See `layer_scales`.

@@ -84,9 +84,8 @@ def test_elements_of_each_example_and_step_are_dropped_anew():
 
 
 def test_axes_between_examples_and_channels_are_one():
-  flat = elements(shape=(3, 4 * 5, 6))
-  np.testing.assert_array_equal(elements(shape=(3, 4, 5, 6)).reshape(3, 20, 6),
-                                flat)  # fmt: skip
+  deep, flat = elements(shape=(3, 4, 5, 6)), elements(shape=(3, 20, 6))
+  np.testing.assert_array_equal(deep.reshape(flat.shape), flat)
   assert elements(shape=(3, 6)).shape == (3, 6)
 
 

@@ -47,6 +47,8 @@ def test_what_is_kept_of_each_layer(policy, attention, widths, logits):
     assert len(found) > 6, found
   else:
     assert found == sorted(widths)
+    # Mean and variance of two norms, where they are not computed again.
+    assert shapes.count(layers) == (4 if policy == "dots" else 0)
   assert ((DEPTH, BATCH, HEADS, TOKENS, TOKENS) in shapes) == logits
 
 
