@@ -1,11 +1,13 @@
 """Linear maps, whose products and gradients live where they should."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from d2v_jax.models.hardware import placement
+from d2v_jax.models.hardware import by_platform, placement
 from d2v_jax.models.initializers import Initializer
 from d2v_jax.models.saved import saved
 
@@ -46,16 +48,29 @@ def _backward(residuals, dy):
   dy = placement.by_example(dy)
   # [B, ..., D] x [C, D] -> [B, ..., C]
   dx = jnp.matmul(dy, _cast(kernel, x).T)
-  examples = tuple(range(x.ndim - 1))
-  # [B, ..., C] x [B, ..., D] -> [C, D]
-  dkernel = jax.lax.dot_general(
-    x,
-    dy,
-    ((examples, examples), ((), ())),
-    preferred_element_type=jnp.promote_types(x.dtype, kernel.dtype),
+  wide = functools.partial(
+    _over_tokens, dtype=jnp.promote_types(x.dtype, kernel.dtype)
+  )
+  # Over more than one axis CPUs transpose a copy of x first; TPUs would need
+  # copies to make them one.
+  others = dict.fromkeys(by_platform.PLATFORMS, lambda _: wide)
+  dkernel = by_platform.call(
+    lambda x, dy: wide(_flat(x), _flat(dy)), others, x, dy
   )
   dkernel = placement.as_parameter(dkernel.astype(kernel.dtype))
   return placement.by_example(dx), dkernel
+
+
+def _over_tokens(x, dy, dtype):
+  """[B, ..., C] x [B, ..., D] -> [C, D]."""
+  tokens = tuple(range(x.ndim - 1))
+  return jax.lax.dot_general(
+    x, dy, ((tokens, tokens), ((), ())), preferred_element_type=dtype
+  )
+
+
+def _flat(x):
+  return x.reshape(-1, x.shape[-1])
 
 
 product.defvjp(_forward, _backward)
