@@ -43,6 +43,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="visible_vit",
+    remat="dots",
     frames=64,
     bands=64,
     patch_size=8,

@@ -52,6 +52,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="vit",
+    remat="dots",
     image_size=8,
     patch_size=2,
     width=96,

@@ -41,6 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="vit",
+    remat="dots",
     image_size=32,
     patch_size=4,
     width=128,

@@ -45,6 +45,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="vit",
+    remat="dots",
     image_size="derived",
     patch_size="derived",
     width="derived",

@@ -45,6 +45,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="text",
+    remat="dots",
     vocab_size="derived",
     max_tokens="derived",
     width="derived",

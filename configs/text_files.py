@@ -41,6 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="text",
+    remat="dots",
     vocab_size=8000,
     max_tokens=128,
     width=192,

@@ -37,6 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   c.encoder = dict(
     name="text",
+    remat="dots",
     vocab_size=2000,
     max_tokens=64,
     width=128,
