@@ -78,7 +78,7 @@ def test_text(planned):
 def compiled(run, target, length=None):
   """Rows of a device on which 20 examples have room, and with remat 80."""
   micro_batch = run.batch_size / run.mesh.size / run.accumulate
-  memory = micro_batch / (4 if run.config["encoder"].get("remat") else 1)
+  memory = micro_batch / (1 if run.config["encoder"]["remat"] == "none" else 4)
   return plan.Row(
     target=dataclasses.replace(target, memory=20),
     run=run,
@@ -99,7 +99,10 @@ def small(monkeypatch):
 
 
 def test_what_fits(small, planned):
-  arguments = ("digits", "--device=cpu:2", "--per_device=64", "--fit")
+  arguments = (
+    *("digits", "--config.encoder.remat=none", "--device=cpu:2"),
+    *("--per_device=64", "--fit"),
+  )
   largest, *ways = map(json.loads, planned(*arguments, "--json"))
   assert largest["per_device"] == 16
   assert {w["per_device"] for w in ways} == {64}
