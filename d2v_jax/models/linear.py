@@ -48,32 +48,32 @@ def _backward(residuals, dy):
   dy = placement.by_example(dy)
   # [B, ..., D] x [C, D] -> [B, ..., C]
   dx = jnp.matmul(dy, _cast(kernel, x).T)
-  wide = functools.partial(
-    _over_tokens, dtype=jnp.promote_types(x.dtype, kernel.dtype)
-  )
+  dtype = jnp.promote_types(x.dtype, kernel.dtype)
+  over_axes = functools.partial(_sum_over_tokens, dtype=dtype)
   # Over more than one axis CPUs transpose a copy of x first; TPUs would need
   # copies to make them one.
-  others = dict.fromkeys(by_platform.PLATFORMS, lambda _: wide)
+  others = dict.fromkeys(by_platform.PLATFORMS, lambda _: over_axes)
   dkernel = by_platform.call(
-    lambda x, dy: wide(_flat(x), _flat(dy)), others, x, dy
+    lambda *both: over_axes(*map(_tokens_as_one_axis, both)), others, x, dy
   )
   dkernel = placement.as_parameter(dkernel.astype(kernel.dtype))
   return placement.by_example(dx), dkernel
 
 
-def _over_tokens(x, dy, dtype):
-  """[B, ..., C] x [B, ..., D] -> [C, D]."""
+product.defvjp(_forward, _backward)
+
+
+def _sum_over_tokens(x, dy, dtype):
+  """[B, ..., C] x [B, ..., D] -> [C, D], summed in a dtype."""
   tokens = tuple(range(x.ndim - 1))
   return jax.lax.dot_general(
     x, dy, ((tokens, tokens), ((), ())), preferred_element_type=dtype
   )
 
 
-def _flat(x):
+def _tokens_as_one_axis(x):
+  """[B, ..., C] -> [B * ..., C]."""
   return x.reshape(-1, x.shape[-1])
-
-
-product.defvjp(_forward, _backward)
 
 
 class Linear(nn.Module):
