@@ -1,7 +1,6 @@
 """Orbax's own account of a failed save, which buries ours."""
 
 import contextlib
-import gc
 import logging
 import os
 import sys
@@ -23,8 +22,13 @@ def orbax() -> Iterator[None]:
   """Keeps to itself what Orbax's threads say of a failure.
 
   Each of its tasks and threads prints pages about itself; the failure itself
-  comes back as an exception. With D2V_TRACEBACK=1 all is said.
+  comes back as an exception. With D2V_TRACEBACK=1 all is said. What they say
+  to loggers is kept from them afterwards, too: a task that nobody has asked
+  about speaks when it is collected, and while TensorStore still writes for one
+  of its kind it holds them all.
   """
+  for name in _LOGGERS:
+    logging.getLogger(name).addFilter(_without_orbaxs)  # adds it once
   if os.environ.get("D2V_TRACEBACK"):
     yield
     return
@@ -47,21 +51,14 @@ def orbax() -> Iterator[None]:
     if not _is_orbaxs(it.exc_value):
       unraisable_hook(it)
 
-  loggers = [logging.getLogger(name) for name in _LOGGERS]
   sys.excepthook, threading.excepthook = on_exception, on_thread
   sys.unraisablehook = on_unraisable
-  for logger in loggers:
-    logger.addFilter(_without_orbaxs)
   try:
     yield
   finally:
     _wait_for_threads()
-    # Tasks that nobody has asked about say so when they are collected.
-    gc.collect()
     sys.excepthook, threading.excepthook = hook, thread_hook
     sys.unraisablehook = unraisable_hook
-    for logger in loggers:
-      logger.removeFilter(_without_orbaxs)
 
 
 def _wait_for_threads() -> None:
@@ -74,6 +71,8 @@ def _wait_for_threads() -> None:
 
 
 def _without_orbaxs(record: logging.LogRecord) -> bool:
+  if os.environ.get("D2V_TRACEBACK"):
+    return True
   error = record.exc_info[1] if record.exc_info else None
   return not _is_orbaxs(error)
 
