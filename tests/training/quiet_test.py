@@ -5,6 +5,7 @@ import gc
 import logging
 import sys
 import threading
+import types
 
 import pytest
 
@@ -110,8 +111,27 @@ def test_a_task_that_nobody_asks_about_is_not_heard(caplog):
   assert not caplog.records
 
 
-def test_hooks_are_as_before_afterwards():
-  before = sys.excepthook, threading.excepthook, sys.unraisablehook
+@pytest.mark.parametrize("late", ["hook", "thread", "lost"])
+def test_what_is_said_afterwards_is_not_heard(late, monkeypatch):
+  # TensorStore calls the hook, from a thread of its own.
+  heard = []
+  names = {
+    "hook": (sys, "excepthook"),
+    "thread": (threading, "excepthook"),
+    "lost": (sys, "unraisablehook"),
+  }
+  where = names[late]
+  monkeypatch.setattr(*where, lambda *args: heard.append(args))
   with quiet.orbax():
-    assert sys.excepthook is not before[0]
-  assert (sys.excepthook, threading.excepthook, sys.unraisablehook) == before
+    first = getattr(*where)
+  with quiet.orbax():
+    assert getattr(*where) is first
+
+  def say(error):
+    it = types.SimpleNamespace(exc_value=error)
+    getattr(*where)(*((type(error), error, None) if late == "hook" else (it,)))
+
+  say(RuntimeError("Event loop is closed"))
+  assert not heard
+  say(RuntimeError("another"))
+  assert len(heard) == 1
