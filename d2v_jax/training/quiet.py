@@ -10,7 +10,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_CLOSED = "Event loop is closed"
+# What TensorStore says has no traceback, and names Orbax's folder or this.
+_SAYINGS = ("Event loop is closed", ".orbax-checkpoint-tmp")
 _LOGGERS = ("absl", "asyncio")
 # Seconds in which the threads of a failed save come to their end.
 _PATIENCE = 10.0
@@ -67,7 +68,7 @@ def _is_orbaxs(error: BaseException | None) -> bool:
   """Whether it is to be kept quiet."""
   if error is None or os.environ.get("D2V_TRACEBACK"):
     return False
-  if str(error) == _CLOSED:
+  if any(text in str(error) for text in _SAYINGS):
     return True
   frames = traceback.extract_tb(error.__traceback__)
   return any("/orbax/" in frame.filename for frame in frames)

@@ -76,8 +76,19 @@ def test_nor_is_a_thread_that_outlives_the_exception(caplog):
   assert not caplog.records
 
 
-def test_nor_is_a_loop_that_tensorstore_finds_closed(said):
-  assert said(RuntimeError("Event loop is closed")) == []
+@pytest.mark.parametrize(
+  "error",
+  [
+    RuntimeError("Event loop is closed"),
+    ValueError(
+      'OUT_OF_RANGE: Error writing "1.mu.norm.bias/0" in OCDBT database at '
+      'local file "/run/checkpoints/2.orbax-checkpoint-tmp/opt_state.'
+      'orbax-checkpoint-tmp/ocdbt.process_0/": File too large'
+    ),
+  ],
+)
+def test_nor_is_what_tensorstore_says(said, error):
+  assert said(error) == []
 
 
 EVERY = ["absl", "asyncio", "hook", "thread"]
