@@ -10,8 +10,9 @@ and then is not derived. The rules are in d2v_jax/deriving/images.py:
 
   image and patch: the middle one of the shorter sides, at most 128 pixels, as a
     grid of about 8 x 8 patches.
-  network, positions, rate: those of image_folder.py; of digits.py for fewer
-    than 5,000 images, or where there is no time for 1,000 updates of the other.
+  network, positions, rate, Muon: those of image_folder.py; for fewer than 5,000
+    images, or where there is no time for 1,000 updates of that, the network and
+    positions of digits.py by Adam.
   colours: channels, mean and std of the images; crops, flips and jitter as in
     image_folder.py, or for grey images milder crops alone.
   batch: 64 images, fewer where an epoch would have fewer than 8 batches.
@@ -66,7 +67,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.schedule = dict(
     name="cosine", peak="derived", warmup_steps="10%", final=1e-5
   )
-  c.optimizer = dict(weight_decay=0.05, clip_norm=3.0)
+  c.optimizer = dict(weight_decay=0.05, clip_norm=3.0, muon="derived")
   c.health = dict(start_step="25%")
   c.evaluation = dict(every="25%")
   return c

@@ -64,8 +64,9 @@ def choose(
   shared.network(chosen, *((96, 3) if small else (128, 4)), what)
   positions = "sincos" if small else "absolute"
   chosen.take("encoder.positions", positions, what)
-  # digits.py itself has Muon, which was not tried on other images.
+  # digits.py itself has Muon, which was not tried on few other images.
   rate = f"by Adam, {found.count} images" if small else what
+  chosen.take("optimizer.muon", None if small else 4.0, rate)
   chosen.take("schedule.peak", 2e-3 if small else 1.5e-3, rate)
   shared.batch_size(chosen, found.count, 64, devices)
   return small

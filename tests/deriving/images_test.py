@@ -44,6 +44,7 @@ def test_many_photographs_of_32_pixels_are_those_of_image_folder():
     assert values[f"data.augment.{name}"] == value
   assert values["batch_size"] == theirs.batch_size
   assert values["schedule.peak"] == theirs.schedule.peak
+  assert values["optimizer.muon"] == theirs.optimizer.muon
   assert values["data.mask.min_block"] == theirs.data.mask.min_block
   ema = theirs.objective.ema
   assert images.averages(theirs.total_steps) == (ema.start, ema.end)
@@ -70,6 +71,7 @@ def test_few_small_grey_images_are_those_of_digits():
   assert values["batch_size"] == theirs.batch_size
   # Theirs is of Muon.
   assert values["schedule.peak"] == 2e-3
+  assert values["optimizer.muon"] is None
   assert values["data.mask.min_block"] == theirs.data.mask.min_block
   ema = theirs.objective.ema
   assert images.averages(theirs.total_steps) == (ema.start, ema.end)
