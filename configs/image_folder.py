@@ -23,7 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
   """A small ViT on 8 x 8 patches."""
   c = ml_collections.ConfigDict()
   c.seed = 0
-  c.total_steps = 6000
+  c.total_steps = 2500
   c.batch_size = 64
   c.log_every = 50
   c.checkpoint_every = 500
@@ -62,7 +62,7 @@ def get_config() -> ml_collections.ConfigDict:
   c.optimizer = dict(weight_decay=0.05, clip_norm=3.0, muon=4.0)
 
   c.evaluation = dict(
-    every="16.7%",
+    every="25%",
     train=dict(name="folder", path="data/images/train", labels=True),
     test=dict(name="folder", path="data/images/test", labels=True),
     batch_size=500,

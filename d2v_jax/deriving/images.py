@@ -74,7 +74,7 @@ def choose(
 
 def averages(total_steps: int) -> tuple[float, float]:
   """The teacher's decay at the start and the end of a run of such a length."""
-  # digits.py has 800 updates, image_folder.py 6,000.
+  # digits.py has 800 updates, image_folder.py 2,500.
   return (0.99, 0.999) if total_steps < 2_000 else (0.99, 0.9995)
 
 
