@@ -64,7 +64,7 @@ def choose(
   shared.network(chosen, *((96, 3) if small else (128, 4)), what)
   positions = "sincos" if small else "absolute"
   chosen.take("encoder.positions", positions, what)
-  # digits.py itself has Muon, which was not tried on few other images.
+  # digits.py has Muon, which was not tried on other sets of few images.
   rate = f"by Adam, {found.count} images" if small else what
   chosen.take("optimizer.muon", None if small else 4.0, rate)
   chosen.take("schedule.peak", 2e-3 if small else 1.5e-3, rate)

@@ -29,13 +29,18 @@ def orbax() -> Iterator[None]:
   They are not heard afterwards either, until Python ends: where TensorStore
   still writes for one of the tasks, they speak when it is done, however late.
   """
-  sys.excepthook = _without(sys.excepthook, lambda kind, error, trace: error)
+  hook = _without(sys.excepthook, lambda kind, error, trace: error)
+  sys.excepthook = hook
   threading.excepthook = _without(threading.excepthook, lambda it: it.exc_value)
   sys.unraisablehook = _without(sys.unraisablehook, lambda it: it.exc_value)
   for name in _LOGGERS:
     logging.getLogger(name).addFilter(_passes)  # adds it once
   try:
     yield
+  except BaseException:
+    # What leaves this block Python itself has to say, wherever it comes from.
+    sys.excepthook = hook.others
+    raise
   finally:
     _wait_for_threads()
 
@@ -44,16 +49,16 @@ class _Without:
   """A hook that does not hear of Orbax's failures.
 
   Args:
-    hook: hears of all others.
+    others: the hook that hears of all others.
     error: takes the exception from the arguments of a call.
   """
 
-  def __init__(self, hook: _Hook, error: _Hook) -> None:
-    self._hook, self._error = hook, error
+  def __init__(self, others: _Hook, error: _Hook) -> None:
+    self.others, self._error = others, error
 
   def __call__(self, *args: Any) -> None:
     if not _is_orbaxs(self._error(*args)):
-      self._hook(*args)
+      self.others(*args)
 
 
 def _without(hook: _Hook, error: _Hook) -> _Without:

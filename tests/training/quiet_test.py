@@ -146,3 +146,15 @@ def test_what_is_said_afterwards_is_not_heard(late, monkeypatch):
   assert not heard
   say(RuntimeError("another"))
   assert len(heard) == 1
+
+
+def test_what_ends_the_command_is_heard(monkeypatch):
+  heard = []
+  monkeypatch.setattr(sys, "excepthook", lambda *args: heard.append(args))
+  error = raised("not foreseen", "/lib/orbax/checkpoint/x.py")
+  with quiet.orbax():
+    pass  # an earlier command of the same process
+  with pytest.raises(ValueError, match="not foreseen"), quiet.orbax():
+    raise error
+  sys.excepthook(type(error), error, error.__traceback__)
+  assert len(heard) == 1
